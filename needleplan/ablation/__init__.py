@@ -1,0 +1,1 @@
+"""Predicted ablation zones behind one contract."""

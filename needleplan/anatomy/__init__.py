@@ -1,0 +1,1 @@
+"""Surfaces, distance fields and exact queries on the meshes of one patient."""

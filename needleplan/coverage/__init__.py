@@ -1,0 +1,1 @@
+"""The fewest insertions whose zones cover target plus margin."""

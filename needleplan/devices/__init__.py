@@ -1,0 +1,1 @@
+"""Applicators and their ablation-zone tables, with a source in every row."""

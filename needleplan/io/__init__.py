@@ -1,0 +1,1 @@
+"""Files of other programs, converted at the door to patient LPS millimetres."""

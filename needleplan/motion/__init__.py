@@ -1,0 +1,1 @@
+"""Breathing: models of respiratory motion and gating."""

@@ -1,0 +1,1 @@
+"""Needle paths: sampling, hard constraints, objectives and their order."""

@@ -1,0 +1,1 @@
+"""Figures of patients, plans and margins."""

@@ -1,0 +1,1 @@
+"""Robot arms that carry a needle guide: descriptions, kinematics, reach, insertion routes (metres, radians)."""

@@ -1,0 +1,1 @@
+"""Rehearsal of a plan in a breathing patient with PyBullet (metres, radians)."""
