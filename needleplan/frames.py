@@ -41,7 +41,7 @@ class LengthUnit(StrEnum):
 
 def read_only(values: ArrayLike, dtype: type = np.float64) -> NDArray:  # type: ignore[type-arg]
     """A C-contiguous copy of ``values`` that cannot be written to."""
-    array = np.array(values, dtype=dtype, order="C")
+    array: NDArray = np.array(values, dtype=dtype, order="C")  # type: ignore[type-arg]
     array.setflags(write=False)
     return array
 

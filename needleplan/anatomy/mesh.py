@@ -38,7 +38,7 @@ class SurfaceMesh:
     @property
     def triangles_mm(self) -> FloatArray:
         """(m, 3, 3) corner points of the faces."""
-        return self.vertices_mm[self.faces]
+        return np.asarray(self.vertices_mm[self.faces])
 
     @property
     def area_vectors_mm2(self) -> FloatArray:

@@ -81,6 +81,38 @@ class Finding:
     remedy: str
 
 
+class EntryShape(StrEnum):
+    """How a surface is made that stands in for a skin that the segmentation lacks."""
+
+    GROWN = "grown"  #: the union of the named structures, grown outward
+    HULL = "hull"  #: the convex hull of the named structures, grown outward
+
+
+@dataclass(frozen=True, slots=True)
+class EntrySubstitute:
+    """The stated surface for entries where the case has no skin.
+
+    Attributes:
+        shape: how it is made.
+        structures: names of the structures that it encloses.
+        grow_mm: distance by which it lies outside them; also the tissue that a needle is assumed to cross.
+    """
+
+    shape: EntryShape
+    structures: tuple[str, ...]
+    grow_mm: float
+
+    @property
+    def note(self) -> str:
+        """The sentence that every plan of such a case carries."""
+        what = "the convex hull of" if self.shape is EntryShape.HULL else "the surface of"
+        names = ", ".join(self.structures)
+        return (
+            f"This case has no skin: entries lie on {what} {names} grown outward by {self.grow_mm:g} mm, "
+            "and bones, bowel and other organs that were not segmented are not avoided."
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Structure:
     """One segmented structure.
@@ -107,7 +139,7 @@ class Case:
         structures: unique names; exactly one target.
         position: how the patient lies.
         content_hash: SHA-256 (hex) of everything that the plan depends on.
-        entry_note: where entries may be when there is no skin ("" where there is): stated in every plan.
+        entry_substitute: stated entry surface where the case has no skin; None where it has one.
         findings: what the checks found and did not refuse.
         up: (3,) unit vector away from the table, from ``position`` unless the case was moved.
         cranial: (3,) unit vector towards the head, the normal of axial planes.
@@ -117,7 +149,7 @@ class Case:
     structures: tuple[Structure, ...]
     position: PatientPosition
     content_hash: str
-    entry_note: str = ""
+    entry_substitute: EntrySubstitute | None = None
     findings: tuple[Finding, ...] = ()
     up: FloatArray = dataclasses.field(default_factory=lambda: read_only((0.0, -1.0, 0.0)))
     cranial: FloatArray = dataclasses.field(default_factory=lambda: read_only((0.0, 0.0, 1.0)))
