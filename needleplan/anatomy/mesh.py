@@ -1,6 +1,7 @@
 """Closed triangle surfaces in the patient frame."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +20,7 @@ class SurfaceMesh:
     """
 
     vertices_mm: FloatArray
-    faces: NDArray[np.int32]
+    faces: NDArray[np.integer[Any]]
 
     def __post_init__(self) -> None:
         vertices = read_only(self.vertices_mm)

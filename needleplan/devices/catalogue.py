@@ -1,0 +1,225 @@
+"""Applicators and the zone tables that belong to them, from package data or from a user's CSV files."""
+
+import csv
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from needleplan.errors import DeviceError
+
+#: A table of more bytes than this is not a device table.
+MAXIMUM_TABLE_BYTES = 4_000_000
+
+APPLICATOR_COLUMNS = (
+    "applicator", "modality", "description", "shaft_diameter_mm", "usable_length_mm", "active_length_mm",
+    "tip_to_centre_mm", "is_vendor_table", "geometry_source",
+)  # fmt: skip
+ZONE_COLUMNS = (
+    "applicator", "setting", "power_w", "duration_s", "axial_length_mm", "diameter_mm", "zone_definition",
+    "source", "provenance", "confidence", "tissue",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Applicator:
+    """A needle that delivers energy.
+
+    Attributes:
+        name: identifier.
+        modality: RFA, MWA, cryo, laser, IRE or ECT.
+        description: one line for people.
+        shaft_diameter_mm: outer diameter of the shaft.
+        usable_length_mm: longest path from skin to tip.
+        active_length_mm: length of the part that delivers energy.
+        tip_to_centre_mm: distance from the tip back to the middle of the zone.
+        is_vendor_table: True where the zones are the vendor's own figures.
+        geometry_source: where these lengths come from, assumptions named as such.
+    """
+
+    name: str
+    modality: str
+    description: str
+    shaft_diameter_mm: float
+    usable_length_mm: float
+    active_length_mm: float
+    tip_to_centre_mm: float
+    is_vendor_table: bool
+    geometry_source: str
+
+    @property
+    def radius_mm(self) -> float:
+        """Radius of the shaft."""
+        return 0.5 * self.shaft_diameter_mm
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneRow:
+    """One line of a zone table: a spheroid of revolution about the needle.
+
+    Attributes:
+        applicator: name of the applicator.
+        setting: ``in_vivo`` (perfused) or ``ex_vivo``.
+        power_w: generator power; None where the generator controls it.
+        duration_s: time that energy flows.
+        axial_length_mm: full length along the needle.
+        diameter_mm: full diameter across it.
+        zone_definition: what was measured or computed as the zone.
+        source: publication, vendor document or model.
+        provenance: READ, RECALL, COMPUTED or VENDOR.
+        confidence: high, medium or low.
+        tissue: tissue it was measured or computed in.
+    """
+
+    applicator: str
+    setting: str
+    power_w: float | None
+    duration_s: float
+    axial_length_mm: float
+    diameter_mm: float
+    zone_definition: str
+    source: str
+    provenance: str
+    confidence: str
+    tissue: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCatalogue:
+    """Applicators with their zone tables.
+
+    Attributes:
+        applicators: unique names.
+        zones: rows that each belong to one of the applicators.
+    """
+
+    applicators: tuple[Applicator, ...]
+    zones: tuple[ZoneRow, ...]
+
+    def __post_init__(self) -> None:
+        names = [applicator.name for applicator in self.applicators]
+        for name in names:
+            if names.count(name) > 1:
+                raise DeviceError(f"applicator {name!r} is listed twice")
+        for row in self.zones:
+            if row.applicator not in names:
+                raise DeviceError(f"a zone row names the applicator {row.applicator!r}, which is not listed")
+
+    def applicator(self, name: str) -> Applicator:
+        """The applicator of that name; raises DeviceError with the names there are."""
+        for applicator in self.applicators:
+            if applicator.name == name:
+                return applicator
+        known = ", ".join(applicator.name for applicator in self.applicators)
+        raise DeviceError(f"no applicator is named {name!r}: choose one of {known}")
+
+    def rows(self, name: str, setting: str) -> tuple[ZoneRow, ...]:
+        """Zone rows of one applicator in one setting; raises DeviceError where there are none."""
+        self.applicator(name)
+        rows = tuple(row for row in self.zones if row.applicator == name and row.setting == setting)
+        if not rows:
+            settings = sorted({row.setting for row in self.zones if row.applicator == name})
+            raise DeviceError(
+                f"applicator {name!r} has no zones for the setting {setting!r}: choose one of {', '.join(settings)}"
+            )
+        return rows
+
+
+@cache
+def builtin_catalogue() -> DeviceCatalogue:
+    """The applicators that ship with needleplan; every row names its source."""
+    folder = files("needleplan.devices")
+    applicators = folder.joinpath("applicators.csv").read_text(encoding="utf-8")
+    zones = folder.joinpath("zones.csv").read_text(encoding="utf-8")
+    return _parse(applicators, "applicators.csv", zones, "zones.csv")
+
+
+def load_catalogue(applicators_csv: Path, zones_csv: Path) -> DeviceCatalogue:
+    """A user's own tables, for instance a vendor's figures.
+
+    Args:
+        applicators_csv: columns of ``APPLICATOR_COLUMNS``.
+        zones_csv: columns of ``ZONE_COLUMNS``; an empty ``power_w`` means that the generator controls it.
+
+    Raises:
+        DeviceError: a file, column, number or source is missing or impossible, with its line.
+    """
+    texts = []
+    for path in (applicators_csv, zones_csv):
+        try:
+            if path.stat().st_size > MAXIMUM_TABLE_BYTES:
+                raise DeviceError(f"{path.name} is larger than {MAXIMUM_TABLE_BYTES} bytes: not a device table")
+            texts.append(path.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise DeviceError(f"{path.name} cannot be read: {reason}") from error
+    return _parse(texts[0], applicators_csv.name, texts[1], zones_csv.name)
+
+
+def _parse(applicators: str, applicators_name: str, zones: str, zones_name: str) -> DeviceCatalogue:
+    return DeviceCatalogue(
+        tuple(
+            Applicator(
+                _text(row, "applicator", where),
+                _text(row, "modality", where),
+                row["description"],
+                _number(row, "shaft_diameter_mm", where),
+                _number(row, "usable_length_mm", where),
+                _number(row, "active_length_mm", where),
+                _number(row, "tip_to_centre_mm", where, least=0.0),
+                _text(row, "is_vendor_table", where).lower() == "yes",
+                _text(row, "geometry_source", where),
+            )
+            for where, row in _rows(applicators, applicators_name, APPLICATOR_COLUMNS)
+        ),
+        tuple(
+            ZoneRow(
+                _text(row, "applicator", where),
+                _text(row, "setting", where),
+                _number(row, "power_w", where) if row["power_w"].strip() else None,
+                _number(row, "duration_s", where),
+                _number(row, "axial_length_mm", where),
+                _number(row, "diameter_mm", where),
+                row["zone_definition"],
+                _text(row, "source", where),
+                _text(row, "provenance", where),
+                _text(row, "confidence", where),
+                row["tissue"],
+            )
+            for where, row in _rows(zones, zones_name, ZONE_COLUMNS)
+        ),
+    )
+
+
+def _rows(text: str, name: str, columns: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
+    reader = csv.DictReader(text.splitlines())
+    missing = [column for column in columns if column not in (reader.fieldnames or [])]
+    if missing:
+        raise DeviceError(f"{name} has no column {missing[0]!r}: it needs {', '.join(columns)}")
+    rows = []
+    for line, row in enumerate(reader, start=2):
+        if None in row or any(row[column] is None for column in columns):
+            raise DeviceError(f"{name} line {line} has the wrong number of columns")
+        rows.append((f"{name} line {line}", row))
+    if not rows:
+        raise DeviceError(f"{name} holds no row")
+    return rows
+
+
+def _text(row: dict[str, str], column: str, where: str) -> str:
+    value = row[column].strip()
+    if not value:
+        raise DeviceError(f"{where}: {column} is empty")
+    return value
+
+
+def _number(row: dict[str, str], column: str, where: str, least: float | None = None) -> float:
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    ok = math.isfinite(value) and (value > 0 if least is None else value >= least)
+    if not ok:
+        raise DeviceError(f"{where}: {column} must be a positive number, but is {row[column]!r}")
+    return value

@@ -1,0 +1,1 @@
+"""Hard constraints on needle paths, one file each."""

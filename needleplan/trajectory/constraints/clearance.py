@@ -1,0 +1,61 @@
+"""Distance from the needle's surface to one obstacle."""
+
+import numpy as np
+
+from needleplan.anatomy.model import StructureSurface
+from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.errors import OptionError
+from needleplan.trajectory.contract import TrajectoryConstraint
+from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
+
+#: Clearances are exact up to this; farther ones are reported as this less the needle's radius.
+CLEARANCE_CAP_MM = 20.0
+
+
+class Clearance(TrajectoryConstraint):
+    """The needle's surface keeps a distance from an obstacle over the whole path; it never crosses it.
+
+    Args:
+        surface: the obstacle.
+        limit_mm: least distance from needle surface to obstacle, zero or more.
+    """
+
+    def __init__(self, surface: StructureSurface, limit_mm: float) -> None:
+        if not 0 <= limit_mm <= CLEARANCE_CAP_MM / 2:
+            raise OptionError(
+                f"the clearance to {surface.name!r} must be between 0 and {CLEARANCE_CAP_MM / 2:g} mm, "
+                f"not {limit_mm:g}"
+            )
+        self.surface = surface
+        self.limit_mm = float(limit_mm)
+
+    @property
+    def name(self) -> str:
+        return f"clearance to {self.surface.name}"
+
+    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ConstraintColumn:
+        values = clearance_mm(table, queries, self.surface, CLEARANCE_CAP_MM)
+        return ConstraintColumn(
+            self.name,
+            "mm",
+            values,
+            self.limit_mm,
+            values >= self.limit_mm,
+            f"needle surface at least {self.limit_mm:g} mm from {self.surface.name}",
+        )
+
+
+def clearance_mm(
+    table: TrajectoryTable, queries: AnatomyQueries, surface: StructureSurface, cap_mm: float
+) -> np.ndarray:
+    """(n,) distance from needle surface to an obstacle, exact up to ``cap_mm`` from the axis.
+
+    Minus the needle's radius where the axis crosses the obstacle or an end of it lies inside.
+    """
+    tree = queries.tree(surface)
+    distance = tree.segment_distance_mm(table.entry_mm, table.tip_mm, cap_mm)
+    # A path that lies inside an obstacle altogether crosses no surface; its ends tell.
+    doubtful = np.flatnonzero(distance > 0)
+    inside = tree.contains(table.entry_mm[doubtful]) | tree.contains(table.tip_mm[doubtful])
+    distance[doubtful[inside]] = 0.0
+    return distance - table.applicator.radius_mm

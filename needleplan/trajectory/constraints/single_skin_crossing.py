@@ -1,0 +1,37 @@
+"""The skin is passed once: not again on the way to the tip, and not by the shaft outside."""
+
+import numpy as np
+
+from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.trajectory.contract import TrajectoryConstraint
+from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
+
+#: Roughness of a voxel surface about the entry that is not a second puncture.
+ENTRY_ROUGHNESS_MM = 3.0
+#: Handle and guide behind the usable shaft.
+HANDLE_MM = 60.0
+
+
+class SingleSkinCrossing(TrajectoryConstraint):
+    """Neither the path inside nor the shaft and handle outside meet the entry surface again.
+
+    The value is the number of further crossings; a tip outside the body counts as one.
+    """
+
+    @property
+    def name(self) -> str:
+        return "skin crossed once"
+
+    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ConstraintColumn:
+        tree = queries.tree(queries.anatomy.entry)
+        direction = table.direction
+        skip = np.minimum(ENTRY_ROUGHNESS_MM, 0.5 * table.length_mm)[:, None] * direction
+        inner = tree.crossings(table.entry_mm + skip, table.tip_mm).count
+        # What is not in the body stands out of it.
+        outside = np.maximum(table.applicator.usable_length_mm - table.length_mm, 0.0) + HANDLE_MM
+        outer = tree.crossings(table.entry_mm - skip, table.entry_mm - outside[:, None] * direction).count
+        missed = ~tree.contains(table.tip_mm)
+        values = (inner + outer).astype(np.float64) + missed
+        return ConstraintColumn(
+            self.name, "", values, 0.0, values <= 0, "the needle passes the skin once, its handle stays outside"
+        )

@@ -1,0 +1,37 @@
+"""A needle slides along the skin when it enters too obliquely."""
+
+import numpy as np
+
+from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.errors import OptionError
+from needleplan.trajectory.contract import TrajectoryConstraint
+from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
+
+
+class SkinAngle(TrajectoryConstraint):
+    """The angle between path and skin normal at the entry stays below a limit.
+
+    Args:
+        limit_deg: greatest angle from the perpendicular, between 0 and 90 degrees.
+    """
+
+    def __init__(self, limit_deg: float) -> None:
+        if not 0 < limit_deg < 90:
+            raise OptionError(f"the skin angle limit must lie between 0 and 90 degrees, not {limit_deg:g}")
+        self.limit_deg = float(limit_deg)
+
+    @property
+    def name(self) -> str:
+        return "skin angle"
+
+    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ConstraintColumn:
+        cosine = -np.einsum("ij,ij->i", table.direction, table.entry_normal)
+        values = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
+        return ConstraintColumn(
+            self.name,
+            "deg",
+            values,
+            self.limit_deg,
+            values <= self.limit_deg,
+            f"at most {self.limit_deg:g} degrees from the perpendicular to the skin",
+        )

@@ -1,0 +1,1 @@
+"""Objectives by which feasible paths are compared, one file each."""

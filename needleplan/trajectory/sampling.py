@@ -1,0 +1,141 @@
+"""Candidate paths: entries spread over the entry surface times aims spread through the target.
+
+Both are laid out along the patient's own axes from the target's middle, without random draws, so that a moved
+case gives the moved candidates.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from needleplan.anatomy.mesh import SurfaceMesh
+from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.devices.catalogue import Applicator
+from needleplan.errors import OptionError
+from needleplan.frames import FloatArray
+from needleplan.trajectory.table import TrajectoryTable
+
+#: Skin normals are averaged over this radius: a voxel surface is rough at the scale of a needle.
+NORMAL_RADIUS_MM = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingOptions:
+    """How densely candidate paths are laid out.
+
+    Attributes:
+        entry_spacing_mm: one entry is kept in each cube of this edge.
+        aim_count: about this many aims are spread through the target.
+        maximum_candidates: the entry spacing is widened where more candidates than this would arise.
+    """
+
+    entry_spacing_mm: float = 9.0
+    aim_count: int = 36
+    maximum_candidates: int = 120_000
+
+    def __post_init__(self) -> None:
+        if not (self.entry_spacing_mm > 0 and self.aim_count >= 1 and self.maximum_candidates >= 1):
+            raise OptionError("entry spacing, number of aims and number of candidates must be greater than zero")
+
+
+def sample_trajectories(
+    queries: AnatomyQueries, applicator: Applicator, options: SamplingOptions | None = None
+) -> TrajectoryTable:
+    """Every pair of an entry and an aim.
+
+    Entries farther from the whole target than the applicator reaches are kept: the constraint on length
+    rejects them with a reason.
+
+    Returns:
+        The table without columns.
+    """
+    options = options or SamplingOptions()
+    anatomy = queries.anatomy
+    origin = anatomy.target.mesh.vertices_mm.mean(axis=0)
+    aims = sample_aims(queries, options.aim_count)
+    spacing = options.entry_spacing_mm
+    while True:
+        entries, normals = _sample_entries(anatomy.entry.mesh, anatomy.entry_faces, anatomy.axes, origin, spacing)
+        if len(entries) * len(aims) <= options.maximum_candidates or len(entries) <= 1:
+            break
+        spacing *= max(1.05, np.sqrt(len(entries) * len(aims) / options.maximum_candidates))
+    entry = np.repeat(entries, len(aims), axis=0)
+    aim = np.tile(aims, (len(entries), 1))
+    path = aim - entry
+    distance = np.linalg.norm(path, axis=1)
+    apart = distance > 1e-6
+    entry, aim, path = entry[apart], aim[apart], path[apart] / distance[apart, None]
+    return TrajectoryTable(
+        applicator,
+        entry_mm=entry,
+        entry_normal=np.repeat(normals, len(aims), axis=0)[apart],
+        aim_mm=aim,
+        tip_mm=aim + applicator.tip_to_centre_mm * path,
+    )
+
+
+def sample_aims(queries: AnatomyQueries, count: int) -> FloatArray:
+    """About ``count`` points (n, 3) of a cubic lattice inside the target, and its innermost point first."""
+    anatomy = queries.anatomy
+    mesh = anatomy.target.mesh
+    origin = mesh.vertices_mm.mean(axis=0)
+    spacing = float(np.cbrt(mesh.volume_mm3 / count))
+    local = (mesh.vertices_mm - origin) @ anatomy.axes
+    distance = queries.distance(anatomy.target)
+
+    def lattice(step: float) -> FloatArray:
+        ranges = [np.arange(np.floor(a / step), np.ceil(b / step) + 1) for a, b in zip(local.min(0), local.max(0))]  # noqa: B905
+        offsets = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3) * step
+        return origin + offsets @ anatomy.axes.T
+
+    fine = lattice(spacing / 3.0)
+    depth = distance.signed_distance_mm(fine)
+    innermost = fine[int(np.argmin(np.round(depth, 3)))]
+    coarse = lattice(spacing)
+    coarse = coarse[distance.signed_distance_mm(coarse) < 0]
+    if not len(coarse):
+        return innermost[None, :]
+    apart = np.linalg.norm(coarse - innermost, axis=1) > 0.5 * spacing
+    return np.concatenate([innermost[None, :], coarse[apart]])
+
+
+def _sample_entries(
+    mesh: SurfaceMesh, allowed: np.ndarray, axes: FloatArray, origin: FloatArray, spacing: float
+) -> tuple[FloatArray, FloatArray]:
+    """One point of the allowed faces for each cube of edge ``spacing`` that they pass, and normals there."""
+    from scipy.spatial import cKDTree
+
+    corners = mesh.triangles_mm[allowed]
+    edge = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
+    points = []
+    # Large faces are split so that no cube they pass is missed.
+    splits = np.maximum(1, np.ceil(2.0 * edge / spacing)).astype(int)
+    for count in np.unique(splits):
+        part = corners[splits == count]
+        weights = np.array(
+            [
+                ((i + 1 / 3) / count, (j + 1 / 3) / count, 1 - (i + j + 2 / 3) / count)
+                for i in range(count)
+                for j in range(count - i)
+            ]
+        )
+        points.append(np.einsum("wk,fkx->fwx", weights, part).reshape(-1, 3))
+    cloud = np.concatenate(points)
+    scaled = (cloud - origin) @ axes / spacing
+    cell = np.floor(scaled).astype(np.int64)
+    away = np.round(np.linalg.norm(scaled - cell - 0.5, axis=1), 6)
+    order = np.lexsort((away, cell[:, 2], cell[:, 1], cell[:, 0]))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (np.diff(cell[order], axis=0) != 0).any(axis=1)
+    chosen = cloud[order[first]]
+    # Normals come from the whole surface, weighted by area, so that the rim of a region is not skewed.
+    vectors = mesh.area_vectors_mm2
+    tree = cKDTree(mesh.face_centres_mm)
+    normals = np.empty_like(chosen)
+    for k, near in enumerate(tree.query_ball_point(chosen, NORMAL_RADIUS_MM)):
+        if len(near) < 3:
+            near = tree.query(chosen[k], k=min(3, len(vectors)))[1]
+        total = vectors[near].sum(axis=0)
+        length = np.linalg.norm(total)
+        normals[k] = total / length if length > 0 else (0.0, 0.0, 1.0)
+    return chosen, normals
