@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.frames import FloatArray
@@ -24,6 +25,22 @@ class LethalZone(ABC):
             (n,) values in mm that never overstate: inside, a ball of that radius about the point lies in the
             zone; outside, the distance to the zone is exactly minus the value.
         """
+
+    def contains(self, points_mm: ArrayLike) -> NDArray[np.bool_]:
+        """(n,) True for points (n, 3) that are destroyed."""
+        return np.asarray(self.signed_distance_mm(points_mm) >= 0)
+
+    def margin_mm(self, points_mm: ArrayLike) -> FloatArray:
+        """Signed distance (n,) at points (n, 3) as close to the truth as the zone can tell.
+
+        Never overstates, and understates by at most ``margin_error_mm``; dearer than ``signed_distance_mm``.
+        """
+        return self.signed_distance_mm(points_mm)
+
+    @property
+    @abstractmethod
+    def margin_error_mm(self) -> float:
+        """Most by which ``margin_mm`` may lie below the true signed distance."""
 
     @property
     @abstractmethod
@@ -55,3 +72,17 @@ class ZoneModel(ABC):
         Raises:
             DeviceError: an applicator or a setting is unknown to the model or lies outside its table.
         """
+
+    def covering(self, insertions: Sequence[Insertion], points_mm: ArrayLike, depth_mm: float) -> NDArray[np.bool_]:
+        """Which points each insertion's own zone holds, with a ball of ``depth_mm`` about them.
+
+        Args:
+            insertions: k insertions, each taken alone.
+            points_mm: points (n, 3) in patient LPS mm.
+            depth_mm: radius of the ball, zero or more.
+
+        Returns:
+            (k, n) True where the whole ball about point n lies in the zone of insertion k.
+        """
+        rows = [self.zone([insertion]).signed_distance_mm(points_mm) >= depth_mm for insertion in insertions]
+        return np.array(rows, dtype=np.bool_).reshape(len(insertions), -1)

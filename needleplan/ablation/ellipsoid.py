@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from needleplan.ablation.contract import ZoneModel
 from needleplan.ablation.spheroid import SpheroidUnion
@@ -148,13 +150,28 @@ class EllipsoidTableModel(ZoneModel):
     def zone(self, insertions: Sequence[Insertion]) -> SpheroidUnion:
         """See ZoneModel."""
         centres, axes, axial, radial = [], [], [], []
+        sizes: dict[tuple[str, float | None, float], ZoneSize] = {}
         for insertion in insertions:
             applicator = self.catalogue.applicator(insertion.applicator)
             table = self.table(insertion.applicator)
+            direction = insertion.direction
             for ablation in insertion.ablations:
-                size = table.size(ablation.power_w, ablation.duration_s)
-                centres.append(np.asarray(ablation.tip_mm) - applicator.tip_to_centre_mm * insertion.direction)
-                axes.append(insertion.direction)
-                axial.append(0.5 * size.axial_length_mm)
-                radial.append(0.5 * size.diameter_mm)
+                key = (insertion.applicator, ablation.power_w, ablation.duration_s)
+                if key not in sizes:
+                    sizes[key] = table.size(ablation.power_w, ablation.duration_s)
+                centres.append(np.asarray(ablation.tip_mm) - applicator.tip_to_centre_mm * direction)
+                axes.append(direction)
+                axial.append(0.5 * sizes[key].axial_length_mm)
+                radial.append(0.5 * sizes[key].diameter_mm)
         return SpheroidUnion(np.array(centres), np.array(axes), axial, radial)
+
+    def covering(self, insertions: Sequence[Insertion], points_mm: ArrayLike, depth_mm: float) -> NDArray[np.bool_]:
+        """See ZoneModel; all spheroids in one pass."""
+        points = np.asarray(points_mm, dtype=np.float64).reshape(-1, 3)
+        single = self.zone(insertions).covering(points, depth_mm)
+        counts = np.array([len(insertion.ablations) for insertion in insertions])
+        if (counts == 1).all():
+            return single
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        rows = [single[a:b].any(axis=0) for a, b in pairwise(starts)]
+        return np.array(rows, dtype=np.bool_).reshape(len(insertions), len(points))

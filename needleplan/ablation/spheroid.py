@@ -1,21 +1,25 @@
 """Exact signed distance to spheroids of revolution, and unions of them."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
 from needleplan.ablation.contract import LethalZone
 from needleplan.anatomy.mesh import SurfaceMesh
+from needleplan.anatomy.surface_points import surface_points
+from needleplan.compiled import compiled, compiled_parallel, prange
 from needleplan.errors import DeviceError
 from needleplan.frames import FloatArray, perpendicular_axes, read_only
 
-_compiled: Any = njit(cache=True, error_model="numpy")
-_compiled_parallel: Any = njit(cache=True, error_model="numpy", parallel=True)
+#: Spacing of the points that stand for the boundary of a union.
+_BOUNDARY_SPACING_MM = 0.6
+#: Largest side of the geodesic sphere's facets that spheroids are drawn with, for radius 1.
+_FACET_ANGLE = 0.083
 
 
-@_compiled
+@compiled
 def _ellipse_distance(e0: float, e1: float, y0: float, y1: float) -> float:
     """Distance of a point (y0, y1 >= 0) to the ellipse with semi-axes e0 >= e1 > 0.
 
@@ -61,7 +65,7 @@ def _ellipse_distance(e0: float, e1: float, y0: float, y1: float) -> float:
     return float(abs(y0 - e0))
 
 
-@_compiled
+@compiled
 def _signed_distance(dx: float, dy: float, dz: float, axis: Any, axial: float, radial: float) -> float:
     """Signed distance, positive inside, of an offset from the centre to one spheroid."""
     z = abs(dx * axis[0] + dy * axis[1] + dz * axis[2])
@@ -74,7 +78,7 @@ def _signed_distance(dx: float, dy: float, dz: float, axis: Any, axial: float, r
     return float(distance if inside else -distance)
 
 
-@_compiled_parallel
+@compiled_parallel
 def _union(points: Any, centres: Any, axes: Any, axial: Any, radial: Any, result: Any) -> None:
     for i in prange(points.shape[0]):
         best = -np.inf
@@ -89,7 +93,21 @@ def _union(points: Any, centres: Any, axes: Any, axial: Any, radial: Any, result
         result[i] = best
 
 
-@_compiled_parallel
+@compiled_parallel
+def _inside_any(points: Any, centres: Any, axes: Any, axial: Any, radial: Any, result: Any) -> None:
+    for i in prange(points.shape[0]):
+        for k in range(centres.shape[0]):
+            dx = points[i, 0] - centres[k, 0]
+            dy = points[i, 1] - centres[k, 1]
+            dz = points[i, 2] - centres[k, 2]
+            z = dx * axes[k, 0] + dy * axes[k, 1] + dz * axes[k, 2]
+            r = dx * dx + dy * dy + dz * dz - z * z
+            if z * z / (axial[k] * axial[k]) + r / (radial[k] * radial[k]) <= 1.0:
+                result[i] = True
+                break
+
+
+@compiled_parallel
 def _covering(points: Any, centres: Any, axes: Any, axial: Any, radial: Any, depth_mm: float, result: Any) -> None:
     for k in prange(centres.shape[0]):
         largest = max(axial[k], radial[k])
@@ -97,7 +115,23 @@ def _covering(points: Any, centres: Any, axes: Any, axial: Any, radial: Any, dep
             dx = points[i, 0] - centres[k, 0]
             dy = points[i, 1] - centres[k, 1]
             dz = points[i, 2] - centres[k, 2]
-            if largest - np.sqrt(dx * dx + dy * dy + dz * dz) < depth_mm:
+            squared = dx * dx + dy * dy + dz * dz
+            if largest - np.sqrt(squared) < depth_mm:
+                continue
+            z = dx * axes[k, 0] + dy * axes[k, 1] + dz * axes[k, 2]
+            r = max(0.0, squared - z * z)
+            # A ball of that radius fits only within the spheroid whose semi-axes are shorter by it (Minkowski's
+            # inequality of the support functions), and it does fit within the spheroid scaled by
+            # 1 - depth / least semi-axis; only between the two is the exact distance needed.
+            inner_axial = axial[k] - depth_mm
+            inner_radial = radial[k] - depth_mm
+            if inner_axial <= 0.0 or inner_radial <= 0.0:
+                continue
+            if z * z / (inner_axial * inner_axial) + r / (inner_radial * inner_radial) > 1.0 + 1e-12:
+                continue
+            scale = 1.0 - depth_mm / min(axial[k], radial[k])
+            if z * z / (axial[k] * axial[k]) + r / (radial[k] * radial[k]) <= scale * scale:
+                result[k, i] = True
                 continue
             result[k, i] = _signed_distance(dx, dy, dz, axes[k], axial[k], radial[k]) >= depth_mm
 
@@ -135,6 +169,62 @@ class SpheroidUnion(LethalZone):
         result = np.empty(len(points))
         _union(points, self.centres_mm, self.axes, self.axial_mm, self.radial_mm, result)
         return result
+
+    def contains(self, points_mm: ArrayLike) -> NDArray[np.bool_]:
+        """See LethalZone."""
+        points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
+        result = np.zeros(len(points), dtype=np.bool_)
+        _inside_any(points, self.centres_mm, self.axes, self.axial_mm, self.radial_mm, result)
+        return result
+
+    def margin_mm(self, points_mm: ArrayLike) -> FloatArray:
+        """See LethalZone; looks for the nearest point of the union's boundary.
+
+        Points spread over each spheroid are kept unless they lie deeper than their spacing in another one. Every
+        point of the union's boundary then has a kept point within the spacing, so the distance to the nearest
+        kept point less the spacing never overstates.
+        """
+        points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
+        single = self.signed_distance_mm(points)
+        inside = single > 0
+        if len(self) < 2 or not inside.any():
+            return single
+        nearest, _ = self._boundary.query(points[inside], workers=2)
+        single[inside] = np.maximum(single[inside], nearest - self._boundary_slack_mm)
+        return single
+
+    @cached_property
+    def _boundary(self) -> Any:
+        """Search tree of the kept points of all spheroids."""
+        from scipy.spatial import cKDTree
+
+        kept = []
+        for k, mesh in enumerate(self.surfaces()):
+            cloud, _ = surface_points(mesh, _BOUNDARY_SPACING_MM)
+            cloud = np.unique(np.round(cloud, 6), axis=0)
+            deep = np.zeros(len(cloud), dtype=np.bool_)
+            for other in range(len(self)):
+                if other != k:
+                    one = slice(other, other + 1)
+                    rest = SpheroidUnion(
+                        self.centres_mm[one], self.axes[one], self.axial_mm[one], self.radial_mm[one]
+                    )
+                    deep |= rest.covering(cloud, self._boundary_slack_mm)[0]
+            kept.append(cloud[~deep])
+        return cKDTree(np.concatenate(kept))
+
+    @property
+    def _boundary_slack_mm(self) -> float:
+        # The facets of the drawn spheroid lie within the sagitta of its largest side below the true surface.
+        largest = float(max(self.axial_mm.max(), self.radial_mm.max()))
+        least = float(min(self.axial_mm.min(), self.radial_mm.min()))
+        side = _FACET_ANGLE * largest
+        return _BOUNDARY_SPACING_MM / float(np.sqrt(3.0)) + side * side * largest / (least * least) / 6.0
+
+    @property
+    def margin_error_mm(self) -> float:
+        """See LethalZone; exact for one spheroid."""
+        return 0.0 if len(self) < 2 else 2.0 * self._boundary_slack_mm
 
     def covering(self, points_mm: ArrayLike, depth_mm: float) -> NDArray[np.bool_]:
         """(k, n) True where the ball of radius ``depth_mm`` about point n lies inside spheroid k."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
 from needleplan.anatomy.mesh import SurfaceMesh
+from needleplan.compiled import compiled, compiled_parallel, prange
 from needleplan.errors import GeometryError
 from needleplan.frames import FloatArray
 
@@ -20,11 +20,8 @@ _LEAF_SIZE = 4
 _STACK_SIZE = 96
 _MAXIMUM_HITS = 64
 
-_compiled: Any = njit(cache=True, fastmath=False, error_model="numpy")
-_compiled_parallel: Any = njit(cache=True, fastmath=False, error_model="numpy", parallel=True)
 
-
-@_compiled
+@compiled
 def _build(
     low: Any, high: Any, centre: Any, order: Any, node_low: Any, node_high: Any, node_link: Any, node_count: Any
 ) -> int:
@@ -88,7 +85,7 @@ def _build(
     return used
 
 
-@_compiled
+@compiled
 def _point_triangle(px: float, py: float, pz: float, t: Any) -> float:
     """Squared distance of a point to triangle t (9,) (Ericson, Real-Time Collision Detection, 5.1.5)."""
     abx, aby, abz = t[3] - t[0], t[4] - t[1], t[5] - t[2]
@@ -133,7 +130,7 @@ def _point_triangle(px: float, py: float, pz: float, t: Any) -> float:
     return x * x + y * y + z * z
 
 
-@_compiled
+@compiled
 def _segment_segment(
     ax: float, ay: float, az: float, ux: float, uy: float, uz: float, t: Any, i: int, j: int
 ) -> float:
@@ -170,7 +167,7 @@ def _segment_segment(
     return x * x + y * y + z * z
 
 
-@_compiled
+@compiled
 def _crossing(
     ax: float, ay: float, az: float, ux: float, uy: float, uz: float, t: Any
 ) -> tuple[bool, float, float]:
@@ -198,7 +195,7 @@ def _crossing(
     return True, s, facing
 
 
-@_compiled
+@compiled
 def _segment_triangle(ax: float, ay: float, az: float, ux: float, uy: float, uz: float, t: Any) -> float:
     """Squared distance of a segment to a triangle: 0 where they cross, else an end or an edge is nearest."""
     hit, _, _ = _crossing(ax, ay, az, ux, uy, uz, t)
@@ -211,7 +208,7 @@ def _segment_triangle(ax: float, ay: float, az: float, ux: float, uy: float, uz:
     return float(min(best, _segment_segment(ax, ay, az, ux, uy, uz, t, 2, 0)))
 
 
-@_compiled
+@compiled
 def _node_bound(
     low: Any,
     high: Any,
@@ -246,7 +243,7 @@ def _node_bound(
     return float(boxes)
 
 
-@_compiled_parallel
+@compiled_parallel
 def _segment_distances(
     start: Any, end: Any, cap: float, triangles: Any, low: Any, high: Any, link: Any, count: Any, result: Any
 ) -> None:
@@ -288,7 +285,7 @@ def _segment_distances(
         result[i] = np.sqrt(best)
 
 
-@_compiled_parallel
+@compiled_parallel
 def _segment_crossings(
     start: Any,
     end: Any,

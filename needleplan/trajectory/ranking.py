@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.compiled import compiled
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
 from needleplan.trajectory.contract import TrajectoryObjective
@@ -80,10 +80,7 @@ def pareto_front(costs: FloatArray) -> NDArray[np.bool_]:
     return result
 
 
-_compiled: Any = njit(cache=True)
-
-
-@_compiled
+@compiled
 def _front_of_sorted(costs: Any) -> Any:
     """Front of rows in lexicographic order: a row can only be dominated by one before it on the front."""
     n, k = costs.shape

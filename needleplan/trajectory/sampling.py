@@ -7,9 +7,11 @@ case gives the moved candidates.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.anatomy.surface_points import surface_points
 from needleplan.devices.catalogue import Applicator
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
@@ -30,7 +32,7 @@ class SamplingOptions:
     """
 
     entry_spacing_mm: float = 9.0
-    aim_count: int = 36
+    aim_count: int = 50
     maximum_candidates: int = 120_000
 
     def __post_init__(self) -> None:
@@ -100,27 +102,13 @@ def sample_aims(queries: AnatomyQueries, count: int) -> FloatArray:
 
 
 def _sample_entries(
-    mesh: SurfaceMesh, allowed: np.ndarray, axes: FloatArray, origin: FloatArray, spacing: float
+    mesh: SurfaceMesh, allowed: NDArray[np.bool_], axes: FloatArray, origin: FloatArray, spacing: float
 ) -> tuple[FloatArray, FloatArray]:
     """One point of the allowed faces for each cube of edge ``spacing`` that they pass, and normals there."""
     from scipy.spatial import cKDTree
 
-    corners = mesh.triangles_mm[allowed]
-    edge = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
-    points = []
     # Large faces are split so that no cube they pass is missed.
-    splits = np.maximum(1, np.ceil(2.0 * edge / spacing)).astype(int)
-    for count in np.unique(splits):
-        part = corners[splits == count]
-        weights = np.array(
-            [
-                ((i + 1 / 3) / count, (j + 1 / 3) / count, 1 - (i + j + 2 / 3) / count)
-                for i in range(count)
-                for j in range(count - i)
-            ]
-        )
-        points.append(np.einsum("wk,fkx->fwx", weights, part).reshape(-1, 3))
-    cloud = np.concatenate(points)
+    cloud, _ = surface_points(SurfaceMesh(mesh.vertices_mm, mesh.faces[allowed]), 0.5 * spacing)
     scaled = (cloud - origin) @ axes / spacing
     cell = np.floor(scaled).astype(np.int64)
     away = np.round(np.linalg.norm(scaled - cell - 0.5, axis=1), 6)

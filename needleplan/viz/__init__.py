@@ -1,1 +1,1 @@
-"""Figures of patients, plans and margins."""
+"""Figures: the patient in three dimensions, planes, margins and breathing. Nothing outside viz and app draws."""

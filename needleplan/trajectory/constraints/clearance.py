@@ -9,7 +9,10 @@ from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
 
 #: Clearances are exact up to this; farther ones are reported as this less the needle's radius.
-CLEARANCE_CAP_MM = 20.0
+CLEARANCE_CAP_MM = 12.0
+
+#: A demand beyond the cap could not be decided, and there must be room to tell more from enough.
+LARGEST_LIMIT_MM = 8.0
 
 
 class Clearance(TrajectoryConstraint):
@@ -21,10 +24,9 @@ class Clearance(TrajectoryConstraint):
     """
 
     def __init__(self, surface: StructureSurface, limit_mm: float) -> None:
-        if not 0 <= limit_mm <= CLEARANCE_CAP_MM / 2:
+        if not 0 <= limit_mm <= LARGEST_LIMIT_MM:
             raise OptionError(
-                f"the clearance to {surface.name!r} must be between 0 and {CLEARANCE_CAP_MM / 2:g} mm, "
-                f"not {limit_mm:g}"
+                f"the clearance to {surface.name!r} must be between 0 and {LARGEST_LIMIT_MM:g} mm, not {limit_mm:g}"
             )
         self.surface = surface
         self.limit_mm = float(limit_mm)
@@ -50,12 +52,11 @@ def clearance_mm(
 ) -> np.ndarray:
     """(n,) distance from needle surface to an obstacle, exact up to ``cap_mm`` from the axis.
 
-    Minus the needle's radius where the axis crosses the obstacle or an end of it lies inside.
+    Minus the needle's radius where the axis crosses the obstacle or lies inside it.
     """
     tree = queries.tree(surface)
     distance = tree.segment_distance_mm(table.entry_mm, table.tip_mm, cap_mm)
-    # A path that lies inside an obstacle altogether crosses no surface; its ends tell.
-    doubtful = np.flatnonzero(distance > 0)
-    inside = tree.contains(table.entry_mm[doubtful]) | tree.contains(table.tip_mm[doubtful])
-    distance[doubtful[inside]] = 0.0
+    # A path that lies inside an obstacle altogether crosses no surface, but then its entry lies inside.
+    entries, of_row = np.unique(table.entry_mm, axis=0, return_inverse=True)
+    distance[tree.contains(entries)[of_row.ravel()]] = 0.0
     return distance - table.applicator.radius_mm

@@ -7,7 +7,7 @@ from needleplan.trajectory.contract import TrajectoryObjective
 from needleplan.trajectory.table import ObjectiveColumn, TrajectoryTable
 
 #: Beyond this distance in hand an obstacle no longer matters.
-SCALE_MM = 10.0
+SCALE_MM = 5.0
 
 
 class ObstacleDistance(TrajectoryObjective):

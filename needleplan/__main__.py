@@ -1,0 +1,5 @@
+"""``python -m needleplan``."""
+
+from needleplan.app.cli import main
+
+raise SystemExit(main())

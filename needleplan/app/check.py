@@ -1,0 +1,59 @@
+"""What ``needleplan check`` prints: a table of the structures, and every finding with what to do."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from needleplan.case.load import CaseReport
+from needleplan.case.model import Severity
+
+_STYLES = {
+    Severity.REFUSED: "bold red",
+    Severity.MENDED: "yellow",
+    Severity.WARNING: "yellow",
+    Severity.NOTE: "cyan",
+}
+
+
+def render_report(report: CaseReport, console: Console) -> None:
+    """Print a report.
+
+    Args:
+        report: what ``inspect_case`` found.
+        console: where to print it.
+    """
+    if report.rows:
+        console.print(_structures(report))
+    for finding in report.findings:
+        style = _STYLES[finding.severity]
+        console.print(f"[{style}]{finding.severity.value}[/] ({finding.code}) {escape(finding.message)}")
+        if finding.remedy:
+            console.print(f"    what to do: {escape(finding.remedy)}")
+    if report.case is None:
+        console.print(f"[bold red]{len(report.refused)} finding(s) refuse planning[/]: {escape(str(report.path))}")
+    else:
+        console.print(
+            f"[bold green]ready to plan[/]: {escape(report.name)}, content {report.case.content_hash[:12]}"
+        )
+
+
+def _structures(report: CaseReport) -> Table:
+    """The structures, one a row."""
+    table = Table(title=f"Case {escape(report.name)}", title_justify="left")
+    for heading in ("structure", "role", "from"):
+        table.add_column(heading)
+    for heading in ("volume ml", "voxels or faces"):
+        table.add_column(heading, justify="right")
+    table.add_column("closed")
+    table.add_column("extent mm (left-right, front-back, foot-head)", justify="right")
+    for row in report.rows:
+        table.add_row(
+            escape(row.name),
+            row.role.value,
+            row.kind,
+            f"{row.volume_ml:.2f}",
+            f"{row.elements}",
+            "yes" if row.watertight else "no",
+            " x ".join(f"{side:.0f}" for side in row.extent_mm),
+        )
+    return table

@@ -1,0 +1,166 @@
+"""The command line. Only the standard library is imported here, so that --help answers at once."""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+EXIT_OK = 0
+EXIT_BAD_INPUT = 2
+EXIT_INFEASIBLE = 3
+
+DESCRIPTION = (
+    "Plan, prove and rehearse needle-based tumour ablation. Research software, not a medical device: "
+    "nothing that it prints may guide a treatment."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors are one sentence, and name the option that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            word = message.removeprefix("unrecognized arguments: ").split()[0]
+            known = [option for action in self._every_action() for option in action.option_strings]
+            near = difflib.get_close_matches(word.split("=")[0], known, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]}?" if near else f"; see '{self.prog} --help'"
+            message = f"unknown option {word}{hint}"
+        print(f"needleplan: error: {message}", file=sys.stderr)
+        raise SystemExit(EXIT_BAD_INPUT)
+
+    def _every_action(self) -> list[argparse.Action]:
+        actions = list(self._actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                chosen = next((word for word in sys.argv[1:] if word in action.choices), None)
+                parsers = [action.choices[chosen]] if chosen else list(action.choices.values())
+                actions += [inner for parser in parsers for inner in parser._actions]
+        return actions
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = _Parser(prog="needleplan", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    demo = command("demo", "The whole chain on the built-in patient: plan, robot, breathing rehearsal, report.")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder (out/demo)")
+    demo.add_argument("--seed", type=int, default=1, help="seed of patient and rehearsal (1)")
+
+    check = command("check", "Read a case and print its structures and everything that is wrong with it.")
+    _add_case(check)
+
+    plan = command("plan", "Plan a case and write plan.json, pictures and report.html.")
+    _add_case(plan)
+    plan.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    plan.add_argument("--no-pictures", action="store_true", help="write plan.json only")
+    _add_planning(plan)
+
+    simulate = command("simulate", "Let the robot carry out the plan in a folder in a breathing patient.")
+    _add_folder(simulate)
+    simulate.add_argument("--robot", metavar="NAME", help="robot (see 'needleplan robots')")
+    simulate.add_argument("--peak-mm", type=float, default=15.0, help="breathing amplitude (15)")
+    simulate.add_argument("--period-s", type=float, default=4.0, help="breathing period (4)")
+    simulate.add_argument("--trace", type=Path, metavar="FILE", help="a recorded breathing trace instead")
+    simulate.add_argument("--gate-mm", type=float, default=2.0, help="gate about end-exhale (2)")
+    simulate.add_argument("--seed", type=int, default=0, help="seed of the rehearsal (0)")
+    simulate.add_argument("--no-film", action="store_true", help="make no film and no stills")
+
+    assess = command("assess", "Score the plan in a folder, and its rehearsals, by the same code.")
+    _add_folder(assess)
+
+    report = command("report", "Draw the pictures of a plan folder again and write report.html.")
+    _add_folder(report)
+
+    phantom = command("phantom", "Write the built-in patient as a case: case.toml and a label map.")
+    phantom.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the case")
+    phantom.add_argument("--seed", type=int, default=1, help="seed of vessels and shapes (1)")
+    phantom.add_argument("--random", action="store_true", help="draw size and tumour from the population")
+    phantom.add_argument("--voxel-mm", type=float, default=2.0, help="voxel size (2)")
+
+    command("devices", "List the applicators, their zone tables and where each figure comes from.")
+    command("robots", "List the robots.")
+    return parser
+
+
+def _add_case(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("case", type=Path, metavar="CASE", help="the case's manifest (case.toml)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="root of relative sources (NEEDLEPLAN_DATA)")
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder that 'needleplan plan' wrote")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="root of relative sources")
+
+
+def _add_planning(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("planning")
+    group.add_argument("--applicator", default="generic-mwa-2450", metavar="NAME", help="see 'needleplan devices'")
+    group.add_argument("--setting", choices=("in_vivo", "ex_vivo"), default="in_vivo", help="zone table (in_vivo)")
+    group.add_argument("--applicators-csv", type=Path, metavar="FILE", help="own applicators (with --zones-csv)")
+    group.add_argument("--zones-csv", type=Path, metavar="FILE", help="own zone table (with --applicators-csv)")
+    group.add_argument("--margin-mm", type=float, default=5.0, help="margin about the target (5)")
+    group.add_argument("--max-insertions", type=int, default=12, help="most punctures (12)")
+    group.add_argument("--time-limit-s", type=float, default=30.0, help="time of each exact search (30)")
+    group.add_argument("--entry-spacing-mm", type=float, default=9.0, help="spacing of skin entries (9)")
+    group.add_argument("--aims", type=int, default=50, help="points of the target to aim at (50)")
+    group.add_argument(
+        "--clearance",
+        action="append",
+        default=[],
+        metavar="ROLE=MM",
+        help="clearance to vessel, airway, bone, lung, bowel, critical or no_go; may be repeated",
+    )
+    group.add_argument("--skin-angle-deg", type=float, default=65.0, help="most from the perpendicular (65)")
+    group.add_argument("--table-angle-deg", type=float, default=90.0, help="most from straight up (90)")
+    group.add_argument("--organ-path-mm", type=float, default=0.0, help="least organ before the target (0)")
+    group.add_argument("--seed", type=int, default=0, help="seed kept in the plan (0)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    0: done. 2: bad input, told in one sentence. 3: no needle path satisfies the hard constraints.
+    """
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.version:
+        from needleplan import __version__
+
+        print(f"needleplan {__version__}")
+        return EXIT_OK
+    if options.command is None:
+        parser.print_help()
+        return EXIT_OK
+    from needleplan.errors import NeedleplanError
+
+    try:
+        from needleplan.app import commands
+
+        run = getattr(commands, f"run_{options.command}")
+        return int(run(options))
+    except NeedleplanError as error:
+        print(f"needleplan: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away; what was to be written is written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"needleplan: error: {where}{error.strerror or error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("needleplan: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

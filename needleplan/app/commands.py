@@ -1,0 +1,266 @@
+"""What each command of the command line does."""
+
+import dataclasses
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from needleplan.ablation.ellipsoid import EllipsoidTableModel
+from needleplan.app.cli import EXIT_BAD_INPUT, EXIT_INFEASIBLE, EXIT_OK
+from needleplan.app.folder import PlanFolder
+from needleplan.app.progress import progress_bar
+from needleplan.app.summary import print_metrics, print_plan, print_where
+from needleplan.coverage.matrix import CoverageOptions
+from needleplan.devices.catalogue import DeviceCatalogue, builtin_catalogue, load_catalogue
+from needleplan.errors import OptionError
+from needleplan.plan import PlanStatus
+from needleplan.planning import PlanningOptions
+from needleplan.trajectory.sampling import SamplingOptions
+from needleplan.trajectory.screening import PathLimits
+
+
+def run_check(options: Namespace) -> int:
+    """Print a case's structures and findings."""
+    from needleplan.app.check import render_report
+    from needleplan.case.load import inspect_case
+
+    console = Console()
+    with progress_bar(console, "reading the case"):
+        report = inspect_case(options.case, options.data)
+    if report.case is None:
+        # The refusal is the answer: one sentence on the error stream, the table for whoever reads on.
+        first = report.refused[0]
+        if report.rows:
+            render_report(report, console)
+        Console(stderr=True).print(f"needleplan: error: {escape(first.message)}", soft_wrap=True, highlight=False)
+        return EXIT_BAD_INPUT
+    render_report(report, console)
+    return EXIT_OK
+
+
+def run_plan(options: Namespace) -> int:
+    """Plan a case and write its folder."""
+    from needleplan.app.outputs import write_plan_folder
+    from needleplan.app.pipeline import plan_case
+    from needleplan.case.load import load_case
+
+    console = Console()
+    planning_options, zone_model = planning_from(options)
+    start = time.perf_counter()
+    with progress_bar(console, "reading the case"):
+        case = load_case(options.case, options.data)
+    loaded_s = time.perf_counter() - start
+    with progress_bar(console, f"planning {case.name}") as progress:
+        planned = plan_case(
+            case, planning_options, zone_model=zone_model, timings_s={"read case": loaded_s}, progress=progress
+        )
+    folder = PlanFolder(options.out)
+    with progress_bar(console, "drawing") as progress:
+        write_plan_folder(folder, planned, pictures=not options.no_pictures, progress=progress)
+    folder.write_source(options.case, options.data)
+    print_plan(console, planned.plan)
+    places = [("plan", str(folder.plan))]
+    if not options.no_pictures:
+        places += [("pictures", str(folder.pictures)), ("report", str(folder.report))]
+    print_where(console, places)
+    return EXIT_INFEASIBLE if planned.plan.status is PlanStatus.INFEASIBLE else EXIT_OK
+
+
+def run_simulate(options: Namespace) -> int:
+    """Rehearse the plan in a folder, with and without gating."""
+    from needleplan.app.outputs import load_planned, rehearse_into, write_report_again
+    from needleplan.motion.contract import RespiratoryMotion
+    from needleplan.motion.lujan import LujanMotion
+    from needleplan.motion.recorded import RecordedMotion
+
+    console = Console()
+    folder = PlanFolder(options.folder)
+    motion: RespiratoryMotion
+    if options.trace is not None:
+        from needleplan.io.traces import read_breathing_trace
+
+        motion = RecordedMotion(read_breathing_trace(options.trace))
+    else:
+        motion = LujanMotion(peak_mm=options.peak_mm, period_s=options.period_s)
+    with progress_bar(console, "reading plan and case") as progress:
+        planned = load_planned(folder, options.data, progress)
+    if planned.plan.status is PlanStatus.INFEASIBLE:
+        raise OptionError(f"{folder.plan}: the plan holds no insertion, so there is nothing to rehearse")
+    rehearse_into(
+        console,
+        folder,
+        planned,
+        motion,
+        robot=options.robot,
+        gate_mm=options.gate_mm,
+        seed=options.seed,
+        film=not options.no_film,
+    )
+    with progress_bar(console, "drawing") as progress:
+        write_report_again(folder, planned, progress)
+    print_where(console, [("outcome", str(folder.outcome)), ("report", str(folder.report))])
+    return EXIT_OK
+
+
+def run_assess(options: Namespace) -> int:
+    """Score plan and rehearsals of a folder."""
+    from needleplan.app.outputs import assess_folder, load_planned
+
+    console = Console()
+    folder = PlanFolder(options.folder)
+    with progress_bar(console, "reading plan and case") as progress:
+        planned = load_planned(folder, options.data, progress)
+    scores = assess_folder(folder, planned)
+    if not scores:
+        raise OptionError(f"{folder.plan}: the plan holds no insertion, so there is nothing to score")
+    for name, metrics in scores.items():
+        print_metrics(console, metrics, name)
+    print_where(console, [("scores", str(folder.assessment))])
+    return EXIT_OK
+
+
+def run_report(options: Namespace) -> int:
+    """Draw pictures and report of a folder again."""
+    from needleplan.app.outputs import load_planned, write_report_again
+
+    console = Console()
+    folder = PlanFolder(options.folder)
+    with progress_bar(console, "reading plan and case") as progress:
+        planned = load_planned(folder, options.data, progress)
+    with progress_bar(console, "drawing") as progress:
+        write_report_again(folder, planned, progress)
+    print_where(console, [("report", str(folder.report))])
+    return EXIT_OK
+
+
+def run_demo(options: Namespace) -> int:
+    """The whole chain on the built-in patient."""
+    from needleplan.anatomy.phantom import PhantomParameters, make_phantom
+    from needleplan.app.outputs import rehearse_into, write_plan_folder, write_report_again
+    from needleplan.app.phantom_files import save_phantom
+    from needleplan.app.pipeline import plan_case
+    from needleplan.case.load import load_case
+    from needleplan.motion.lujan import LujanMotion
+
+    console = Console()
+    folder = PlanFolder(options.out)
+    with progress_bar(console, "building the patient"):
+        phantom = make_phantom(PhantomParameters(), np.random.default_rng(options.seed))
+        manifest = save_phantom(phantom, options.out / "case")
+        case = load_case(manifest)
+    with progress_bar(console, "planning") as progress:
+        planned = plan_case(case, progress=progress)
+    write_plan_folder(folder, planned, pictures=False)
+    folder.write_source(manifest, None)
+    print_plan(console, planned.plan)
+    if planned.plan.status is PlanStatus.INFEASIBLE:
+        return EXIT_INFEASIBLE
+    rehearse_into(console, folder, planned, LujanMotion(), seed=options.seed)
+    with progress_bar(console, "drawing") as progress:
+        write_report_again(folder, planned, progress)
+    print_where(
+        console,
+        [
+            ("plan", str(folder.plan)),
+            ("outcome", str(folder.outcome)),
+            ("pictures", str(folder.pictures)),
+            ("film", str(folder.film)),
+            ("report", str(folder.report)),
+        ],
+    )
+    return EXIT_OK
+
+
+def run_phantom(options: Namespace) -> int:
+    """Write the built-in patient as a case."""
+    from needleplan.anatomy.phantom import PhantomParameters, make_phantom, random_parameters
+    from needleplan.app.phantom_files import save_phantom
+
+    console = Console()
+    generator = np.random.default_rng(options.seed)
+    parameters = random_parameters(generator) if options.random else PhantomParameters()
+    with progress_bar(console, "building the patient"):
+        manifest = save_phantom(make_phantom(parameters, generator), options.out, options.voxel_mm)
+    print_where(console, [("case", str(manifest))])
+    return EXIT_OK
+
+
+def run_devices(options: Namespace) -> int:
+    """List applicators with zones and sources."""
+    console = Console()
+    table = Table(title="Applicators (zone tables are models or single publications unless marked vendor)")
+    for name in ("name", "modality", "shaft mm", "zones", "vendor", "source"):
+        table.add_column(name)
+    catalogue = builtin_catalogue()
+    for applicator in catalogue.applicators:
+        rows = [row for row in catalogue.zones if row.applicator == applicator.name]
+        sources = sorted({f"{row.source} ({row.provenance}, {row.confidence})" for row in rows})
+        table.add_row(
+            applicator.name,
+            applicator.modality,
+            f"{applicator.shaft_diameter_mm:g}",
+            ", ".join(sorted({f"{row.setting} x{sum(r.setting == row.setting for r in rows)}" for row in rows})),
+            "yes" if applicator.is_vendor_table else "no",
+            escape("; ".join(sources)),
+        )
+    console.print(table)
+    return EXIT_OK
+
+
+def run_robots(options: Namespace) -> int:
+    """List the robots."""
+    from robots.catalogue import list_robots, load_robot
+
+    console = Console()
+    for name in list_robots():
+        console.print(f"{name}: {load_robot(name).summary}", soft_wrap=True)
+    return EXIT_OK
+
+
+def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableModel]:
+    """Planning options and zone model from the command line.
+
+    Raises:
+        NeedleplanError: a clearance is not ROLE=MM, a table is missing its partner, or a value is impossible.
+    """
+    limits: dict[str, float] = {}
+    known = [f.name.removesuffix("_mm") for f in dataclasses.fields(PathLimits) if f.name.endswith("_mm")]
+    known.remove("organ_path")
+    for text in options.clearance:
+        role, _, number = text.partition("=")
+        try:
+            if role not in known:
+                raise ValueError(role)
+            limits[f"{role}_mm"] = float(number)
+        except ValueError as error:
+            raise OptionError(
+                f"--clearance {text!r} must be ROLE=MM with a role of {', '.join(known)} and a number"
+            ) from error
+    catalogue: DeviceCatalogue | None = None
+    if (options.applicators_csv is None) != (options.zones_csv is None):
+        raise OptionError("--applicators-csv and --zones-csv go together: give both or neither")
+    if options.applicators_csv is not None:
+        catalogue = load_catalogue(Path(options.applicators_csv), Path(options.zones_csv))
+    planning = PlanningOptions(
+        applicator=options.applicator,
+        setting=options.setting,
+        sampling=SamplingOptions(entry_spacing_mm=options.entry_spacing_mm, aim_count=options.aims),
+        limits=PathLimits(
+            skin_angle_deg=options.skin_angle_deg,
+            table_angle_deg=options.table_angle_deg,
+            organ_path_mm=options.organ_path_mm,
+            **limits,
+        ),
+        coverage=CoverageOptions(
+            margin_mm=options.margin_mm,
+            maximum_insertions=options.max_insertions,
+            time_limit_s=options.time_limit_s,
+        ),
+        seed=options.seed,
+    )
+    return planning, EllipsoidTableModel(catalogue, options.setting)

@@ -1,0 +1,120 @@
+"""The folder of one planned case: which case it is for, its plan, and what was made from it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from needleplan.case.load import load_case
+from needleplan.case.model import Case
+from needleplan.errors import PlanFileError
+from needleplan.io.bounded import read_whole
+from needleplan.io.plan_file import read_plan, write_json
+from needleplan.io.value_json import from_json, parse_strict
+from needleplan.plan import Plan
+
+_SOURCE_SCHEMA = "needleplan.source"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSource:
+    """Where the case of a plan folder came from.
+
+    Attributes:
+        schema: always "needleplan.source".
+        case: path of the manifest, relative to the folder where it can be.
+        data: data folder that was named for it; None where none was.
+    """
+
+    schema: str
+    case: str
+    data: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFolder:
+    """Paths in the folder of one planned case."""
+
+    root: Path
+
+    @property
+    def plan(self) -> Path:
+        """The plan."""
+        return self.root / "plan.json"
+
+    @property
+    def outcome(self) -> Path:
+        """Outcome of the rehearsal with gating."""
+        return self.root / "outcome.json"
+
+    @property
+    def outcome_ungated(self) -> Path:
+        """Outcome of the rehearsal without gating."""
+        return self.root / "outcome_ungated.json"
+
+    @property
+    def route(self) -> Path:
+        """The robot's route."""
+        return self.root / "route.json"
+
+    @property
+    def assessment(self) -> Path:
+        """Scores of plan and rehearsals."""
+        return self.root / "assessment.json"
+
+    @property
+    def film(self) -> Path:
+        """Film of the rehearsal."""
+        return self.root / "rehearsal.mp4"
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of the pictures."""
+        return self.root / "pictures"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.root / "report.html"
+
+    @property
+    def _source(self) -> Path:
+        return self.root / "source.json"
+
+    def write_source(self, case: Path, data: Path | None) -> None:
+        """Remember the case's manifest and data folder."""
+        write_json(
+            self._source,
+            {
+                "schema": _SOURCE_SCHEMA,
+                "case": os.path.relpath(case.resolve(), self.root.resolve()),
+                "data": None if data is None else str(data.resolve()),
+            },
+        )
+
+    def load(self, data: Path | None = None) -> tuple[Plan, Case]:
+        """The plan and its case, which must still be the case that was planned.
+
+        Args:
+            data: data folder; the remembered one where None.
+
+        Raises:
+            PlanFileError: the folder holds no plan, or the case has changed since.
+            CaseError: the case cannot be read.
+        """
+        if not self.plan.is_file():
+            raise PlanFileError(f"{self.root}: no plan.json; make one with: needleplan plan CASE --out DIR")
+        plan = read_plan(self.plan)
+        if not self._source.is_file():
+            raise PlanFileError(f"{self.root}: there is no source.json that names the case of the plan")
+        text = read_whole(self._source, 100_000).decode("utf-8", errors="replace")
+        source = from_json(CaseSource, parse_strict(text, self._source.name), self._source.name)
+        if source.schema != _SOURCE_SCHEMA:
+            raise PlanFileError(f"{self._source.name}: its schema must say {_SOURCE_SCHEMA!r}")
+        root = data if data is not None else (None if source.data is None else Path(source.data))
+        case = load_case(self.root / source.case, root)
+        if case.content_hash != plan.case_hash:
+            raise PlanFileError(
+                f"{self.plan}: the plan was made for other content than case {case.name} has now "
+                f"({plan.case_hash[:12]}, not {case.content_hash[:12]}); plan the case again"
+            )
+        return plan, case

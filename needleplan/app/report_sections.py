@@ -1,0 +1,341 @@
+"""The parts of the report, each from the values that it speaks of to a piece of HTML."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from needleplan.anatomy.model import Anatomy
+from needleplan.app.report_template import Html, element, table
+from needleplan.assess import Assessment
+from needleplan.case.model import Role
+from needleplan.outcome import Outcome
+from needleplan.plan import Insertion, Metrics, Plan, PlanStatus
+from needleplan.viz.orientation import anatomical_axes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rehearsal:
+    """One rehearsal with its score.
+
+    Attributes:
+        outcome: what happened.
+        assessment: score of the executed insertions; None where none was carried out.
+    """
+
+    outcome: Outcome
+    assessment: Assessment | None
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleAngles:
+    """Direction of a needle as one reads it off a CT console.
+
+    Attributes:
+        craniocaudal_deg: angle to the axial plane, positive where the tip lies towards the head.
+        in_plane_deg: angle in the axial plane between the vertical and the needle, 0 for straight down to the
+            table, positive where the tip lies towards the patient's left.
+    """
+
+    craniocaudal_deg: float
+    in_plane_deg: float
+
+
+def needle_angles(insertion: Insertion, anatomy: Anatomy) -> NeedleAngles:
+    """Angles of ``insertion`` to the axial plane and, within it, to the vertical."""
+    axes = anatomical_axes(anatomy.case)
+    direction = insertion.direction
+    rise = float(np.clip(direction @ axes[:, 2], -1.0, 1.0))
+    down = -float(direction @ np.asarray(anatomy.case.up))
+    # The patient's left, made level: on a side-lying patient the vertical itself points to left or right.
+    level = np.cross(axes[:, 2], np.asarray(anatomy.case.up))
+    across = float(direction @ level)
+    if float(level @ axes[:, 0]) < 0:
+        across = -across
+    return NeedleAngles(math.degrees(math.asin(rise)), math.degrees(math.atan2(across, down)))
+
+
+_VERDICTS = {
+    PlanStatus.COMPLETE: "Target and margin are covered by the predicted zones and every hard constraint holds.",
+    PlanStatus.PARTIAL: "Every hard constraint holds, but part of target or margin is not covered.",
+    PlanStatus.INFEASIBLE: "No needle path satisfies the hard constraints.",
+}
+
+
+def summary_section(plan: Plan) -> Html:
+    """Status, verdict and evidence."""
+    badge = element("span", plan.status.value, class_=f"badge {plan.status.value}")
+    items = []
+    for evidence in plan.evidence:
+        remedy = (
+            (Html(" "), element("span", f"What would change it: {evidence.remedy}", class_="mute"))
+            if evidence.remedy
+            else ()
+        )
+        items.append(element("li", element("b", evidence.subject), ": ", evidence.finding, *remedy))
+    return Html(
+        element("p", badge, " ", _VERDICTS[plan.status], class_="verdict")
+        + (element("ul", *items, class_="evidence") if items else "")
+    )
+
+
+def percent(share: float) -> str:
+    """A share in percent that says 100 only where nothing is missing."""
+    shown = math.floor(share * 1000 + 1e-9) / 10
+    return f"{shown:.1f} %" if shown < 100 else "100 %"
+
+
+def key_figures(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Html:
+    """The key figures as boxes."""
+    metrics = plan.metrics
+    boxes: list[tuple[str, str]] = []
+    if metrics is not None:
+        boxes = [
+            (percent(metrics.target_coverage_fraction), "of the target inside the zones"),
+            (percent(metrics.margin_coverage_fraction), f"of target and {metrics.margin_mm:g} mm margin"),
+            (
+                f"{metrics.minimal_margin_mm:+.1f} mm",
+                f"least margin, within {metrics.margin_error_bound_mm:.1f} mm",
+            ),
+        ]
+    boxes.append((str(len(plan.insertions)), "needle" if len(plan.insertions) == 1 else "needles"))
+    clearances = [(value, name) for insertion in plan.insertions for name, value in insertion.clearances_mm.items()]
+    if clearances:
+        value, name = min(clearances)
+        boxes.append((f"{value:.1f} mm", f"least clearance, to {name.replace('_', ' ')}"))
+    if metrics is not None:
+        boxes.append((f"{metrics.zone_ml:.0f} ml", f"zone, {metrics.over_ablation_ml:.0f} ml beyond the margin"))
+    for rehearsal in rehearsals:
+        outcome = rehearsal.outcome
+        if outcome.needles:
+            gate = "with gating" if outcome.gating else "without gating"
+            boxes.append((f"{max(n.tip_error_mm for n in outcome.needles):.1f} mm", f"largest tip error {gate}"))
+    return element(
+        "div", *(element("div", element("b", value), element("span", text)) for value, text in boxes),
+        class_="figures",
+    )  # fmt: skip
+
+
+def _point(point: Sequence[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in point)
+
+
+def _setting(power_w: float | None, duration_s: float) -> str:
+    minutes, seconds = divmod(round(duration_s), 60)
+    return f"{'power by generator' if power_w is None else f'{power_w:g} W'}, {minutes}:{seconds:02d} min"
+
+
+def insertions_section(plan: Plan, anatomy: Anatomy) -> Html:
+    """Each needle and each delivery of energy."""
+    if not plan.insertions:
+        return Html("")
+    rows, deliveries = [], []
+    for insertion in plan.insertions:
+        angles = needle_angles(insertion, anatomy)
+        towards = "head" if angles.craniocaudal_deg > 0 else "feet"
+        side = "left" if angles.in_plane_deg > 0 else "right"
+        rows.append(
+            (
+                str(insertion.order), insertion.applicator, _point(insertion.entry_mm), _point(insertion.tip_mm),
+                f"{insertion.depth_mm:.1f} mm", f"{abs(angles.craniocaudal_deg):.0f}° to the {towards}",
+                f"{abs(angles.in_plane_deg):.0f}° to the {side}",
+            )
+        )  # fmt: skip
+        for index, ablation in enumerate(insertion.ablations, start=1):
+            back = float(np.linalg.norm(np.subtract(insertion.tip_mm, ablation.tip_mm)))
+            place = "deepest position" if back < 0.05 else f"{back:.1f} mm withdrawn"
+            setting = _setting(ablation.power_w, ablation.duration_s)
+            deliveries.append((f"{insertion.order}.{index}", place, _point(ablation.tip_mm), setting))
+    header = (
+        "needle", "applicator", "entry, mm", "tip, mm", "depth", "to the axial plane", "from vertical, in plane",
+    )  # fmt: skip
+    return Html(
+        table(header, rows, 2)
+        + element(
+            "p", "Coordinates are patient L, P, S in millimetres; angles point from entry to tip.", class_="mute"
+        )
+        + element("h3", "Ablations")
+        + table(("ablation", "position", "tip, mm", "setting"), deliveries, 2)
+    )
+
+
+def clearances_section(plan: Plan, anatomy: Anatomy) -> Html:
+    """Distance of each needle to each structure."""
+    names = [surface.name for surface in anatomy.surfaces]
+    named = {name for insertion in plan.insertions for name in insertion.clearances_mm}
+    order = [name for name in names if name in named] + sorted(named - set(names))
+    if not order:
+        return Html("")
+    rows = []
+    for name in order:
+        values = [insertion.clearances_mm.get(name) for insertion in plan.insertions]
+        cells = [
+            "–" if value is None else element("span", f"{value:.1f} mm", class_="low" if value < 0 else "plain")
+            for value in values
+        ]
+        rows.append((name.replace("_", " "), *cells))
+    header = ("structure", *(f"needle {insertion.order}" for insertion in plan.insertions))
+    text = "From the surface of the structure to the surface of the needle; negative where it would be hit."
+    return Html(table(header, rows) + element("p", text, class_="mute"))
+
+
+def candidates_section(plan: Plan) -> Html:
+    """How many paths were examined, and what rejected the others."""
+    text = (
+        f"{plan.candidate_count:,} candidate paths were examined and {plan.feasible_count:,} passed every hard "
+        "constraint. A path may be rejected by more than one."
+    )
+    rejected = [(name, count) for name, count in plan.rejected.items() if count > 0]
+    rejected.sort(key=lambda item: -item[1])
+    total = max(1, plan.candidate_count)
+    rows = [(name.replace("_", " "), f"{count:,}", f"{100 * count / total:.1f} %") for name, count in rejected]
+    return Html(element("p", text) + (table(("rejected by", "paths", "share of all"), rows) if rows else Html("")))
+
+
+def proof_section(plan: Plan) -> Html:
+    """What the coverage solver proved, and of which problem."""
+    proof = plan.proof
+    if proof is None:
+        return Html("")
+    rows = [
+        ("insertions found", f"{proof.insertions}"),
+        ("lower bound", f"{proof.lower_bound:g}"),
+        ("gap", f"{100 * proof.gap:.1f} %"),
+        ("solver", f"{proof.solver}: {proof.status}"),
+        ("ablations offered", f"{proof.candidates:,}"),
+        ("points to cover", f"{proof.points:,}"),
+    ]
+    return Html(element("p", proof.claim) + table(("", ""), rows))
+
+
+def robot_section(route: Mapping[str, object] | None) -> Html:
+    """Whether and how exactly the arm reaches each insertion."""
+    if route is None:
+        return Html("")
+
+    def number(table_row: Mapping[str, object], key: str, factor: float, digits: int, unit: str) -> str:
+        value = table_row.get(key)
+        return f"{factor * value:.{digits}f} {unit}".strip() if isinstance(value, int | float) else "–"
+
+    insertions = route.get("insertions")
+    rows = []
+    for item in insertions if isinstance(insertions, list) else []:
+        if isinstance(item, Mapping):
+            status = str(item.get("status", "–"))
+            reason = str(item.get("reason", ""))
+            rows.append(
+                (
+                    str(item.get("order", "–")), f"{status}: {reason}" if reason else status,
+                    number(item, "position_error_m", 1e3, 3, "mm"),
+                    number(item, "axis_error_rad", 180 / math.pi, 3, "°"),
+                    number(item, "limit_margin", 100, 0, "%"),
+                    number(item, "patient_clearance_m", 1e3, 0, "mm"),
+                    number(item, "duration_s", 1, 1, "s"),
+                )
+            )  # fmt: skip
+    notes = route.get("notes")
+    sentences = [element("p", str(note), class_="mute") for note in notes] if isinstance(notes, list) else []
+    return Html(
+        element(
+            "p", f"{route.get('robot', 'robot')}: routes by inverse kinematics, confirmed by forward kinematics."
+        )
+        + table(
+            ("needle", "status", "tip error", "axis error", "to joint limits", "arm to patient", "motion"), rows, 2
+        )
+        + "".join(sentences)
+    )
+
+
+def rehearsals_section(rehearsals: Sequence[Rehearsal]) -> Html:
+    """The rehearsals side by side."""
+    if not rehearsals:
+        return Html("")
+    header = ["", *("with gating" if r.outcome.gating else "without gating" for r in rehearsals)]
+
+    def errors(outcome: Outcome, name: str) -> str:
+        values = [abs(getattr(needle, name)) for needle in outcome.needles]
+        return f"{np.mean(values):.2f}, at most {max(values):.2f}" if values else "–"
+
+    def metric(rehearsal: Rehearsal, text: str) -> str:
+        if rehearsal.assessment is None:
+            return "–"
+        metrics: Metrics = rehearsal.assessment.metrics
+        if text == "margin":
+            return f"{metrics.minimal_margin_mm:+.1f}"
+        target = text == "target"
+        return percent(metrics.target_coverage_fraction if target else metrics.margin_coverage_fraction)
+
+    outcomes = [rehearsal.outcome for rehearsal in rehearsals]
+    rows = [
+        ("breathing model", *(o.motion for o in outcomes)),
+        ("robot", *(o.robot for o in outcomes)),
+        ("seed", *(str(o.seed) for o in outcomes)),
+        ("needles placed", *(str(len(o.needles)) for o in outcomes)),
+        ("tip error, mm", *(errors(o, "tip_error_mm") for o in outcomes)),
+        ("across the axis, mm", *(errors(o, "lateral_error_mm") for o in outcomes)),
+        ("along the axis, mm", *(errors(o, "depth_error_mm") for o in outcomes)),
+        ("angle, °", *(errors(o, "angle_error_deg") for o in outcomes)),
+        ("waited for the gate, s", *(f"{sum(n.waited_s for n in o.needles):.1f}" for o in outcomes)),
+        ("target covered", *(metric(r, "target") for r in rehearsals)),
+        ("target and margin covered", *(metric(r, "both") for r in rehearsals)),
+        ("least margin, mm", *(metric(r, "margin") for r in rehearsals)),
+    ]
+    missed = [
+        element("p", f"Needle {order} was not placed: {reason}", class_="low")
+        for outcome in outcomes[:1]
+        for order, reason in outcome.not_reached
+    ]
+    return Html(table(header, rows, 0) + "".join(missed))
+
+
+def structures_section(anatomy: Anatomy) -> Html:
+    """The structures that the plan was made with."""
+    rows = []
+    for surface in anatomy.surfaces:
+        cut = bool(surface.cut_faces.any())
+        rows.append(
+            (
+                surface.name.replace("_", " "), surface.role.value.replace("_", " "),
+                f"{surface.mesh.volume_mm3 / 1000:.1f} ml", f"{len(surface.mesh.faces):,}",
+                f"{surface.surface_error_mm:.2f} mm", "yes" if cut else "no",
+            )
+        )  # fmt: skip
+    skin = any(surface.role is Role.SKIN for surface in anatomy.surfaces)
+    substitute = anatomy.case.entry_substitute
+    note = element("p", substitute.note) if substitute is not None and not skin else Html("")
+    header = ("structure", "role", "volume", "faces", "surface within", "cut by the image")
+    return Html(note + table(header, rows, 2))
+
+
+def provenance_section(plan: Plan, anatomy: Anatomy, notes: Sequence[str]) -> Html:
+    """Case, version, options, times, and what a reader must know."""
+    made = plan.provenance
+    sentences = [*made.notes, *notes]
+    findings = [
+        element("li", f"{f.severity.value}: {f.structure + ': ' if f.structure else ''}{f.message} {f.remedy}")
+        for f in anatomy.case.findings
+    ]
+    rows: list[tuple[str, str]] = [
+        ("case", element("code", plan.case_name)),
+        ("content hash of the case", element("code", plan.case_hash)),
+        ("needleplan", made.version),
+        ("seed", str(made.seed)),
+    ]
+    options = [(name, str(value)) for name, value in sorted(made.options.items())]
+    timings = [(name, f"{seconds:.2f} s") for name, seconds in made.timings_s.items()]
+    parts: list[str] = []
+    if sentences:
+        parts += [
+            element("h3", "What a reader must know"),
+            element("ul", *(element("li", s) for s in sentences), class_="evidence"),
+        ]
+    if findings:
+        parts += [element("h3", "Findings of the checks"), element("ul", *findings, class_="evidence")]
+    parts += [element("h3", "Provenance"), table(("", ""), rows)]
+    if options:
+        parts += [element("h3", "Options"), table(("option", "value"), options)]
+    if timings:
+        timings.append(("together", f"{sum(made.timings_s.values()):.2f} s"))
+        parts += [element("h3", "Times"), table(("stage", "wall time"), timings)]
+    return Html("".join(parts))

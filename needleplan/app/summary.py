@@ -1,0 +1,90 @@
+"""What the command line prints about plans and rehearsals."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from needleplan.outcome import Outcome
+from needleplan.plan import Metrics, Plan, PlanStatus
+
+_STATUS_STYLE = {
+    PlanStatus.COMPLETE: "bold green",
+    PlanStatus.PARTIAL: "bold yellow",
+    PlanStatus.INFEASIBLE: "bold red",
+}
+
+
+def print_plan(console: Console, plan: Plan) -> None:
+    """Status, evidence, insertions, coverage, margin and clearances."""
+    style = _STATUS_STYLE[plan.status]
+    console.print(f"[bold]{escape(plan.case_name)}[/]: plan is [{style}]{plan.status.value}[/]")
+    for item in plan.evidence:
+        console.print(f"  {escape(item.subject)}: {escape(item.finding)}")
+        if item.remedy:
+            console.print(f"    what would help: {escape(item.remedy)}")
+    console.print(
+        f"  {plan.feasible_count} of {plan.candidate_count} candidate paths satisfy every hard constraint"
+    )
+    if plan.metrics is not None:
+        print_metrics(console, plan.metrics)
+    if plan.proof is not None:
+        proof = plan.proof
+        console.print(
+            f"  insertions: {proof.insertions}, lower bound {proof.lower_bound:g}, gap {100 * proof.gap:.0f} % "
+            f"({proof.solver}: {proof.status}, of {proof.candidates} ablations offered)"
+        )
+    if plan.insertions:
+        console.print(_insertions(plan))
+
+
+def print_metrics(console: Console, metrics: Metrics, label: str = "predicted") -> None:
+    """Coverage and margin in one line."""
+    console.print(
+        f"  {label}: target covered {100 * metrics.target_coverage_fraction:.1f} %, with {metrics.margin_mm:g} mm "
+        f"margin {100 * metrics.margin_coverage_fraction:.1f} %, least margin {metrics.minimal_margin_mm:+.1f} mm "
+        f"(± {metrics.margin_error_bound_mm:.1f}), healthy tissue {metrics.over_ablation_ml:.0f} ml"
+    )
+
+
+def _insertions(plan: Plan) -> Table:
+    table = Table(title="Insertions", title_justify="left")
+    for name in ("#", "entry (LPS mm)", "tip (LPS mm)", "depth mm", "ablations", "nearest structures (mm)"):
+        table.add_column(name, justify="right" if name in ("#", "depth mm") else "left")
+    for insertion in plan.insertions:
+        nearest = sorted(insertion.clearances_mm.items(), key=lambda item: item[1])[:3]
+        table.add_row(
+            str(insertion.order),
+            ", ".join(f"{x:.1f}" for x in insertion.entry_mm),
+            ", ".join(f"{x:.1f}" for x in insertion.tip_mm),
+            f"{insertion.depth_mm:.0f}",
+            "\n".join(
+                f"{'generator' if a.power_w is None else f'{a.power_w:g} W'} {a.duration_s / 60:g} min"
+                for a in insertion.ablations
+            ),
+            ", ".join(f"{escape(name)} {value:.1f}" for name, value in nearest),
+        )
+    return table
+
+
+def print_outcome(console: Console, outcome: Outcome, metrics: Metrics | None) -> None:
+    """Tip errors of one rehearsal, and what was achieved."""
+    how = "gated at end-exhale" if outcome.gating else "without gating"
+    console.print(f"Rehearsal {how}, breathing {escape(outcome.motion)}, robot {escape(outcome.robot)}")
+    for needle in outcome.needles:
+        console.print(
+            f"  needle {needle.planned.order}: tip error {needle.tip_error_mm:.2f} mm (lateral "
+            f"{needle.lateral_error_mm:.2f}, depth {needle.depth_error_mm:+.2f}), angle "
+            f"{needle.angle_error_deg:.2f} deg, waited {needle.waited_s:.1f} s"
+        )
+    for order, reason in outcome.not_reached:
+        console.print(f"  needle {order}: [bold red]not reached[/], {escape(reason)}")
+    if metrics is not None:
+        print_metrics(console, metrics, "achieved")
+
+
+def print_where(console: Console, lines: Sequence[tuple[str, str]]) -> None:
+    """Where to look: (what, path) a line."""
+    for what, path in lines:
+        console.print(f"  {what}: {escape(path)}", soft_wrap=True)

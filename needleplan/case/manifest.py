@@ -1,0 +1,278 @@
+"""The manifest case.toml: its schema, and its reading with errors that name the misspelt key and the right ones.
+
+Pydantic is used at this door only; behind it stand the plain values of ``needleplan.case.model``.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from needleplan.case.model import EntryShape, PatientPosition, Role
+from needleplan.errors import CaseError
+from needleplan.io.bounded import read_whole
+from needleplan.io.frame import FileFrame, FileUnit
+
+#: A manifest is a page of text; a file larger than this is refused unread.
+MAXIMUM_MANIFEST_BYTES = 1_048_576
+
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Coordinate = Annotated[float, Field(ge=-10_000, le=10_000)]
+
+
+class _Table(BaseModel):
+    """Base of all tables: unknown keys, other types, NaN and infinity are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class ComponentTable(_Table):
+    """One connected component (voxels that share a face) of a structure's labels.
+
+    Attributes:
+        rank: place in the order of volume, 1 for the largest.
+        nearest_mm: point in patient LPS mm; the component that comes nearest to it is taken.
+    """
+
+    rank: Annotated[int, Field(ge=1)] | None = None
+    nearest_mm: tuple[Coordinate, Coordinate, Coordinate] | None = None
+
+    @field_validator("nearest_mm", mode="before")
+    @classmethod
+    def _point(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.rank is None) == (self.nearest_mm is None):
+            raise ValueError("a component needs either rank or nearest_mm")
+        return self
+
+
+class SourceTable(_Table):
+    """One file that a structure comes from.
+
+    Attributes:
+        path: file, relative to the root of the sources.
+        labels: label numbers, or segment names of a .seg.nrrd; absent for a mesh.
+        frame: frame of the coordinates, for the formats that store none (VTI and all meshes).
+        unit: length unit, for the formats or files that state none.
+    """
+
+    path: Annotated[str, Field(min_length=1, max_length=1000)]
+    labels: tuple[int | str, ...] | None = None
+    frame: Annotated[FileFrame | None, Field(strict=False)] = None
+    unit: Annotated[FileUnit | None, Field(strict=False)] = None
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("labels")
+    @classmethod
+    def _useful(cls, value: tuple[int | str, ...] | None) -> tuple[int | str, ...] | None:
+        if value is not None:
+            if not value:
+                raise ValueError("labels must list at least one number or name")
+            if len(set(value)) != len(value):
+                raise ValueError("labels lists a value twice")
+            if any(isinstance(label, int) and label < 1 for label in value):
+                raise ValueError("label numbers must be above 0, which stands for 'nothing'")
+        return value
+
+
+class StructureTable(_Table):
+    """One structure; ``source`` with ``labels``, ``frame`` and ``unit`` is short for one entry of ``sources``.
+
+    Attributes:
+        name: unique within the case.
+        role: what the structure means to a needle.
+        source: short form: path of the only file.
+        labels: short form: see ``SourceTable``.
+        frame: short form: see ``SourceTable``.
+        unit: short form: see ``SourceTable``.
+        sources: files whose labels are united, also across different grids.
+        component: takes one connected component of the union.
+        clearance_mm: own least distance from a needle's surface.
+        inside_of: for the target: the organ that it must lie in, where there are several.
+    """
+
+    name: Name
+    role: Annotated[Role, Field(strict=False)]
+    source: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    labels: tuple[int | str, ...] | None = None
+    frame: Annotated[FileFrame | None, Field(strict=False)] = None
+    unit: Annotated[FileUnit | None, Field(strict=False)] = None
+    sources: Annotated[tuple[SourceTable, ...], Field(max_length=64)] = ()
+    component: ComponentTable | None = None
+    clearance_mm: Annotated[float, Field(ge=0, le=200)] | None = None
+    inside_of: Name | None = None
+
+    @field_validator("labels", "sources", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.source is None) == (not self.sources):
+            raise ValueError("a structure needs either source or sources")
+        if self.source is None and (self.labels or self.frame or self.unit):
+            raise ValueError("labels, frame and unit belong inside each entry of sources")
+        if self.inside_of is not None and self.role is not Role.TARGET:
+            raise ValueError("inside_of is for the target only")
+        if self.source is not None:
+            _ = self.all_sources
+        if len(self.all_sources) > 1 and any(entry.labels is None for entry in self.all_sources):
+            raise ValueError("every entry of several sources needs labels, as meshes are not united")
+        if self.component is not None and self.all_sources[0].labels is None:
+            raise ValueError("a component can be taken of labels only, not of a mesh")
+        return self
+
+    @property
+    def all_sources(self) -> tuple[SourceTable, ...]:
+        """The sources, whichever form they were written in."""
+        if self.source is None:
+            return self.sources
+        return (SourceTable(path=self.source, labels=self.labels, frame=self.frame, unit=self.unit),)
+
+
+class EntryTable(_Table):
+    """The surface that needles enter through where the case has no skin; see ``EntrySubstitute``."""
+
+    shape: Annotated[EntryShape, Field(strict=False)]
+    structures: tuple[Name, ...]
+    grow_mm: Annotated[float, Field(ge=0, le=300)]
+
+    @field_validator("structures", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class Manifest(_Table):
+    """A whole manifest.
+
+    Attributes:
+        schema_name: ``schema`` in the file: always "needleplan.case".
+        version: version of the schema.
+        name: identifier of the case.
+        position: how the patient lies on the table.
+        sources_from: "manifest": paths count from the manifest's folder; "data": from the data folder, which
+            the caller or the environment variable NEEDLEPLAN_DATA names.
+        structures: the structures.
+        entry: stated entry surface where there is no skin.
+    """
+
+    schema_name: Literal["needleplan.case"] = Field(alias="schema")
+    version: Literal[1]
+    name: Name
+    position: Annotated[PatientPosition, Field(strict=False)]
+    sources_from: Literal["manifest", "data"] = "manifest"
+    structures: Annotated[tuple[StructureTable, ...], Field(min_length=1, max_length=500)]
+    entry: EntryTable | None = None
+
+    @field_validator("structures", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [structure.name for structure in self.structures]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the structure name {name!r} is used twice")
+        roles = [structure.role for structure in self.structures]
+        if roles.count(Role.TARGET) != 1:
+            raise ValueError(f"exactly one structure must have the role target, not {roles.count(Role.TARGET)}")
+        if roles.count(Role.SKIN) > 1:
+            raise ValueError("only one structure may have the role skin")
+        target = next(s for s in self.structures if s.role is Role.TARGET)
+        organs = [s.name for s in self.structures if s.role is Role.ORGAN]
+        if target.inside_of is not None and target.inside_of not in organs:
+            raise ValueError(f"inside_of names {target.inside_of!r}, which is none of the organs {organs}")
+        if Role.SKIN in roles and self.entry is not None:
+            raise ValueError("entry is for a case without skin: remove it, or the skin")
+        if Role.SKIN not in roles and self.entry is None:
+            raise ValueError(
+                "the case has no structure with the role skin, so it needs [entry] with shape, structures and "
+                "grow_mm to say where a needle may enter"
+            )
+        if self.entry is not None:
+            missing = [name for name in self.entry.structures if name not in names]
+            if missing or not self.entry.structures:
+                raise ValueError(f"entry names {missing or 'no structure'}, where there are {', '.join(names)}")
+        return self
+
+
+_TABLES: dict[str, type[_Table]] = {
+    "structures": StructureTable,
+    "sources": SourceTable,
+    "component": ComponentTable,
+    "entry": EntryTable,
+}
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and validate a manifest.
+
+    Raises:
+        CaseError: not TOML, too large, or not of the schema; the sentence names the key and the right ones.
+    """
+    data = read_whole(path, MAXIMUM_MANIFEST_BYTES)
+    try:
+        tables = tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise CaseError(f"{path}: a manifest must be text in UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise CaseError(f"{path}: this is not valid TOML: {error}") from None
+    try:
+        return Manifest.model_validate(tables)
+    except ValidationError as error:
+        # A misspelt key also leaves the right one missing; the misspelling is what the writer must hear of.
+        first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+        more = error.error_count() - 1
+        sentence = _sentence(first, tables)
+        raise CaseError(f"{path}: {sentence}" + (f" (and {more} more)" if more else "")) from None
+
+
+def _sentence(error: Any, tables: dict[str, Any]) -> str:
+    """One error of pydantic as a sentence for the writer of the manifest."""
+    location = [part for part in error["loc"] if not (isinstance(part, str) and "[" in part)]
+    where = _where(location, tables)
+    kind = error["type"]
+    key = str(location[-1]) if location else ""
+    if kind == "extra_forbidden":
+        parents = [part for part in location[:-1] if isinstance(part, str) and part in _TABLES]
+        table = _TABLES[parents[-1]] if parents else Manifest
+        allowed = sorted(field.alias or name for name, field in table.model_fields.items())
+        close = difflib.get_close_matches(key, allowed, 1)
+        hint = f"did you mean {close[0]!r}? T" if close else "t"
+        return f"{where}unknown key {key!r}; {hint}here may be {', '.join(allowed)}"
+    if kind == "missing":
+        return f"{where}the key {key!r} is missing"
+    if kind == "value_error":
+        return where + str(error["ctx"]["error"])
+    shown = repr(error["input"])[:60]
+    if kind in ("enum", "literal_error"):
+        allowed_values = error["ctx"]["expected"].replace("'", "")
+        close = difflib.get_close_matches(str(error["input"]), allowed_values.replace(" or ", ", ").split(", "), 1)
+        hint = f"did you mean {close[0]!r}? It" if close else "it"
+        return f"{where}{key} is {shown}; {hint} must be {allowed_values}"
+    message = error["msg"]
+    return f"{where}{key} is {shown}: {message[0].lower()}{message[1:]}"
+
+
+def _where(location: list[Any], tables: dict[str, Any]) -> str:
+    """The structure that an error lies in, by its name where it has one."""
+    if len(location) < 2 or location[0] != "structures" or not isinstance(location[1], int):
+        return f"[{location[0]}]: " if len(location) > 1 else ""
+    number = location[1]
+    entries = tables.get("structures")
+    entry = entries[number] if isinstance(entries, list) and number < len(entries) else {}
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return f"structure {str(name)[:80]!r}: " if name else f"structure number {number + 1}: "

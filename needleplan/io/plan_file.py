@@ -1,0 +1,74 @@
+"""plan.json and outcome.json: written whole or not at all, read back as the same values."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from needleplan.errors import CaseError, PlanFileError
+from needleplan.io.bounded import read_whole, write_atomically
+from needleplan.io.value_json import from_json, parse_strict, to_json
+from needleplan.outcome import Outcome
+from needleplan.plan import Plan
+
+PLAN_SCHEMA = "needleplan.plan"
+OUTCOME_SCHEMA = "needleplan.outcome"
+VERSION = 1
+
+#: Larger files are no plans: an outcome of an hour at 20 Hz has about 20 MB.
+MAXIMUM_BYTES = 100_000_000
+
+Value = TypeVar("Value")
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write a plan as JSON."""
+    _write(path, PLAN_SCHEMA, plan)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan.
+
+    Raises:
+        PlanFileError: the file is missing, damaged, of another schema or version, or holds an impossible value.
+    """
+    return _read(path, PLAN_SCHEMA, Plan)
+
+
+def write_outcome(path: Path, outcome: Outcome) -> None:
+    """Write the outcome of a rehearsal as JSON."""
+    _write(path, OUTCOME_SCHEMA, outcome)
+
+
+def read_outcome(path: Path) -> Outcome:
+    """Read the outcome of a rehearsal; errors as of ``read_plan``."""
+    return _read(path, OUTCOME_SCHEMA, Outcome)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values as indented JSON, whole or not at all."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+
+
+def _write(path: Path, schema: str, value: Any) -> None:
+    write_json(path, {"schema": schema, "version": VERSION, **to_json(value)})
+
+
+def _read(path: Path, schema: str, kind: type[Value]) -> Value:
+    try:
+        text = read_whole(path, MAXIMUM_BYTES).decode("utf-8")
+    except CaseError as error:
+        raise PlanFileError(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise PlanFileError(f"{path.name}: not UTF-8 text") from error
+    data = parse_strict(text, path.name)
+    if not isinstance(data, dict) or data.get("schema") != schema:
+        raise PlanFileError(f"{path.name}: not a {schema} file; its schema must say {schema!r}")
+    if data.get("version") != VERSION:
+        raise PlanFileError(f"{path.name}: version {data.get('version')!r} is not known, only version {VERSION}")
+    del data["schema"], data["version"]
+    return from_json(kind, data, path.name)

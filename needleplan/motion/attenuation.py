@@ -1,0 +1,164 @@
+"""How the other structures follow the breathing of the target's organ.
+
+A breathing model says how the target's organ moves. Every other structure gets a share of that displacement by
+its role, with the source of each figure beside it; what nobody measured is an assumption and is called one.
+Structures move rigidly; only the skin has a share that varies over its surface.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from needleplan.anatomy.model import Anatomy, StructureSurface
+from needleplan.case.model import Role
+from needleplan.frames import FloatArray
+from needleplan.motion.contract import RespiratoryMotion
+
+#: Millimetres by which the upper side of the abdominal wall rises for one millimetre of the target to inferior.
+SKIN_RISE = 0.25
+
+#: A structure with at least this share of its surface inside the target's organ moves with the organ.
+INSIDE_SHARE = 0.5
+
+#: Vertices of a structure that are tested for lying inside the target's organ.
+_TESTED_VERTICES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class MotionShare:
+    """The share of the target's displacement that a structure takes.
+
+    Attributes:
+        fraction: 0 fixed to the table, 1 with the target's organ.
+        source: where the figure is from.
+    """
+
+    fraction: float
+    source: str
+
+
+TARGET_SHARE = MotionShare(1.0, "by definition: the breathing model is that of the target and its organ")
+INSIDE_ORGAN_SHARE = MotionShare(1.0, "assumption: what lies inside the target's organ moves with it")
+KIDNEY_SHARE = MotionShare(
+    0.65, "Song et al., J Magn Reson Imaging 2011;33:143: kidney over diaphragm 0.6 to 0.7 in ten volunteers"
+)
+PANCREAS_SHARE = MotionShare(
+    0.97, "Bussels et al., Radiother Oncol 2003;68:69: pancreas 23.7 mm, liver 24.4 mm cranio-caudal"
+)
+
+_BY_ROLE = {
+    Role.TARGET: TARGET_SHARE,
+    Role.BONE: MotionShare(0.0, "assumption: the spine rests on the table, the rise of the ribs is left out"),
+    Role.LUNG: MotionShare(1.0, "assumption: the base of the lung stays on the diaphragm, which moves the liver"),
+    Role.ORGAN: MotionShare(0.65, "assumption: like the kidneys"),
+    Role.CRITICAL: MotionShare(0.65, "assumption: like the kidneys"),
+    Role.BOWEL: MotionShare(0.5, "assumption: half, it lies further below the diaphragm"),
+    Role.AIRWAY: MotionShare(0.5, "assumption: half, from the resting trachea to the moving base of the lung"),
+    Role.VESSEL: MotionShare(0.2, "assumption: a vessel outside the target's organ is held by the spine"),
+    Role.SKIN: MotionShare(SKIN_RISE, "assumption: the upper wall rises by this share, the lower rests"),
+    Role.ENTRY_REGION: MotionShare(0.0, "a region in space, not tissue"),
+    Role.NO_GO: MotionShare(0.0, "a region in space, not tissue"),
+    Role.ALLOWED: MotionShare(0.0, "a region in space, not tissue"),
+}
+
+
+class TissueMotion:
+    """Displacement of every structure of an anatomy under one breathing model."""
+
+    def __init__(self, anatomy: Anatomy, motion: RespiratoryMotion) -> None:
+        """Settle each structure's share: by whether it lies inside the target's organ, by name, by role."""
+        self._motion = motion
+        self._up = np.asarray(anatomy.case.up)
+        self._cranial = np.asarray(anatomy.case.cranial)
+        height = anatomy.entry.mesh.vertices_mm @ self._up
+        self._middle_mm = float(0.5 * (height.min() + height.max()))
+        self._half_mm = float(0.5 * (height.max() - height.min()))
+        organ = _organ_of_target(anatomy)
+        self._organ = None if organ is None else organ.name
+        self._shares = {surface.name: _share(surface, organ) for surface in anatomy.surfaces}
+        self._shares.setdefault(anatomy.entry.name, _BY_ROLE[Role.SKIN])
+
+    @property
+    def motion(self) -> RespiratoryMotion:
+        """The breathing model of the target."""
+        return self._motion
+
+    @property
+    def target_organ(self) -> str | None:
+        """Name of the structure of role organ that encloses the target; None where there is none."""
+        return self._organ
+
+    @property
+    def shares(self) -> dict[str, MotionShare]:
+        """Share of each structure by name."""
+        return dict(self._shares)
+
+    def target_mm(self, time_s: ArrayLike) -> FloatArray:
+        """Displacement (..., 3) of the target from end-exhale at ``time_s`` (...,)."""
+        return self._motion.displacement_mm(time_s)
+
+    def structure_mm(self, name: str, time_s: ArrayLike) -> FloatArray:
+        """Displacement (..., 3) of a structure other than the skin at ``time_s`` (...,)."""
+        return self._shares[name].fraction * self._motion.displacement_mm(time_s)
+
+    def skin_share(self, points_mm: ArrayLike) -> FloatArray:
+        """(...,) 0 on the lower half of the body to 1 at its highest, for points (..., 3), growing linearly."""
+        height = np.asarray(points_mm, dtype=np.float64) @ self._up
+        return np.asarray(np.clip((height - self._middle_mm) / self._half_mm, 0.0, 1.0))
+
+    def skin_mm(self, points_mm: ArrayLike, target_mm: ArrayLike) -> FloatArray:
+        """Displacement (..., 3) of skin points (..., 3) while the target is displaced by ``target_mm`` (3,).
+
+        The wall rises away from the table by ``SKIN_RISE`` times the target's way to inferior times
+        :meth:`skin_share`.
+        """
+        sinking = -float(np.asarray(target_mm, dtype=np.float64) @ self._cranial)
+        return SKIN_RISE * sinking * self.skin_share(points_mm)[..., None] * self._up
+
+
+def _organ_of_target(anatomy: Anatomy) -> StructureSurface | None:
+    """The smallest structure of role organ that holds the target's centre or touches most of its surface."""
+    from needleplan.anatomy.tree import MeshTree
+
+    points = _sample(anatomy.target)
+    best: tuple[float, StructureSurface] | None = None
+    for surface in anatomy.with_role(Role.ORGAN):
+        low, high = surface.mesh.bounds_mm
+        if (points.mean(axis=0) < low - 5.0).any() or (points.mean(axis=0) > high + 5.0).any():
+            continue
+        tree = MeshTree(surface.mesh)
+        # A tumour may be cut out of its organ's label: then it touches the organ from within a hole.
+        near = tree.segment_distance_mm(points, points + 1e-3, cap_mm=5.0) < 5.0
+        share = float(np.mean(near | tree.contains(points)))
+        if share >= INSIDE_SHARE and (best is None or share > best[0]):
+            best = (share, surface)
+    return None if best is None else best[1]
+
+
+def _share(surface: StructureSurface, organ: StructureSurface | None) -> MotionShare:
+    name = surface.name.lower()
+    if organ is not None and surface.name == organ.name:
+        return TARGET_SHARE
+    if organ is not None and surface.role in (Role.VESSEL, Role.AIRWAY, Role.CRITICAL, Role.ORGAN):
+        from needleplan.anatomy.tree import MeshTree
+
+        points = _sample(surface)
+        low, high = organ.mesh.bounds_mm
+        # Vessels cut out of an exclusive label are not inside the organ's mesh, but inside its convex outline.
+        boxed = ((points > low) & (points < high)).all(axis=1)
+        if boxed.mean() >= INSIDE_SHARE:
+            tree = MeshTree(organ.mesh)
+            near = tree.segment_distance_mm(points, points + 1e-3, cap_mm=3.0) < 3.0
+            if np.mean(near | tree.contains(points)) >= INSIDE_SHARE:
+                return INSIDE_ORGAN_SHARE
+    if "kidney" in name:
+        return KIDNEY_SHARE
+    if "pancreas" in name:
+        return PANCREAS_SHARE
+    return _BY_ROLE[surface.role]
+
+
+def _sample(surface: StructureSurface) -> FloatArray:
+    vertices = surface.mesh.vertices_mm
+    return np.asarray(vertices[:: max(1, len(vertices) // _TESTED_VERTICES)])

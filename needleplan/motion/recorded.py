@@ -1,0 +1,201 @@
+"""Breathing from a recorded trace."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from needleplan.errors import MotionError
+from needleplan.frames import FloatArray, read_only
+from needleplan.motion.contract import RespiratoryMotion
+
+#: Below this rate a trace cannot tell the ends of a breath apart.
+MINIMUM_RATE_HZ = 2.0
+
+#: A longer hole in a trace could hide the turn of a breath.
+MAXIMUM_GAP_S = 1.0
+
+#: A trace that moves less than this along its main axis shows no breathing.
+MINIMUM_RANGE_MM = 0.05
+
+#: Length of the stretch before the seam over which a looped trace is drawn to its own beginning.
+SEAM_S = 2.0
+
+
+class BeyondEnd(StrEnum):
+    """What a recorded motion does after its last sample."""
+
+    LOOP = "loop"  #: begin again, from end-exhale to end-exhale
+    REFUSE = "refuse"  #: raise MotionError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BreathingTrace:
+    """A recorded position over time.
+
+    Attributes:
+        time_s: (n,) sample times from zero, strictly growing.
+        displacement_mm: (n, 3) position in patient LPS mm relative to an arbitrary origin.
+        source: where it came from and what was assumed when it was read.
+    """
+
+    time_s: FloatArray
+    displacement_mm: FloatArray
+    source: str
+
+    def __post_init__(self) -> None:
+        times, values = read_only(self.time_s), read_only(self.displacement_mm)
+        if times.ndim != 1 or values.shape != (len(times), 3):
+            raise MotionError(f"{self.source}: a breathing trace needs n times and n by 3 positions")
+        if len(times) < 8:
+            raise MotionError(f"{self.source}: a breathing trace needs at least 8 samples, but has {len(times)}")
+        bad = ~(np.isfinite(times) & np.isfinite(values).all(axis=1))
+        if bad.any():
+            row = int(np.argmax(bad)) + 1
+            raise MotionError(f"{self.source}: sample {row} of the breathing trace is not a finite number")
+        steps = np.diff(times)
+        if (steps <= 0).any():
+            row = int(np.argmax(steps <= 0)) + 2
+            raise MotionError(f"{self.source}: the time of sample {row} is not later than that of the one before")
+        object.__setattr__(self, "time_s", read_only(times - times[0]))
+        object.__setattr__(self, "displacement_mm", values)
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the first to the last sample."""
+        return float(self.time_s[-1])
+
+
+def _inhalation(trace: BreathingTrace) -> FloatArray:
+    """(n,) position along the main axis of motion, growing with inhalation.
+
+    The main axis is the first principal axis. Inhalation is its sense that leads to anterior (the chest wall
+    and the organs come forward, but the wall may rise towards the head while the organs sink); where the axis
+    has less than a quarter of its length along anterior-posterior, the sense that leads to inferior.
+    """
+    centred = trace.displacement_mm - trace.displacement_mm.mean(axis=0)
+    axis = np.linalg.svd(centred, full_matrices=False)[2][0]
+    sense = -axis[1] if abs(axis[1]) >= 0.25 else -axis[2]
+    if sense < 0:
+        axis = -axis
+    return np.asarray(centred @ axis)
+
+
+def end_exhale_indices(trace: BreathingTrace) -> NDArray[np.intp]:
+    """Indices of the samples at the end of each exhalation, one a breath.
+
+    A breath must reach at least a quarter of the range (5th to 95th percentile) along the main axis and last
+    at least 1.5 s. Raises MotionError where the trace is constant or holds fewer than three breaths.
+    """
+    from scipy.signal import find_peaks
+
+    signal = _inhalation(trace)
+    spread = float(np.percentile(signal, 95) - np.percentile(signal, 5))
+    if spread < MINIMUM_RANGE_MM:
+        raise MotionError(f"{trace.source}: the trace moves only {spread:.3g} mm, which is not breathing")
+    step = float(np.median(np.diff(trace.time_s)))
+    found, _ = find_peaks(-signal, prominence=0.25 * spread, distance=max(1, int(np.ceil(1.5 / step))))
+    if len(found) < 3:
+        raise MotionError(f"{trace.source}: the trace holds {len(found)} ends of exhalation where 3 are needed")
+    return np.asarray(found, dtype=np.intp)
+
+
+class RecordedMotion(RespiratoryMotion):
+    """Displacement interpolated from a recorded trace, relative to its end-exhale position.
+
+    The reference is the median position at the ends of exhalation, so a baseline that drifts shows as a
+    displacement of its own. Between samples the curve is monotone cubic (PCHIP): it passes every sample and
+    never overshoots. Looped, the trace is cut from its first to its last end of exhalation, and over the last
+    2 s it is drawn smoothly to the position where it begins; those 2 s alone are not as recorded.
+    """
+
+    def __init__(
+        self,
+        trace: BreathingTrace,
+        *,
+        beyond_end: BeyondEnd = BeyondEnd.LOOP,
+        start_s: float = 0.0,
+        maximum_gap_s: float = MAXIMUM_GAP_S,
+    ) -> None:
+        """Check the trace and prepare the interpolation.
+
+        Args:
+            trace: the recording.
+            beyond_end: loop, or refuse times after the end.
+            start_s: time of the trace at time zero of the motion, zero or later.
+            maximum_gap_s: longest allowed time between two samples.
+
+        Raises:
+            MotionError: fewer than 2 samples a second, a gap, no motion, or fewer than three breaths.
+        """
+        from scipy.interpolate import PchipInterpolator
+
+        steps = np.diff(trace.time_s)
+        if np.median(steps) > 1.0 / MINIMUM_RATE_HZ + 1e-9:
+            raise MotionError(
+                f"{trace.source}: {1.0 / np.median(steps):.2g} samples a second are too few, at least "
+                f"{MINIMUM_RATE_HZ:g} are needed"
+            )
+        if steps.max() > maximum_gap_s + 1e-9:
+            at = float(trace.time_s[int(np.argmax(steps))])
+            raise MotionError(
+                f"{trace.source}: a gap of {steps.max():.2f} s after {at:.2f} s is longer than {maximum_gap_s:g} s"
+            )
+        if not np.isfinite(start_s) or start_s < 0:
+            raise MotionError(f"the start within a trace must be zero or later, not {start_s}")
+        exhale = end_exhale_indices(trace)
+        values = trace.displacement_mm - np.median(trace.displacement_mm[exhale], axis=0)
+        times = np.asarray(trace.time_s)
+        self._trace = trace
+        self._beyond_end = beyond_end
+        self._start_s = float(start_s)
+        self._breaths = len(exhale) - 1
+        self._period_s = float((times[exhale[-1]] - times[exhale[0]]) / self._breaths)
+        if beyond_end is BeyondEnd.LOOP:
+            keep = slice(int(exhale[0]), int(exhale[-1]) + 1)
+            times, values = times[keep] - times[exhale[0]], values[keep]
+            weight = np.clip((times - times[-1] + SEAM_S) / SEAM_S, 0.0, 1.0)
+            weight = weight * weight * (3.0 - 2.0 * weight)
+            values = values + weight[:, None] * (values[0] - values[-1])
+        self._duration_s = float(times[-1])
+        self._curve = PchipInterpolator(times, values, axis=0)
+
+    @property
+    def name(self) -> str:
+        """Source of the trace, and how it goes on after its end."""
+        return f"recorded({self._trace.source}; {self._beyond_end})"
+
+    @property
+    def trace(self) -> BreathingTrace:
+        """The recording."""
+        return self._trace
+
+    @property
+    def breath_count(self) -> int:
+        """Number of whole breaths found in the recording."""
+        return self._breaths
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the loop, or of the recording where times beyond it are refused."""
+        return self._duration_s
+
+    @property
+    def period_s(self) -> float:
+        """Mean time between the ends of exhalation."""
+        return self._period_s
+
+    def displacement_mm(self, time_s: ArrayLike) -> FloatArray:
+        """Displacement (..., 3) at ``time_s`` (...,); raises MotionError beyond the end where that is refused."""
+        times = np.asarray(time_s, dtype=np.float64) + self._start_s
+        if not np.isfinite(times).all() or (times < 0).any():
+            raise MotionError("a time of a motion must be a finite number, zero or later")
+        if self._beyond_end is BeyondEnd.LOOP:
+            times = np.mod(times, self._duration_s)
+        elif times.size and times.max() > self._duration_s:
+            raise MotionError(
+                f"{self._trace.source}: {times.max():.2f} s lies beyond the end of the trace at "
+                f"{self._duration_s:.2f} s; loop it or record longer"
+            )
+        return np.asarray(self._curve(times))

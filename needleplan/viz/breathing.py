@@ -1,0 +1,161 @@
+"""A rehearsal over time: breathing, gate, insertions and the errors at the tip."""
+
+from typing import Any
+
+import numpy as np
+
+from needleplan.errors import OptionError
+from needleplan.frames import FloatArray
+from needleplan.outcome import Outcome
+from needleplan.viz.canvas import RgbArray, new_figure, rasterise
+from needleplan.viz.overlay import FONT
+from needleplan.viz.palette import NEEDLES, needle_color
+
+_PAPER, _PRINT, _GREY = "#ffffff", "#1b2027", "#6b7480"
+_BREATH, _GATE = "#0072b2", "#cfe8d5"
+
+
+def open_spans(time_s: FloatArray, is_open: FloatArray) -> list[tuple[float, float]]:
+    """Spans (begin, end) in seconds in which a sampled flag is up; a span ends at the first sample that is not."""
+    flag = np.r_[0, np.asarray(is_open) > 0.5, 0].astype(int)
+    begin, end = np.flatnonzero(np.diff(flag) == 1), np.flatnonzero(np.diff(flag) == -1)
+    last = len(time_s) - 1
+    return [
+        (float(time_s[b]), float(time_s[min(e, last)])) for b, e in zip(begin.tolist(), end.tolist(), strict=True)
+    ]
+
+
+def _style(axes: Any, label: str) -> None:
+    axes.set_ylabel(label, fontsize=11.5, family=FONT, color=_PRINT)
+    axes.tick_params(labelsize=10.5, colors=_PRINT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GREY)
+    axes.margins(x=0)
+
+
+def _dark(color: str) -> str:
+    """A needle's colour, dark enough for white paper."""
+    parts = [int(color[k : k + 2], 16) for k in (1, 3, 5)]
+    return "#" + "".join(f"{round(0.72 * part):02x}" for part in parts)
+
+
+def draw_breathing(outcome: Outcome, *, title: str | None = None, size: tuple[int, int] = (1500, 900)) -> RgbArray:
+    """Breathing of the target with gate and insertions, depth of the tips, and the error of each needle.
+
+    Args:
+        outcome: one rehearsal.
+        title: heading; made from robot, motion and gating where not given.
+        size: (width, height) in pixels.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        OptionError: the trace holds fewer than two samples.
+    """
+    trace = outcome.trace
+    if len(trace.time_s) < 2:
+        raise OptionError("a rehearsal with fewer than two samples cannot be drawn")
+    figure = new_figure(size, _PAPER)
+    gate = "with gating" if outcome.gating else "without gating"
+    heading = title or f"Rehearsal {gate}: {outcome.robot}, {outcome.motion}"
+    figure.text(0.02, 0.975, heading, fontsize=15, weight="bold", family=FONT, color=_PRINT, va="top")
+    wide = 0.62
+    breath = figure.add_axes((0.065, 0.50, wide, 0.38))
+    depth = figure.add_axes((0.065, 0.09, wide, 0.32), sharex=breath)
+    errors = figure.add_axes((0.765, 0.09, 0.215, 0.67))
+    _draw_breath(breath, outcome)
+    _draw_depth(depth, outcome)
+    _draw_errors(errors, outcome)
+    return rasterise(figure)
+
+
+def _draw_breath(axes: Any, outcome: Outcome) -> None:
+    from matplotlib.patches import Patch
+
+    trace = outcome.trace
+    shift = np.linalg.norm(trace.displacement_mm, axis=1)
+    for begin, end in open_spans(trace.time_s, trace.gate_open):
+        axes.axvspan(begin, end, color=_GATE, lw=0, zorder=0)
+    axes.plot(trace.time_s, shift, color=_BREATH, lw=1.5, zorder=3)
+    top = max(1.0, float(shift.max()))
+    axes.set_ylim(-0.04 * top, 1.24 * top)
+    for needle in outcome.needles:
+        color = _dark(needle_color(needle.planned.order))
+        axes.plot(
+            [needle.start_s, needle.end_s], [1.08 * top] * 2, color=color, lw=7, solid_capstyle="butt", zorder=4
+        )
+        axes.plot([needle.start_s] * 2, [0, 1.08 * top], color=color, lw=0.8, zorder=2)
+        axes.text(
+            0.5 * (needle.start_s + needle.end_s), 1.13 * top, str(needle.planned.order), color=color, fontsize=12,
+            weight="bold", ha="center", va="bottom", family=FONT,
+        )  # fmt: skip
+    _style(axes, "target away from end-exhale, mm")
+    label = "gate open" if outcome.gating else "insertion allowed (no gate)"
+    axes.legend(
+        handles=[Patch(color=_GATE, label=label), Patch(color=_GREY, label="numbered bar: insertion")],
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=10.5, prop={"family": FONT},
+    )  # fmt: skip
+    axes.tick_params(labelbottom=False)
+
+
+def _draw_depth(axes: Any, outcome: Outcome) -> None:
+    trace = outcome.trace
+    for order in np.unique(trace.needle):
+        if order < 1:
+            continue
+        own = trace.needle == order
+        depth = np.where(own, trace.depth_mm, np.nan)
+        axes.plot(trace.time_s, depth, color=_dark(needle_color(int(order))), lw=2.0, zorder=3)
+    for needle in outcome.needles:
+        color = _dark(needle_color(needle.planned.order))
+        own = trace.time_s[trace.needle == needle.planned.order]
+        begin = float(own[0]) if own.size else needle.start_s
+        end = float(own[-1]) if own.size else needle.end_s
+        depth_mm = needle.planned.depth_mm
+        axes.plot([begin, end], [depth_mm] * 2, color=color, lw=1.0, ls=(0, (4, 3)))
+        axes.annotate(
+            f"{needle.planned.order}: {depth_mm:.0f} mm planned", (0.5 * (begin + end), depth_mm), (0, 4),
+            color=color, textcoords="offset points", fontsize=10, ha="center", va="bottom", family=FONT,
+        )  # fmt: skip
+    axes.axhline(0.0, color=_GREY, lw=0.8)
+    deepest = max([n.planned.depth_mm for n in outcome.needles] + [float(trace.depth_mm.max()), 10.0])
+    axes.set_ylim(-0.35 * deepest, 1.15 * deepest)
+    axes.text(
+        0.004, 0.0, "skin", transform=axes.get_yaxis_transform(), fontsize=10, color=_GREY, va="bottom",
+        family=FONT,
+    )  # fmt: skip
+    _style(axes, "depth of the tip, mm")
+    axes.set_xlabel("time, s", fontsize=11.5, family=FONT, color=_PRINT)
+
+
+def _draw_errors(axes: Any, outcome: Outcome) -> None:
+    axes.set_title(
+        "error at the tip in the target's frame", fontsize=12, family=FONT, color=_PRINT, loc="left", pad=70
+    )
+    if not outcome.needles:
+        axes.text(0.5, 0.5, "no needle placed", ha="center", transform=axes.transAxes, family=FONT, color=_GREY)
+        axes.set_axis_off()
+        return
+    kinds = (("total", "#1b2027"), ("across the axis", "#8f9aa8"), ("along the axis (absolute)", "#56b4e9"))
+    for index, needle in enumerate(outcome.needles):
+        values = (needle.tip_error_mm, needle.lateral_error_mm, abs(needle.depth_error_mm))
+        for k, (value, (name, color)) in enumerate(zip(values, kinds, strict=True)):
+            y = index + 0.26 * (k - 1)
+            axes.barh(y, value, height=0.23, color=color, label=name if index == 0 else None)
+            axes.annotate(f"{value:.1f}", (value, y), (4, 0), textcoords="offset points", va="center", fontsize=10,
+                          family=FONT, color=_PRINT)  # fmt: skip
+    axes.set_yticks(range(len(outcome.needles)), [f"{n.planned.order}" for n in outcome.needles])
+    axes.set_ylim(len(outcome.needles) - 0.4, -0.6)
+    longest = max(max(n.tip_error_mm, abs(n.depth_error_mm), n.lateral_error_mm) for n in outcome.needles)
+    axes.set_xlim(0, 1.18 * max(longest, 0.5))
+    _style(axes, "needle")
+    axes.locator_params(axis="x", nbins=4)
+    axes.set_xlabel("mm", fontsize=11.5, family=FONT, color=_PRINT)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.03, 1.0), frameon=False, prop={"family": FONT, "size": 10},
+        borderaxespad=0.2, labelspacing=0.3,
+    )  # fmt: skip
+    for label, needle in zip(axes.get_yticklabels(), outcome.needles, strict=True):
+        label.set_color(_dark(NEEDLES[(needle.planned.order - 1) % len(NEEDLES)]))
+        label.set_fontweight("bold")

@@ -1,0 +1,203 @@
+"""The route: how the arm carries out a plan, as plain values, and their plain form for a JSON file."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from needleplan.frames import FloatArray, RigidTransform, read_only
+
+
+class RouteStatus(StrEnum):
+    """Whether the arm can carry out an insertion."""
+
+    REACHED = "reached"
+    UNREACHED = "unreached"
+
+
+class Phase(StrEnum):
+    """The parts of a route, in their order."""
+
+    APPROACH = "approach"  #: from home to a point on the axis, clear of the patient
+    ALIGN = "align"  #: straight along the axis to the stand-off before the skin
+    INSERT = "insert"  #: the arm holds still, the driver advances the needle
+    RETRACT = "retract"  #: the needle back into the guide, the arm back along the axis and home
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """One phase as positions over time.
+
+    Attributes:
+        phase: which phase.
+        time_s: (k,) times from the start of the phase, rising from 0.
+        positions: (k, n + 1) joint positions in rad and, last, the driver's in m.
+    """
+
+    phase: Phase
+    time_s: FloatArray
+    positions: FloatArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "time_s", read_only(self.time_s))
+        object.__setattr__(self, "positions", read_only(self.positions))
+
+    @property
+    def duration_s(self) -> float:
+        """How long the phase lasts."""
+        return float(self.time_s[-1])
+
+    def at(self, time_s: float) -> FloatArray:
+        """(n + 1,) positions at a time, linear between samples, held before and after."""
+        return np.array([np.interp(time_s, self.time_s, column) for column in self.positions.T])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InsertionRoute:
+    """How the arm carries out one insertion.
+
+    Attributes:
+        order: the insertion's place in the plan's sequence.
+        status: whether it can be carried out.
+        reason: empty when reached; else what was found and what would have to change, in a sentence.
+        entry_m: (3,) entry in the world.
+        tip_m: (3,) deepest tip position in the world.
+        X_WG: pose of the guide while inserting.
+        driver_entry_m: position of the driver at which the tip touches the entry: the stand-off.
+        driver_tip_m: position of the driver at which the tip is at ``tip_m``.
+        segments: the four phases in order; empty when unreached.
+        manipulability: least of Yoshikawa's measure for the needle axis along align, m³.
+        limit_margin: least distance from a joint limit over half the joint's range, along align.
+        patient_clearance_m: lower bound of the arm's distance from the patient's surface; None where no surface
+            was given or nothing was reached.
+        table_clearance_m: the same for table and floor; None where nothing was reached.
+        self_clearance_m: the same between parts of the arm.
+        position_error_m: distance of the needle's tip from ``tip_m`` by forward kinematics.
+        axis_error_rad: angle between the needle and the planned axis by forward kinematics.
+    """
+
+    order: int
+    status: RouteStatus
+    reason: str
+    entry_m: FloatArray
+    tip_m: FloatArray
+    X_WG: RigidTransform
+    driver_entry_m: float
+    driver_tip_m: float
+    segments: tuple[Segment, ...] = ()
+    manipulability: float = 0.0
+    limit_margin: float = 0.0
+    patient_clearance_m: float | None = None
+    table_clearance_m: float | None = None
+    self_clearance_m: float | None = None
+    position_error_m: float = float("inf")
+    axis_error_rad: float = float("inf")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entry_m", read_only(self.entry_m))
+        object.__setattr__(self, "tip_m", read_only(self.tip_m))
+
+    @property
+    def reached(self) -> bool:
+        """True where the insertion can be carried out."""
+        return self.status is RouteStatus.REACHED
+
+    @property
+    def duration_s(self) -> float:
+        """Time of all phases without any waiting; 0 when unreached."""
+        return sum(segment.duration_s for segment in self.segments)
+
+    def segment(self, phase: Phase) -> Segment:
+        """The segment of a phase; KeyError when the insertion is not reached."""
+        for segment in self.segments:
+            if segment.phase is phase:
+                return segment
+        raise KeyError(phase)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RobotRoute:
+    """How the arm carries out a plan.
+
+    Attributes:
+        robot: name of the robot.
+        joint_names: the arm's joints and, last, the driver: the columns of every segment's positions.
+        X_WB: pose of the robot's base in the world.
+        insertions: one for each insertion of the plan, in its order.
+        notes: what a reader must know.
+    """
+
+    robot: str
+    joint_names: tuple[str, ...]
+    X_WB: RigidTransform
+    insertions: tuple[InsertionRoute, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reached(self) -> NDArray[np.bool_]:
+        """(n,) True for each insertion that can be carried out."""
+        return np.array([route.reached for route in self.insertions], dtype=np.bool_)
+
+    @property
+    def duration_s(self) -> float:
+        """Time of all routes without any waiting."""
+        return sum(route.duration_s for route in self.insertions)
+
+
+JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+def _numbers(values: FloatArray, digits: int) -> JsonValue:
+    rounded: JsonValue = np.round(values, digits).tolist()
+    return rounded
+
+
+def route_to_json(route: RobotRoute) -> dict[str, JsonValue]:
+    """The route as numbers, texts, lists and tables that a JSON file can hold; metres, radians, seconds.
+
+    Positions are written to 1e-7 rad and m, which moves the tip by less than a micrometre.
+    """
+    return {
+        "schema": "needleplan.route",
+        "version": 1,
+        "robot": route.robot,
+        "joint_names": list(route.joint_names),
+        "base_in_world": _numbers(route.X_WB.matrix, 9),
+        "duration_s": round(route.duration_s, 3),
+        "notes": list(route.notes),
+        "insertions": [_insertion_to_json(insertion) for insertion in route.insertions],
+    }
+
+
+def _insertion_to_json(route: InsertionRoute) -> dict[str, JsonValue]:
+    table: dict[str, JsonValue] = {
+        "order": route.order,
+        "status": route.status.value,
+        "reason": route.reason,
+        "entry_m": _numbers(route.entry_m, 9),
+        "tip_m": _numbers(route.tip_m, 9),
+        "guide_in_world": _numbers(route.X_WG.matrix, 9),
+        "driver_entry_m": route.driver_entry_m,
+        "driver_tip_m": route.driver_tip_m,
+    }
+    if route.reached:
+        table |= {
+            "manipulability_m3": route.manipulability,
+            "limit_margin": route.limit_margin,
+            "patient_clearance_m": route.patient_clearance_m,
+            "table_clearance_m": route.table_clearance_m,
+            "self_clearance_m": route.self_clearance_m,
+            "position_error_m": route.position_error_m,
+            "axis_error_rad": route.axis_error_rad,
+            "duration_s": round(route.duration_s, 3),
+            "segments": [
+                {
+                    "phase": segment.phase.value,
+                    "time_s": _numbers(segment.time_s, 6),
+                    "positions": _numbers(segment.positions, 7),
+                }
+                for segment in route.segments
+            ],
+        }
+    return table

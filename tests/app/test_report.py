@@ -1,0 +1,255 @@
+"""The report: complete, self-contained, and safe against whatever a case is called."""
+
+import base64
+import dataclasses
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import trimesh
+from scipy.spatial.transform import Rotation
+
+from needleplan.anatomy.mesh import SurfaceMesh
+from needleplan.anatomy.model import Anatomy, StructureSurface
+from needleplan.app.report import NOTICE, write_report
+from needleplan.app.report_sections import Rehearsal, needle_angles, percent
+from needleplan.app.report_template import Html, element, table
+from needleplan.assess import Assessment
+from needleplan.case.model import Case, Finding, PatientPosition, Role, Severity, Structure
+from needleplan.outcome import NeedleOutcome, Outcome, Trace
+from needleplan.plan import (
+    Ablation,
+    CoverageProof,
+    Evidence,
+    Insertion,
+    Metrics,
+    Plan,
+    PlanStatus,
+    Provenance,
+)
+from needleplan.viz.canvas import Picture
+
+HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&"
+
+
+def anatomy(name="case", position=PatientPosition.SUPINE, structure="portal_vein", findings=()) -> Anatomy:
+    box = trimesh.creation.box((10.0, 20.0, 30.0))
+    mesh = SurfaceMesh(box.vertices, box.faces)
+    parts = (("skin", Role.SKIN), (structure, Role.VESSEL), ("tumour", Role.TARGET))
+    case = Case(
+        name, tuple(Structure(n, r, mesh) for n, r in parts), position, "ab" * 32, findings=findings, up=position.up
+    )
+    surfaces = tuple(StructureSurface(n, r, mesh, None, np.zeros(len(mesh.faces), bool), 0.5) for n, r in parts)
+    return Anatomy(case, surfaces, surfaces[0], np.ones(len(mesh.faces), bool))
+
+
+def insertion(direction, **changes) -> Insertion:
+    tip = tuple(80.0 * np.asarray(direction, float) / np.linalg.norm(direction))
+    values = dict(
+        entry_mm=(0.0, 0.0, 0.0), tip_mm=tip, applicator="probe", ablations=(Ablation(tip, 65.0, 425.0),),
+        clearances_mm={"portal_vein": 6.25}, order=1,
+    )  # fmt: skip
+    return Insertion(**(values | changes))
+
+
+def plan(**changes) -> Plan:
+    values = dict(
+        case_name="patient 7", case_hash="ab" * 32, status=PlanStatus.PARTIAL,
+        evidence=(Evidence("margin", "91.2 % of the margin is covered", "Allow a third needle."),),
+        insertions=(insertion((0.0, 1.0, 0.0)),),
+        metrics=Metrics(0.99996, 0.912, -1.25, 7.4, 33.1, 5.0, 0.35),
+        rejected={"crosses bone": 4321, "too long": 0}, candidate_count=9000, feasible_count=123,
+        proof=CoverageProof("HiGHS", "Optimal", 1, 1.0, 0.0, 77, 5533, "No fewer of the 77 offered will do."),
+        provenance=Provenance("9.8.7", {"margin_mm": 5.0}, 42, {"screen": 1.5, "rank": 0.25}, ("A model table.",)),
+    )  # fmt: skip
+    return Plan(**(values | changes))
+
+
+def rehearsal(the_plan, gating, error) -> Rehearsal:
+    time_s = np.arange(5.0)
+    trace = Trace(time_s, np.zeros((5, 3)), np.ones(5), time_s, np.ones(5), np.zeros((5, 7)), ())
+    needles = tuple(
+        NeedleOutcome(i, i, error, error, 0.0, 0.4, 1.0, 2.0, 3.5, 0.1, 0.2) for i in the_plan.insertions
+    )
+    done = Outcome("patient 7", "ab" * 32, "arm", "Lujan", gating, 11, needles, ((2, "out of reach"),), trace)
+    return Rehearsal(done, Assessment(dataclasses.replace(the_plan.metrics, minimal_margin_mm=-error), np.zeros(8)))
+
+
+def picture(name="patient") -> Picture:
+    return Picture(name, f"Title of {name}", "What is seen.", np.full((20, 30, 3), 77, np.uint8))
+
+
+class Page(HTMLParser):
+    """Checks that the elements nest, and gathers tags, attributes and text."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.links, self.text = [], [], [], ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+        assert not [name for name, _ in attributes if name.startswith("on")]
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def read(path) -> Page:
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_report_says_what_the_plan_says(tmp_path):
+    the_plan = plan()
+    rehearsals = [rehearsal(the_plan, True, 0.75), rehearsal(the_plan, False, 4.5)]
+    route = {
+        "robot": "arm", "notes": ["Base found."],
+        "insertions": [{"order": 1, "status": "reached", "reason": "", "position_error_m": 4.2e-5}],
+    }  # fmt: skip
+    path = write_report(
+        tmp_path / "new" / "report.html", anatomy=anatomy(), plan=the_plan, rehearsals=rehearsals, route=route,
+        pictures=[picture("patient"), picture("breathing-gated"), picture("extra")], notes=["No film was made."],
+    )  # fmt: skip
+    page = read(path)
+    for fact in (
+        "patient 7", "partial", "91.2 % of the margin is covered", "Allow a third needle.", "91.2 %", "-1.2 mm",
+        "65 W, 7:05 min", "80.0 mm", "6.2 mm", "4,321", "9,000", "123", "No fewer of the 77 offered will do.",
+        "HiGHS: Optimal", "9.8.7", "42", "ab" * 32, "A model table.", "No film was made.", "1.75 s", "Base found.",
+        "0.042 mm", "with gating", "without gating", "4.50", "0.75", "Needle 2 was not placed: out of reach",
+        "Title of breathing-gated", "Title of extra", NOTICE,
+    ):  # fmt: skip
+        assert fact in page.text, fact
+    assert "too long" not in page.text
+    assert page.tags.count("img") == 3
+
+
+def test_nothing_is_fetched_and_no_script_runs(tmp_path):
+    the_plan = plan()
+    path = write_report(
+        tmp_path / "r.html", anatomy=anatomy(), plan=the_plan, pictures=[picture()],
+        rehearsals=[rehearsal(the_plan, True, 1.0)], film=tmp_path / "film.mp4",
+    )  # fmt: skip
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
+    assert not {"script", "link", "iframe", "object", "embed", "form"} & set(page.tags)
+    assert all(link.startswith("data:image/png;base64,") or link == "film.mp4" for link in page.links)
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.parametrize(
+    "field", ["case_name", "subject", "finding", "remedy", "note", "option", "rejected", "applicator"]
+)
+def test_hostile_words_are_shown_and_not_run(tmp_path, field):
+    changes = {
+        "case_name": dict(case_name=HOSTILE),
+        "subject": dict(evidence=(Evidence(HOSTILE, "f", "r"),)),
+        "finding": dict(evidence=(Evidence("s", HOSTILE, "r"),)),
+        "remedy": dict(evidence=(Evidence("s", "f", HOSTILE),)),
+        "note": dict(provenance=Provenance("1", {}, 1, {}, (HOSTILE,))),
+        "option": dict(provenance=Provenance("1", {HOSTILE: HOSTILE}, 1, {HOSTILE: 1.0})),
+        "rejected": dict(rejected={HOSTILE: 3}),
+        "applicator": dict(insertions=(insertion((0, 1, 0), applicator=HOSTILE),)),
+    }[field]
+    page = read(write_report(tmp_path / "r.html", anatomy=anatomy(), plan=plan(**changes)))
+    assert "script" not in page.tags and "img" not in page.tags
+    assert HOSTILE in page.text
+
+
+def test_hostile_structure_finding_route_picture_and_film(tmp_path):
+    finding = Finding(Severity.WARNING, "x", HOSTILE, HOSTILE, HOSTILE)
+    the_plan = plan(insertions=(insertion((0, 1, 0), clearances_mm={HOSTILE: 2.0}),))
+    route = {"robot": HOSTILE, "notes": [HOSTILE], "insertions": [{"order": HOSTILE, "reason": HOSTILE}]}
+    page = read(
+        write_report(
+            tmp_path / "r.html",
+            anatomy=anatomy(structure=HOSTILE, findings=(finding,)),
+            plan=the_plan,
+            route=route,
+            pictures=[Picture("patient", HOSTILE, HOSTILE, np.zeros((9, 9, 3), np.uint8))],
+            film=tmp_path / 'a"><script>b.mp4',
+        )
+    )
+    assert "script" not in page.tags and page.tags.count("img") == 1
+    assert page.text.count(HOSTILE) >= 8
+
+
+def test_pictures_are_embedded_as_they_are(tmp_path):
+    from PIL import Image
+
+    one = Picture("patient", "t", "c", np.random.default_rng(3).integers(0, 255, (12, 17, 3), dtype=np.uint8))
+    page = read(write_report(tmp_path / "r.html", anatomy=anatomy(), plan=plan(), pictures=[one]))
+    data = base64.b64decode(page.links[0].split(",", 1)[1])
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), one.pixels)
+
+
+def test_film_is_named_relative_to_the_report(tmp_path):
+    film = tmp_path / "film s" / "rehearsal 1.mp4"
+    page = read(write_report(tmp_path / "out" / "r.html", anatomy=anatomy(), plan=plan(), film=film))
+    assert page.links == ["../film%20s/rehearsal%201.mp4"] * 2 and "video" in page.tags
+    page = read(write_report(tmp_path / "r.html", anatomy=anatomy(), plan=plan(), film=tmp_path / "f.gif"))
+    assert page.links == ["f.gif"] * 2 and "video" not in page.tags
+
+
+def test_infeasible_plan_has_a_report(tmp_path):
+    empty = plan(status=PlanStatus.INFEASIBLE, insertions=(), metrics=None, proof=None)
+    page = read(write_report(tmp_path / "r.html", anatomy=anatomy(), plan=empty))
+    assert "infeasible" in page.text and "No needle path satisfies" in page.text
+    assert "Coverage proof" not in page.text and "Insertions" not in page.text
+
+
+def test_negative_clearance_is_marked(tmp_path):
+    for value, marked in ((-0.5, True), (0.5, False)):
+        the_plan = plan(insertions=(insertion((0, 1, 0), clearances_mm={"portal_vein": value}),))
+        text = write_report(tmp_path / "r.html", anatomy=anatomy(), plan=the_plan).read_text(encoding="utf-8")
+        assert (f'<span class="low">{value:.1f} mm</span>' in text) is marked
+
+
+@pytest.mark.parametrize(
+    ("direction", "craniocaudal", "in_plane"),
+    [
+        ((0, 1, 0), 0.0, 0.0),
+        ((0, 1, 1), 45.0, 0.0),
+        ((0, 1, -1), -45.0, 0.0),
+        ((1, 1, 0), 0.0, 45.0),
+        ((-1, 1, 0), 0.0, -45.0),
+        ((1, 0, 0), 0.0, 90.0),
+    ],
+)
+def test_angles_of_a_needle_in_a_supine_patient(direction, craniocaudal, in_plane):
+    angles = needle_angles(insertion(direction), anatomy())
+    assert angles.craniocaudal_deg == pytest.approx(craniocaudal, abs=1e-9)
+    assert angles.in_plane_deg == pytest.approx(in_plane, abs=1e-9)
+
+
+def test_angles_follow_the_position_and_the_moved_patient():
+    prone = needle_angles(insertion((1, -1, 0)), anatomy(position=PatientPosition.PRONE))
+    assert (prone.craniocaudal_deg, prone.in_plane_deg) == pytest.approx((0.0, 45.0))
+    here = needle_angles(insertion((1, 2, 0.5)), anatomy())
+    motion = np.eye(4)
+    motion[:3, :3] = Rotation.from_euler("xyz", (25, 40, -70), degrees=True).as_matrix()
+    still = anatomy()
+    turned = Anatomy(still.case.moved(motion), still.surfaces, still.entry, still.entry_faces)
+    there = needle_angles(insertion(motion[:3, :3] @ (1, 2, 0.5)), turned)
+    assert there.craniocaudal_deg == pytest.approx(here.craniocaudal_deg)
+    assert there.in_plane_deg == pytest.approx(here.in_plane_deg)
+
+
+def test_percent_never_rounds_up_to_everything():
+    assert percent(1.0) == "100 %" and percent(0.99996) == "99.9 %" and percent(0.0) == "0.0 %"
+
+
+def test_blocks_escape_once():
+    assert element("b", "a<b", title='"') == '<b title="&quot;">a&lt;b</b>'
+    assert element("p", element("b", "&")) == "<p><b>&amp;</b></p>"
+    assert isinstance(table(("h",), [("<",)]), Html) and "&lt;" in table(("h",), [("<",)])

@@ -1,0 +1,176 @@
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from needleplan.errors import RobotError
+from robots.arm_settings import read_arm_settings
+from robots.catalogue import DESCRIPTIONS, list_robots, load_robot
+from robots.description import ShapeKind
+from robots.urdf_arm import UrdfArm
+from robots.urdf_reader import read_urdf, rotation_from_rpy
+
+URDF = DESCRIPTIONS / "needle_arm7.urdf"
+TOML = DESCRIPTIONS / "needle_arm7.toml"
+
+
+@pytest.fixture
+def written(tmp_path: Path):
+    """Writes the arm's URDF with one replacement and returns its path."""
+
+    def write(old: str, new: str, count: int = 1) -> Path:
+        text = URDF.read_text()
+        assert old in text
+        path = tmp_path / "needle_arm7.urdf"
+        path.write_text(text.replace(old, new, count))
+        return path
+
+    return write
+
+
+def test_every_robot_of_the_catalogue_loads():
+    assert "needle_arm7" in list_robots()
+    for name in list_robots():
+        robot = load_robot(name)
+        assert robot.name == name and robot.summary and robot.urdf_path.is_file()
+
+
+def test_an_unknown_robot_is_refused_with_the_names_there_are():
+    with pytest.raises(RobotError, match="needle_arm7"):
+        load_robot("needle_arm8")
+
+
+def test_the_description_has_no_mesh_and_every_link_a_mass():
+    tree = read_urdf(URDF)
+    for link in tree.links.values():
+        assert link.inertia is not None and link.visual and link.collision
+        assert all(shape.kind is not ShapeKind.MESH for shape in (*link.visual, *link.collision))
+    assert 15 < sum(link.inertia.mass_kg for link in tree.links.values()) < 30
+
+
+def solid_inertia(shape, density):
+    """Mass and inertia about the link's origin of a homogeneous shape, from the textbook's formulas."""
+    if shape.kind is ShapeKind.CYLINDER:
+        radius, length = shape.size_m
+        mass = density * np.pi * radius**2 * length
+        own = np.diag([(3 * radius**2 + length**2) / 12, (3 * radius**2 + length**2) / 12, radius**2 / 2])
+    elif shape.kind is ShapeKind.BOX:
+        mass = density * np.prod(shape.size_m)
+        own = (np.sum(shape.size_m**2) * np.eye(3) - np.diag(shape.size_m**2)) / 12
+    else:
+        mass = density * 4 / 3 * np.pi * shape.size_m[0] ** 3
+        own = 0.4 * shape.size_m[0] ** 2 * np.eye(3)
+    rotation, centre = shape.pose[:3, :3], shape.pose[:3, 3]
+    about_origin = rotation @ own @ rotation.T + centre @ centre * np.eye(3) - np.outer(centre, centre)
+    return mass, mass * about_origin, mass * centre
+
+
+def test_inertias_are_those_of_the_collision_shapes():
+    for link in read_urdf(URDF).links.values():
+        if link.name == "needle":  # a thin steel needle with a plastic hub: not homogeneous
+            continue
+        parts = [solid_inertia(shape, 1.0) for shape in link.collision]
+        volume = sum(part[0] for part in parts)
+        density = link.inertia.mass_kg / volume
+        centre = sum(part[2] for part in parts) / volume
+        tensor = density * sum(part[1] for part in parts)
+        tensor -= link.inertia.mass_kg * (centre @ centre * np.eye(3) - np.outer(centre, centre))
+        np.testing.assert_allclose(link.inertia.pose[:3, 3], centre, atol=1e-6)
+        np.testing.assert_allclose(link.inertia.tensor_kg_m2, tensor, rtol=1e-4, atol=1e-9)
+
+
+def test_fixed_axis_angles_follow_the_urdf_convention():
+    # Roll first, about the fixed x axis: carries y to z; yaw then leaves z alone.
+    np.testing.assert_allclose(rotation_from_rpy(np.pi / 2, 0, np.pi / 2) @ [0, 1, 0], [0, 0, 1], atol=1e-15)
+    np.testing.assert_allclose(rotation_from_rpy(0, np.pi / 2, 0) @ [0, 0, 1], [1, 0, 0], atol=1e-15)
+
+
+def test_an_entity_bomb_is_refused_at_once(tmp_path: Path):
+    levels = "".join(f'<!ENTITY b{k + 1} "{f"&b{k};" * 10}">' for k in range(12))
+    bomb = tmp_path / "bomb.urdf"
+    bomb.write_text(f'<?xml version="1.0"?><!DOCTYPE robot [<!ENTITY b0 "bomb">{levels}]><robot name="&b12;"/>')
+    start = time.perf_counter()
+    with pytest.raises(RobotError, match="DOCTYPE"):
+        read_urdf(bomb)
+    assert time.perf_counter() - start < 1.0
+
+
+def test_an_external_entity_is_refused(tmp_path: Path):
+    path = tmp_path / "outside.urdf"
+    path.write_text('<!DOCTYPE robot [<!ENTITY f SYSTEM "file:///etc/hostname">]><robot name="&f;"/>')
+    with pytest.raises(RobotError, match="DOCTYPE"):
+        read_urdf(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('<box size="0.27 0.04 0.03"/>', '<mesh filename="missing.stl"/>', "missing.stl.*no such file"),
+        ('<box size="0.27 0.04 0.03"/>', '<mesh filename="../../etc/passwd"/>', "beside the URDF"),
+        ('<box size="0.27 0.04 0.03"/>', '<mesh filename="http://x.org/a.stl"/>', "beside the URDF"),
+        ('<box size="0.27 0.04 0.03"/>', '<box size="270 50 30"/>', "millimetres"),
+        ('<origin xyz="0 0 0.215" rpy="0 0 0"/>\n    <axis', '<origin xyz="0 0 215"/>\n    <axis', "millimetres"),
+        ('<axis xyz="0 1.0 0"/>', '<axis xyz="0 nan 0"/>', "finite"),
+        ('<axis xyz="0 1.0 0"/>', '<axis xyz="0 0 0"/>', "zero"),
+        ('<parent link="link3"/>', '<parent link="link9"/>', "link9"),
+        ('<parent link="base_link"/>', '<parent link="link3"/>', "loop"),
+        ('<child link="link5"/>', '<child link="link4"/>', "two joints"),
+        ('name="joint2"', 'name="joint1"', "joint1.*twice"),
+        ('type="prismatic"', 'type="planar"', "planar"),
+        ('<mass value="3.6"/>', '<mass value="0"/>', "greater than zero"),
+        ("</robot>", "", "well-formed"),
+        ("<robot ", "<sdf ", "well-formed"),
+    ],
+)
+def test_a_broken_description_is_refused(written, old, new, message):
+    with pytest.raises(RobotError, match=f"(?s){message}") as error:
+        read_urdf(written(old, new))
+    assert "\n" not in str(error.value)
+
+
+def test_limits_in_degrees_and_missing_limits_are_refused(tmp_path: Path):
+    path = tmp_path / "arm.urdf"
+    path.write_text(re.sub(r'lower="-2.967\d*"', 'lower="-170"', URDF.read_text(), count=1))
+    with pytest.raises(RobotError, match="degrees"):
+        read_urdf(path)
+    path.write_text(re.sub(r'<limit lower="-2.967[^>]*>', "", URDF.read_text(), count=1))
+    with pytest.raises(RobotError, match="needs a limit"):
+        read_urdf(path)
+
+
+def test_a_missing_file_and_another_root_are_refused(tmp_path: Path):
+    with pytest.raises(RobotError, match="no robot description"):
+        read_urdf(tmp_path / "nothing.urdf")
+    other = tmp_path / "world.urdf"
+    other.write_text("<world/>")
+    with pytest.raises(RobotError, match="<robot>"):
+        read_urdf(other)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("version = 1", "version = 2", "version = 1"),
+        ("base_link =", "base_lnk =", "base_lnk.*base_link"),
+        ("summary = ", "# summary = ", "'summary' is missing"),
+        ("driver_acceleration_limit_m_s2 = 0.2", "driver_acceleration_limit_m_s2 = -1", "greater than zero"),
+        ("home_rad = [0.0,", "home_rad = [nan,", "finite"),
+        ("home_rad = [0.0,", "home_rad = [", "7|one a joint"),
+        ("home_rad = [0.0,", "home_rad = [9.0,", "limits"),
+        ('"needle_driver"', '"joint3"', "prismatic"),
+        ('"needle_guide_exit"', '"link7"', "driver|origin"),
+        ('"needle_arm7.urdf"', '"../x.urdf"', "beside"),
+        ('["link5", "link7"]', '["link5", "link77"]', "link77"),
+        ("schema = ", "schema ", "valid TOML"),
+    ],
+)
+def test_broken_settings_are_refused(tmp_path: Path, old, new, message):
+    text = TOML.read_text()
+    assert old in text
+    (tmp_path / "needle_arm7.urdf").write_text(URDF.read_text())
+    path = tmp_path / "needle_arm7.toml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(RobotError, match=message):
+        UrdfArm(read_arm_settings(path))
