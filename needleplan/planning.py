@@ -200,10 +200,10 @@ def _in_puncture_order(insertions: list[Insertion]) -> tuple[Insertion, ...]:
 def _proof(matrix: CoverageMatrix, selection: PathSelection, insertions: int) -> CoverageProof:
     coverable = int(matrix.coverable.sum())
     claim = (
-        f"Of the {len(matrix.table)} paths offered, no choice of fewer than {selection.lower_bound:g} destroys a "
-        f"ball of {matrix.region.depth_mm:.2f} mm about each of the {coverable} points that any of them can "
-        "destroy; such balls leave no gap in target plus margin. Nothing is claimed about paths that were not "
-        "offered, nor about covers in which a ball is shared by two zones."
+        f"Of the {len(matrix.table)} paths offered, no choice of fewer than {selection.lower_bound:g} destroys all "
+        f"{coverable} balls (radius {_radius_text(matrix)} mm) that any of them can destroy; the balls leave no gap "
+        "in target plus margin. Nothing is claimed about paths that were not offered, nor about covers in which a "
+        "ball is shared by two zones."
     )
     gap = max(0.0, (insertions - selection.lower_bound) / insertions) if insertions else 0.0
     return CoverageProof(
@@ -218,6 +218,11 @@ def _proof(matrix: CoverageMatrix, selection: PathSelection, insertions: int) ->
     )
 
 
+def _radius_text(matrix: CoverageMatrix) -> str:
+    radius = matrix.region.radius_mm
+    return f"{radius.min():.1f} to {radius.max():.1f}"
+
+
 def _judge(
     matrix: CoverageMatrix, selection: PathSelection, metrics: Metrics, options: PlanningOptions
 ) -> tuple[PlanStatus, tuple[Evidence, ...]]:
@@ -225,13 +230,14 @@ def _judge(
     missing = int((~matrix.coverable).sum())
     points = len(matrix.region.points_mm)
     margin_mm = options.coverage.margin_mm
+    radius = _radius_text(matrix)
     if not missing and not len(selection.uncovered):
         return PlanStatus.COMPLETE, (
             Evidence(
                 "coverage",
                 f"All of the target and of its {margin_mm:g} mm margin lies in predicted zones; this holds "
-                f"for the solid, not only for sampled points: {points} balls of {matrix.region.depth_mm:.2f} mm "
-                "leave no gap between them and each lies in one zone.",
+                f"for the solid, not only for sampled points: {points} balls of {radius} mm leave no "
+                "gap between them and each lies in one zone.",
             ),
         )
     evidence = []

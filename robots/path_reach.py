@@ -7,9 +7,10 @@ from needleplan.frames import FloatArray, Frame, RigidTransform
 from needleplan.trajectory.contract import Reachability
 from robots.clearance import Surroundings, arm_clearance
 from robots.frames import PatientPlacement, in_base
-from robots.insertion import STROKE_TOLERANCE_M, RouteOptions
+from robots.insertion import STROKE_TOLERANCE_M
 from robots.kinematics import guide_pose, solve_from
 from robots.model import RobotModel
+from robots.route_options import RouteOptions
 
 #: Random starts after home; a path that fails from all of them counts as out of reach.
 STARTS = 16
@@ -21,7 +22,7 @@ class PathReach(Reachability):
     A path counts as reachable when a search from one of a few fixed starts finds a posture inside the joint limits
     that keeps clear of patient, table and itself. Each path is decided by itself, so other paths never change the
     answer. The way there from home is not looked at: that is for ``plan_insertions``, whose longer search may also
-    find what fails here. A few hundred paths a second, so give it paths that passed the cheaper
+    find what fails here. About a hundred paths a second, so give it paths that passed the cheaper
     constraints.
     """
 

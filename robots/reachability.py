@@ -16,10 +16,11 @@ from needleplan.frames import FloatArray, RigidTransform
 from needleplan.plan import Evidence, Insertion
 from robots.clearance import Surroundings, arm_clearance
 from robots.frames import PatientPlacement, base_pose, in_base
-from robots.insertion import RouteOptions, plan_insertion
+from robots.insertion import plan_insertion
 from robots.kinematics import AxisSolution, axis_solutions, limit_margin, manipulability, solve_from
 from robots.model import RobotModel
 from robots.route import InsertionRoute, RobotRoute
+from robots.route_options import RouteOptions
 
 #: Number of places that carry out every insertion among which the best is chosen.
 COMPLETE_PLACES = 3

@@ -192,7 +192,7 @@ def _pictures(
     room_width = round(_ROOM_SHARE * size[0])
     detail_height = round(_DETAIL_SHARE * size[1])
     text = PanelText(
-        f"Rehearsal with {outcome.motion.split('(')[0]} breathing",
+        f"Rehearsal, breathing: {outcome.motion.split('(')[0]}",
         max(1, len(planned)),
         recorder.gate_mm,
         outcome.gating,

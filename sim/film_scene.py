@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.anatomy.mesh import SurfaceMesh
-from needleplan.anatomy.model import Anatomy, StructureSurface
+from needleplan.anatomy.model import Anatomy
 from needleplan.case.model import Role
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray, unit_vector
@@ -20,15 +20,26 @@ from needleplan.motion.attenuation import TissueMotion
 from needleplan.motion.static import StaticMotion
 from needleplan.plan import Insertion
 from needleplan.viz.offscreen import RenderingError, polydata
-from needleplan.viz.palette import look_of, needle_color, rgb
+from needleplan.viz.palette import needle_color, rgb
 from robots.frames import PatientPlacement
+from sim.film_shapes import (
+    fit_camera,
+    frame_with_y,
+    is_needle,
+    make_renderer,
+    output_of,
+    shape_data,
+    shape_extent,
+    solid_actor,
+    tissue_actor,
+    vtk_matrix,
+)
 from sim.patient import REGION_ROLES, PatientSurfaces
 from sim.recorder import SceneRecorder, SceneState, VisualShape
 
 #: A needle of true diameter would be thinner than a pixel: in the view of the room it is at least this thick.
 _NEEDLE_RADIUS_M = 0.0016
 #: Colours of the room.
-_SKY, _HORIZON = "#1d2430", "#3b4658"
 _TABLE, _MATTRESS, _FLOOR, _CART = "#8f9aa8", "#44566b", "#262d38", "#4a515c"
 #: Translucent hulls are drawn in this order, from the inside out, each with its front faces alone: that is the
 #: right order for hulls inside each other, at a third of the time that sorting every pixel takes.
@@ -81,14 +92,14 @@ class FilmScene:
         self._window.SetAlphaBitPlanes(1)
         self._window.SetSize(*size)
         room, detail = (
-            _renderer((0.0, 0.0, room_share, 1.0)),
-            _renderer((room_share, 1.0 - detail_share, 1.0, 1.0)),
+            make_renderer((0.0, 0.0, room_share, 1.0)),
+            make_renderer((room_share, 1.0 - detail_share, 1.0, 1.0)),
         )
         self._window.AddRenderer(room)
         self._window.AddRenderer(detail)
         self._add_furniture(room, recorder.states)
         self._add_arm(room, recorder.shapes, thick_needle=True)
-        self._add_arm(detail, [shape for shape in recorder.shapes if _is_needle(shape)], thick_needle=False)
+        self._add_arm(detail, [shape for shape in recorder.shapes if is_needle(shape)], thick_needle=False)
         self._aim_detail(detail, anatomy, insertions)
         self._add_patient(room, anatomy, recorder.patient)
         self._add_neighbourhood(detail, anatomy)
@@ -107,7 +118,7 @@ class FilmScene:
         from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
 
         for link, pose, actor in self._links:
-            actor.SetUserMatrix(_vtk_matrix(state.link_poses[link] @ pose))
+            actor.SetUserMatrix(vtk_matrix(state.link_poses[link] @ pose))
         shift = self._placement.displacement_to_world(state.displacement_mm)
         for fraction, actor in self._organs:
             actor.SetPosition(*(fraction * shift))
@@ -151,19 +162,19 @@ class FilmScene:
         for corner, opposite, color in boxes:
             source = vtkCubeSource()
             source.SetBounds(*np.stack([corner, opposite], axis=1).ravel())
-            room.AddActor(_actor(_output(source), rgb(color), specular=0.1))
+            room.AddActor(solid_actor(output_of(source), rgb(color), specular=0.1))
 
     def _add_arm(self, renderer: Any, shapes: Sequence[VisualShape], thick_needle: bool) -> None:
         for shape in shapes:
-            output = _shape_output(shape, _NEEDLE_RADIUS_M if thick_needle else 0.0)
-            actor = _actor(output, shape.color, specular=0.35)
+            output = shape_data(shape, _NEEDLE_RADIUS_M if thick_needle else 0.0)
+            actor = solid_actor(output, shape.color, specular=0.35)
             renderer.AddActor(actor)
             self._links.append((shape.link, shape.pose, actor))
 
     def _add_patient(self, room: Any, anatomy: Anatomy, patient: PatientSurfaces) -> None:
         rigid = [part for part in patient.parts if part.surface is not anatomy.entry]
         for part in sorted(rigid, key=lambda part: _HULLS.index(part.surface.role)):
-            actor = _tissue_actor(self._world_data(part.mesh), part.surface)
+            actor = tissue_actor(self._world_data(part.mesh), part.surface)
             room.AddActor(actor)
             self._organs.append((part.fraction, actor))
         from vtkmodules.util.numpy_support import vtk_to_numpy
@@ -171,7 +182,7 @@ class FilmScene:
         self._skin_mm = np.array(patient.skin.vertices_mm)
         self._skin_data = self._world_data(patient.skin)
         self._skin_points = vtk_to_numpy(self._skin_data.GetPoints().GetData())
-        room.AddActor(_tissue_actor(self._skin_data, anatomy.entry))
+        room.AddActor(tissue_actor(self._skin_data, anatomy.entry))
 
     def _add_neighbourhood(self, detail: Any, anatomy: Anatomy) -> None:
         """What the close view sees, in full resolution: thin vessels do not survive having their faces reduced."""
@@ -191,7 +202,7 @@ class FilmScene:
             # The tumour lets the needle's tip inside it be seen.
             opacity = 0.4 if surface.role is Role.TARGET else None
             data = self._world_data(SurfaceMesh(surface.mesh.vertices_mm, faces))
-            actor = _tissue_actor(data, surface, opacity)
+            actor = tissue_actor(data, surface, opacity)
             detail.AddActor(actor)
             self._organs.append((shares[surface.name].fraction, actor))
 
@@ -219,15 +230,15 @@ class FilmScene:
             ball.SetRadius(0.0022)
             ball.SetThetaResolution(20)
             ball.SetPhiResolution(20)
-            self._carry(detail, insertion.order, _actor(_output(ball), color, specular=0.2), np.eye(4))
+            self._carry(detail, insertion.order, solid_actor(output_of(ball), color, specular=0.2), np.eye(4))
             # A dashed line, so that it is not taken for the needle.
             for start in np.arange(0.006, min(insertion.depth_mm * 1e-3, 0.06), 0.006):
                 rod = vtkCylinderSource()
                 rod.SetRadius(0.0005)
                 rod.SetHeight(0.003)
-                actor = _actor(_output(rod), color, specular=0.0)
+                actor = solid_actor(output_of(rod), color, specular=0.0)
                 matrix = np.eye(4)
-                matrix[:3, :3] = _frame_with_y(out)
+                matrix[:3, :3] = frame_with_y(out)
                 matrix[:3, 3] = tip + (start + 0.0015) * out
                 self._carry(detail, insertion.order, actor, matrix)
 
@@ -240,7 +251,7 @@ class FilmScene:
     ) -> None:
         """Look from the patient's feet and from the side away from the arm, a little down."""
         states = recorder.states[:: max(1, len(recorder.states) // 60)]
-        arm = np.concatenate([_extent(shape, state) for state in states for shape in recorder.shapes])
+        arm = np.concatenate([shape_extent(shape, state) for state in states for shape in recorder.shapes])
         skin = self._placement.points_to_world(anatomy.entry.mesh.vertices_mm[::11])
         entries = [self._placement.points_to_world(i.entry_mm) for i in insertions]
         centre = self._placement.points_to_world(anatomy.target.mesh.vertices_mm.mean(axis=0))
@@ -253,7 +264,7 @@ class FilmScene:
         camera.SetViewAngle(26.0)
         viewport = room.GetViewport()
         aspect = self._size[0] * (viewport[2] - viewport[0]) / self._size[1]
-        focus, distance = _fit(points, direction, np.array([0.0, 0.0, 1.0]), 26.0, aspect)
+        focus, distance = fit_camera(points, direction, np.array([0.0, 0.0, 1.0]), 26.0, aspect)
         camera.SetFocalPoint(*focus)
         camera.SetPosition(*(focus + distance * direction))
 
@@ -284,174 +295,5 @@ class _Shifted:
         """Shift it by ``shift`` (3,) in metres from its own pose."""
         matrix = self._pose.copy()
         matrix[:3, 3] += shift
-        self._actor.SetUserMatrix(_vtk_matrix(matrix))
+        self._actor.SetUserMatrix(vtk_matrix(matrix))
         self._actor.SetVisibility(visible)
-
-
-def _extent(shape: VisualShape, state: SceneState) -> FloatArray:
-    """(2, 3) ends of a shape's longest extent in the world."""
-    half = np.zeros(3)
-    if shape.kind == "cylinder":
-        half[2] = shape.size_m[0] / 2
-    elif shape.kind == "box":
-        longest = int(np.argmax(shape.size_m))
-        half[longest] = shape.size_m[longest] / 2
-    pose = state.link_poses[shape.link] @ shape.pose
-    reach = pose[:3, :3] @ half
-    return np.stack([pose[:3, 3] - reach, pose[:3, 3] + reach])
-
-
-def _is_needle(shape: VisualShape) -> bool:
-    return shape.kind == "cylinder" and shape.size_m[1] < 0.002
-
-
-def _renderer(viewport: tuple[float, float, float, float]) -> Any:
-    from vtkmodules.vtkRenderingCore import vtkLight, vtkRenderer
-
-    renderer = vtkRenderer()
-    renderer.SetViewport(*viewport)
-    renderer.GradientBackgroundOn()
-    renderer.SetBackground(*rgb(_HORIZON))
-    renderer.SetBackground2(*rgb(_SKY))
-    renderer.SetUseFXAA(True)
-    # Two lights: without a graphics card every further one costs as much time as the whole geometry.
-    for position, intensity in (((-0.7, 1.1, 1.0), 0.85), ((0.8, -0.1, 1.0), 0.4)):
-        light = vtkLight()
-        light.SetLightTypeToCameraLight()
-        light.SetPosition(*position)
-        light.SetFocalPoint(0.0, 0.0, 0.0)
-        light.SetIntensity(intensity)
-        renderer.AddLight(light)
-    return renderer
-
-
-def _actor(data: Any, color: tuple[float, float, float], specular: float) -> Any:
-    from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper
-
-    mapper = vtkPolyDataMapper()
-    mapper.SetInputData(data)
-    mapper.SetScalarVisibility(False)
-    actor = vtkActor()
-    actor.SetMapper(mapper)
-    look = actor.GetProperty()
-    look.SetColor(*color)
-    look.SetInterpolationToPhong()
-    look.SetAmbient(0.15)
-    look.SetDiffuse(0.8)
-    look.SetSpecular(specular)
-    look.SetSpecularPower(30.0)
-    return actor
-
-
-def _tissue_actor(data: Any, surface: StructureSurface, opacity: float | None = None) -> Any:
-    """Actor of a structure in its usual look, or with another ``opacity``."""
-    from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper
-
-    look = look_of(surface)
-    mapper = vtkPolyDataMapper()
-    mapper.SetInputData(data)
-    mapper.SetScalarVisibility(False)
-    actor = vtkActor()
-    actor.SetMapper(mapper)
-    material = actor.GetProperty()
-    material.SetColor(*rgb(look.color))
-    material.SetInterpolationToPhong()
-    material.SetAmbient(0.2)
-    material.SetDiffuse(0.75)
-    material.SetSpecular(0.15)
-    material.SetSpecularPower(20.0)
-    rim = look.rim
-    if surface.role is Role.SKIN:
-        opacity, rim = 0.18, 0.7
-    elif opacity is None:
-        opacity = look.opacity
-    if opacity < 0.99:
-        material.SetOpacity(min(opacity, 0.999))
-        material.SetBackfaceCulling(True)
-        # More opaque where it is seen edge on: a hull stays readable and what lies in it stays visible.
-        actor.GetShaderProperty().AddFragmentShaderReplacement(
-            "//VTK::Light::Impl",
-            True,
-            "//VTK::Light::Impl\n"
-            f"  fragOutput0.a = mix({opacity:.4f}, {rim:.4f}, "
-            "pow(1.0 - min(1.0, abs(normalVCVSOutput.z)), 2.2));\n",
-            False,
-        )
-    return actor
-
-
-def _shape_output(shape: VisualShape, least_needle_radius_m: float) -> Any:
-    from vtkmodules.vtkCommonTransforms import vtkTransform
-    from vtkmodules.vtkFiltersGeneral import vtkTransformPolyDataFilter
-    from vtkmodules.vtkFiltersSources import vtkCubeSource, vtkCylinderSource, vtkSphereSource
-
-    if shape.kind == "mesh":
-        return _mesh_output(shape)
-    source: Any
-    if shape.kind == "box":
-        source = vtkCubeSource()
-        source.SetXLength(shape.size_m[0])
-        source.SetYLength(shape.size_m[1])
-        source.SetZLength(shape.size_m[2])
-        return _output(source)
-    if shape.kind == "sphere":
-        source = vtkSphereSource()
-        source.SetRadius(shape.size_m[0])
-        source.SetThetaResolution(32)
-        source.SetPhiResolution(32)
-        return _output(source)
-    source = vtkCylinderSource()
-    source.SetHeight(shape.size_m[0])
-    source.SetRadius(max(shape.size_m[1], least_needle_radius_m) if _is_needle(shape) else shape.size_m[1])
-    source.SetResolution(48)
-    turn = vtkTransform()
-    turn.RotateX(90.0)  # VTK's cylinders stand along y, a URDF's along z
-    filter_ = vtkTransformPolyDataFilter()
-    filter_.SetTransform(turn)
-    filter_.SetInputConnection(source.GetOutputPort())
-    return _output(filter_)
-
-
-def _mesh_output(shape: VisualShape) -> Any:
-    import trimesh
-
-    loaded = trimesh.load(shape.mesh, force="mesh")
-    return polydata(SurfaceMesh(np.asarray(loaded.vertices) * np.asarray(shape.size_m), np.asarray(loaded.faces)))
-
-
-def _output(source: Any) -> Any:
-    """The data of a source; a port would die with its source."""
-    source.Update()
-    return source.GetOutput()
-
-
-def _vtk_matrix(matrix: FloatArray) -> Any:
-    from vtkmodules.vtkCommonMath import vtkMatrix4x4
-
-    result = vtkMatrix4x4()
-    result.DeepCopy(np.asarray(matrix, dtype=np.float64).ravel().tolist())
-    return result
-
-
-def _frame_with_y(direction: FloatArray) -> FloatArray:
-    """(3, 3) rotation that carries +y to a unit ``direction``."""
-    y = unit_vector(direction)
-    helper = np.zeros(3)
-    helper[int(np.argmin(np.abs(y)))] = 1.0
-    x = unit_vector(np.cross(y, helper))
-    return np.stack([x, y, np.cross(x, y)], axis=1)
-
-
-def _fit(
-    points: FloatArray, direction: FloatArray, up: FloatArray, angle_deg: float, aspect: float
-) -> tuple[FloatArray, float]:
-    """Focus (3,) and distance of a perspective camera that sees all ``points`` (n, 3) from ``direction``."""
-    right = unit_vector(np.cross(up, direction))
-    true_up = np.cross(direction, right)
-    x, y, z = points @ right, points @ true_up, points @ direction
-    focus = 0.5 * (x.min() + x.max()) * right + 0.5 * (y.min() + y.max()) * true_up + float(np.mean(z)) * direction
-    tangent = np.tan(np.deg2rad(angle_deg) / 2)
-    offset = points - focus
-    wide = np.abs(offset @ right) / (tangent * aspect) + offset @ direction
-    high = np.abs(offset @ true_up) / tangent + offset @ direction
-    return focus, 1.05 * float(max(wide.max(), high.max()))

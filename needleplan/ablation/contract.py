@@ -73,16 +73,18 @@ class ZoneModel(ABC):
             DeviceError: an applicator or a setting is unknown to the model or lies outside its table.
         """
 
-    def covering(self, insertions: Sequence[Insertion], points_mm: ArrayLike, depth_mm: float) -> NDArray[np.bool_]:
-        """Which points each insertion's own zone holds, with a ball of ``depth_mm`` about them.
+    def covering(
+        self, insertions: Sequence[Insertion], points_mm: ArrayLike, radius_mm: ArrayLike
+    ) -> NDArray[np.bool_]:
+        """Which balls each insertion's own zone holds.
 
         Args:
             insertions: k insertions, each taken alone.
-            points_mm: points (n, 3) in patient LPS mm.
-            depth_mm: radius of the ball, zero or more.
+            points_mm: centres (n, 3) of the balls in patient LPS mm.
+            radius_mm: their radii (n,), or one for all; zero or more.
 
         Returns:
-            (k, n) True where the whole ball about point n lies in the zone of insertion k.
+            (k, n) True where the whole ball n lies in the zone of insertion k.
         """
-        rows = [self.zone([insertion]).signed_distance_mm(points_mm) >= depth_mm for insertion in insertions]
+        rows = [self.zone([insertion]).signed_distance_mm(points_mm) >= radius_mm for insertion in insertions]
         return np.array(rows, dtype=np.bool_).reshape(len(insertions), -1)

@@ -165,10 +165,12 @@ class EllipsoidTableModel(ZoneModel):
                 radial.append(0.5 * sizes[key].diameter_mm)
         return SpheroidUnion(np.array(centres), np.array(axes), axial, radial)
 
-    def covering(self, insertions: Sequence[Insertion], points_mm: ArrayLike, depth_mm: float) -> NDArray[np.bool_]:
+    def covering(
+        self, insertions: Sequence[Insertion], points_mm: ArrayLike, radius_mm: ArrayLike
+    ) -> NDArray[np.bool_]:
         """See ZoneModel; all spheroids in one pass."""
         points = np.asarray(points_mm, dtype=np.float64).reshape(-1, 3)
-        single = self.zone(insertions).covering(points, depth_mm)
+        single = self.zone(insertions).covering(points, radius_mm)
         counts = np.array([len(insertion.ablations) for insertion in insertions])
         if (counts == 1).all():
             return single

@@ -108,32 +108,35 @@ def _inside_any(points: Any, centres: Any, axes: Any, axial: Any, radial: Any, r
 
 
 @compiled_parallel
-def _covering(points: Any, centres: Any, axes: Any, axial: Any, radial: Any, depth_mm: float, result: Any) -> None:
+def _covering(points: Any, depths: Any, centres: Any, axes: Any, axial: Any, radial: Any, result: Any) -> None:
     for k in prange(centres.shape[0]):
         largest = max(axial[k], radial[k])
+        least = min(axial[k], radial[k])
         for i in range(points.shape[0]):
+            depth = depths[i]
             dx = points[i, 0] - centres[k, 0]
             dy = points[i, 1] - centres[k, 1]
             dz = points[i, 2] - centres[k, 2]
             squared = dx * dx + dy * dy + dz * dz
-            if largest - np.sqrt(squared) < depth_mm:
+            room = largest - depth
+            if room <= 0.0 or squared > room * room:
                 continue
-            z = dx * axes[k, 0] + dy * axes[k, 1] + dz * axes[k, 2]
-            r = max(0.0, squared - z * z)
             # A ball of that radius fits only within the spheroid whose semi-axes are shorter by it (Minkowski's
             # inequality of the support functions), and it does fit within the spheroid scaled by
             # 1 - depth / least semi-axis; only between the two is the exact distance needed.
-            inner_axial = axial[k] - depth_mm
-            inner_radial = radial[k] - depth_mm
+            inner_axial = axial[k] - depth
+            inner_radial = radial[k] - depth
             if inner_axial <= 0.0 or inner_radial <= 0.0:
                 continue
+            z = dx * axes[k, 0] + dy * axes[k, 1] + dz * axes[k, 2]
+            r = max(0.0, squared - z * z)
             if z * z / (inner_axial * inner_axial) + r / (inner_radial * inner_radial) > 1.0 + 1e-12:
                 continue
-            scale = 1.0 - depth_mm / min(axial[k], radial[k])
+            scale = 1.0 - depth / least
             if z * z / (axial[k] * axial[k]) + r / (radial[k] * radial[k]) <= scale * scale:
                 result[k, i] = True
-                continue
-            result[k, i] = _signed_distance(dx, dy, dz, axes[k], axial[k], radial[k]) >= depth_mm
+            else:
+                result[k, i] = _signed_distance(dx, dy, dz, axes[k], axial[k], radial[k]) >= depth
 
 
 class SpheroidUnion(LethalZone):
@@ -226,11 +229,12 @@ class SpheroidUnion(LethalZone):
         """See LethalZone; exact for one spheroid."""
         return 0.0 if len(self) < 2 else 2.0 * self._boundary_slack_mm
 
-    def covering(self, points_mm: ArrayLike, depth_mm: float) -> NDArray[np.bool_]:
-        """(k, n) True where the ball of radius ``depth_mm`` about point n lies inside spheroid k."""
+    def covering(self, points_mm: ArrayLike, radius_mm: ArrayLike) -> NDArray[np.bool_]:
+        """(k, n) True where the ball of radius ``radius_mm`` (n,) or () about point n lies inside spheroid k."""
         points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
+        radii = np.ascontiguousarray(np.broadcast_to(np.asarray(radius_mm, dtype=np.float64), len(points)))
         result = np.zeros((len(self), len(points)), dtype=np.bool_)
-        _covering(points, self.centres_mm, self.axes, self.axial_mm, self.radial_mm, float(depth_mm), result)
+        _covering(points, radii, self.centres_mm, self.axes, self.axial_mm, self.radial_mm, result)
         return result
 
     @property

@@ -134,10 +134,11 @@ class Phantom:
         body = self.structure("skin").shape
         low, high = body.bounds_mm
         low[2], high[2] = max(low[2], -1.5 * height_mm), min(high[2], 1.5 * height_mm)
-        lines = [np.arange(low[k], high[k] + 6.0, 6.0) for k in range(3)]
+        # Steps of at most 10 mm: every point of the body has a sample within 8.7 mm, and the field there is below 9.
+        lines = [np.linspace(low[k], high[k], int(np.ceil((high[k] - low[k]) / 10.0)) + 1) for k in range(3)]
         points = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
-        points = points[np.abs(points @ axes[:, 2]) <= 0.5 * height_mm + 6.0]
-        along = points[body.signed_distance(points) < 6.0] @ axes
+        points = points[np.abs(points @ axes[:, 2]) <= 0.5 * height_mm + 9.0]
+        along = points[body.signed_distance(points) < 9.0] @ axes
         least, greatest = along.min(axis=0), along.max(axis=0)
         least[2], greatest[2] = -0.5 * height_mm, 0.5 * height_mm
         return least, greatest
@@ -179,6 +180,17 @@ class Phantom:
     def label_map(self, voxel_mm: float | ArrayLike = 2.0, image_rotation: ArrayLike | None = None) -> LabelMap:
         """The patient as one label map; its masks are those of ``case``."""
         return label_map(self.structures, self.image_grid(voxel_mm, image_rotation))
+
+    def surface(self, name: str, spacing_mm: float, image_rotation: ArrayLike | None = None) -> SurfaceMesh:
+        """Closed surface of a structure, cut off at the image's first and last slice, vertices on the zero set.
+
+        Args:
+            name: the structure.
+            spacing_mm: spacing of the samples that the surface is made from; branching vessels take a finer one.
+            image_rotation: (3, 3) axes of the image, see ``image_grid``.
+        """
+        item = self.structure(name)
+        return self._surface(item, self.image_grid(spacing_mm, image_rotation))
 
     def _surface(self, item: PhantomStructure, grid: Grid) -> SurfaceMesh:
         """Surface of a structure between the outer faces of the image's first and last slice."""

@@ -100,22 +100,25 @@ def ellipsoid(local: FloatArray, semi_axes: FloatArray) -> FloatArray:
     result = np.empty(n)
     e0, e1, e2 = semi_axes[0], semi_axes[1], semi_axes[2]
     q0, q1, q2 = e0 * e0, e1 * e1, e2 * e2
+    least = min(q0, q1, q2)
+    p0, p1, p2 = q0 - least, q1 - least, q2 - least
     for i in range(n):
         # A coordinate of zero puts the root on a pole; 1e-10 of the axis moves the point by less than it matters.
         y0, y1 = max(abs(local[i, 0]), 1e-10 * e0), max(abs(local[i, 1]), 1e-10 * e1)
         y2 = max(abs(local[i, 2]), 1e-10 * e2)
-        t = max(e0 * y0 - q0, e1 * y1 - q1, e2 * y2 - q2)
+        # The unknown is t less its least pole, so that no digits are lost where the root comes close to that.
+        s = max(e0 * y0 - p0, e1 * y1 - p1, e2 * y2 - p2)
         for _ in range(60):
-            s0, s1, s2 = 1.0 / (t + q0), 1.0 / (t + q1), 1.0 / (t + q2)
+            s0, s1, s2 = 1.0 / (s + p0), 1.0 / (s + p1), 1.0 / (s + p2)
             f0, f1, f2 = (e0 * y0 * s0) ** 2, (e1 * y1 * s1) ** 2, (e2 * y2 * s2) ** 2
             value = f0 + f1 + f2 - 1.0
             step = 0.5 * value / (f0 * s0 + f1 * s1 + f2 * s2)
-            t += step
-            if value < 1e-12 or step <= 1e-15 * (abs(t) + q0):
+            s += step
+            if step <= 1e-15 * s:
                 break
-        d0 = y0 * (1.0 - q0 / (t + q0))
-        d1 = y1 * (1.0 - q1 / (t + q1))
-        d2 = y2 * (1.0 - q2 / (t + q2))
+        d0 = y0 * (s + p0 - q0) / (s + p0)
+        d1 = y1 * (s + p1 - q1) / (s + p1)
+        d2 = y2 * (s + p2 - q2) / (s + p2)
         distance = math.sqrt(d0 * d0 + d1 * d1 + d2 * d2)
         inside = (y0 / e0) ** 2 + (y1 / e1) ** 2 + (y2 / e2) ** 2 < 1.0
         result[i] = -distance if inside else distance

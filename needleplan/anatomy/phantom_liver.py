@@ -169,12 +169,18 @@ def _tumour_at_origin(wish: TumourParameters, generator: Generator) -> Shape:
         a, b = generator.uniform(0.75, 1.3, 2)
         semi_axes = radius * np.array([a, b, 1.0 / (a * b)])
         return Ellipsoid(np.zeros(3), semi_axes, rotation(generator.uniform(0.0, 360.0, 3)))
-    balls: list[Shape] = [RoundedCones.sphere(np.zeros(3), 0.74 * radius)]
-    for _ in range(5):
-        direction = generator.standard_normal(3)
-        place = direction / np.linalg.norm(direction) * radius * generator.uniform(0.45, 0.62)
-        balls.append(RoundedCones.sphere(place, radius * generator.uniform(0.38, 0.52)))
-    return Union(tuple(balls), 0.25 * radius)
+    rays = generator.standard_normal((5, 3))
+    places = rays / np.linalg.norm(rays, axis=1, keepdims=True) * generator.uniform(0.5, 0.75, (5, 1))
+    sizes = generator.uniform(0.42, 0.58, 5)
+    mean_cube = float((np.linalg.norm(_rim(_lobulated(1.0, places, sizes), 1.0), axis=1) ** 3).mean())
+    return _lobulated(radius / np.cbrt(mean_cube), places, sizes)
+
+
+def _lobulated(scale: float, places: FloatArray, sizes: FloatArray) -> Shape:
+    """A ball with smaller ones around it, melted together."""
+    balls = [RoundedCones.sphere(np.zeros(3), 0.8 * scale)]
+    balls += [RoundedCones.sphere(scale * at, float(scale * size)) for at, size in zip(places, sizes, strict=True)]
+    return Union(tuple(balls), 0.25 * scale)
 
 
 def _rim(form: Shape, radius_mm: float) -> FloatArray:

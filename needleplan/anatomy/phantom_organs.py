@@ -20,7 +20,7 @@ def body_solid(layout: Layout) -> Shape:
     hips = layout.superellipsoid((0, 2, -230), (172, 112, 190), 2.3)
     solid: Shape = Union((trunk, hips), 30.0)
     z = np.linspace(-260.0, 260.0, 14)
-    furrow = layout.tube(np.stack([0 * z, spine_y_mm(z) + 77.0, z], axis=1), 13.0)
+    furrow = layout.tube(np.stack([0 * z, spine_y_mm(z) + 83.0, z], axis=1), 13.0)
     solid = solid.without(furrow, blend_mm=14.0)
     chest = [
         Ellipsoid(layout.point((side * 72, -93, 118)), layout.point((60, 26, 44)), np.eye(3)) for side in (-1, 1)
@@ -37,14 +37,14 @@ def organs(layout: Layout, rib_radius_mm: float, hard: dict[str, Shape]) -> dict
     gap = ORGAN_GAP_MM
 
     aorta_z = [-240, -180, -120, -60, 0, 60, 120, 180, 240]
-    aorta = _before_spine(layout, aorta_z, [9, 9, 10, 12, 14, 17, 20, 20, 20], 29.0, 10.0)
+    aorta = _before_spine(layout, aorta_z, [9, 9, 10, 12, 14, 17, 20, 20, 20], 31.5, 10.0)
     cava = layout.smooth_tube(
         [
-            [-17, 23, -240],
-            [-17, 18, -150],
-            [-19, 16, -90],
-            [-22, 13, -40],
-            [-24, 9, 0],
+            [-17, 16, -240],
+            [-17, 14, -150],
+            [-19, 12, -90],
+            [-22, 10, -40],
+            [-24, 7, 0],
             [-22, 3, 36],
             [-14, -4, 62],
         ],

@@ -29,7 +29,7 @@ class TumourParameters:
     """One tumour of the liver.
 
     Attributes:
-        radius_mm: radius of the sphere, or of the sphere of about the same volume.
+        radius_mm: radius of the sphere, or of the sphere of the same volume.
         shape: its form.
         centre_mm: its centre in patient LPS; None draws one that meets the ranges below.
         capsule_depth_mm: least and greatest depth of its nearest point below the liver's surface.

@@ -16,8 +16,8 @@ BLOCK_SIZES = (16, 8, 4, 2)
 SURFACE_TOLERANCE_MM = 1e-3
 
 
-def sample(shape: Shape, grid: Grid) -> NDArray[np.float32]:
-    """The field on the voxel centres of ``grid``: right near the surface, right in sign everywhere.
+def sample(shape: Shape, grid: Grid, near_mm: float = 0.0) -> NDArray[np.float32]:
+    """The field on the voxel centres of ``grid``: right in sign everywhere, in value within ``near_mm`` of zero.
 
     A block of voxels whose centre lies farther from the surface than its own half diagonal is all inside or all
     outside, since the field changes by no more than the distance walked; such a block takes its centre's value.
@@ -30,7 +30,7 @@ def sample(shape: Shape, grid: Grid) -> NDArray[np.float32]:
         if len(starts) == 0:
             break
         at_centre = shape.signed_distance(grid.to_patient(starts + 0.5 * (block - 1)))
-        decided = np.abs(at_centre) > grid.half_diagonal_mm * (block - 1) + 1e-9
+        decided = np.abs(at_centre) > grid.half_diagonal_mm * (block - 1) + near_mm + 1e-9
         if block > 4:
             for (i, j, k), value in zip(starts[decided], at_centre[decided], strict=True):
                 values[i : i + block, j : j + block, k : k + block] = value
@@ -93,7 +93,7 @@ def surface(shape: Shape, spacing_mm: float, low_mm: FloatArray, high_mm: FloatA
     sizes = np.ceil((np.asarray(high_mm) - origin) / spacing_mm + 1.7).astype(int) + 1
     matrix = np.diag([spacing_mm] * 3 + [1.0])
     matrix[:3, 3] = origin
-    values = sample(shape, Grid((int(sizes[0]), int(sizes[1]), int(sizes[2])), matrix))
+    values = sample(shape, Grid((int(sizes[0]), int(sizes[1]), int(sizes[2])), matrix), near_mm=spacing_mm)
     values = np.clip(values, -4 * spacing_mm, 4 * spacing_mm)
     edge = min(face.min() for axis in range(3) for face in (values.take(0, axis), values.take(-1, axis)))
     if not (values < 0).any() or edge < 0:

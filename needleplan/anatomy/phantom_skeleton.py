@@ -102,7 +102,7 @@ def spine(layout: Layout, count: int) -> Shape:
             parts.append(layout.tube([joint, tip], [5.0, 3.6]))
             parts.append(layout.tube([[side * 15, canal + 5, z + 11], [side * 14, canal + 6, z - 12]], [4.6, 5.4]))
         drop = -10.0 if lumbar else -20.0
-        root, end = np.array([0.0, canal + 12, z - 3]), np.array([0.0, canal + 29, z + drop])
+        root, end = np.array([0.0, canal + 12, z - 3]), np.array([0.0, canal + 25, z + drop])
         rows = [root, 0.5 * (root + end), end]
         parts.append(layout.tube(rows, [5.0, 3.8, 4.6]))
         if lumbar:

@@ -27,9 +27,12 @@ def surface_from_mask(mask: VoxelMask, smooth: bool = True) -> tuple[SurfaceMesh
         The surface, a boolean (m,) that marks cut faces, and the bound of the surface error in mm.
     """
     from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+    from vtkmodules.vtkCommonCore import vtkSMPTools
     from vtkmodules.vtkCommonDataModel import vtkImageData
     from vtkmodules.vtkFiltersCore import vtkSurfaceNets3D
 
+    # The default backend runs on one core.
+    vtkSMPTools.SetBackend("STDThread")
     padded = np.pad(mask.inside, 1)
     image = vtkImageData()
     image.SetDimensions(*padded.shape)
@@ -56,19 +59,22 @@ def surface_from_mask(mask: VoxelMask, smooth: bool = True) -> tuple[SurfaceMesh
     centres, faces = run(0)
     # Where voxels touch at an edge or corner only, the filter gives two vertices in one place with unjoined
     # edges; smoothing would tear them apart. Joined again, every edge is closed.
-    rank, joined = np.unique(np.round(2.0 * centres).astype(np.int64), axis=0, return_inverse=True)
-    joined = joined.ravel()
+    halves = np.round(2.0 * centres).astype(np.int64)
+    sizes = np.array(padded.shape, dtype=np.int64) * 2 + 1
+    _, first, joined = np.unique(
+        (halves[:, 0] * sizes[1] + halves[:, 1]) * sizes[2] + halves[:, 2], return_index=True, return_inverse=True
+    )
     count = np.bincount(joined)
     if smooth:
         smoothed, faces = run(SMOOTHING_ITERATIONS)
         if len(smoothed) != len(centres):
             raise GeometryError("surface nets numbered its vertices differently with and without smoothing")
         vertices = np.stack([np.bincount(joined, smoothed[:, k]) / count for k in range(3)], axis=1)
-        centres = rank / 2.0
+        centres = halves[first] / 2.0
         # The clamp makes the bound a fact and not a promise of the filter's constraint.
         vertices = np.clip(vertices, centres - 0.5, centres + 0.5)
     else:
-        vertices = centres = rank / 2.0
+        vertices = centres = halves[first] / 2.0
     faces = joined[faces]
     whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
     faces = faces[whole]

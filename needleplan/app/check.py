@@ -1,5 +1,6 @@
 """What ``needleplan check`` prints: a table of the structures, and every finding with what to do."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -39,21 +40,20 @@ def render_report(report: CaseReport, console: Console) -> None:
 
 def _structures(report: CaseReport) -> Table:
     """The structures, one a row."""
-    table = Table(title=f"Case {escape(report.name)}", title_justify="left")
-    for heading in ("structure", "role", "from"):
-        table.add_column(heading)
-    for heading in ("volume ml", "voxels or faces"):
-        table.add_column(heading, justify="right")
+    title = f"Case {escape(report.name)}, extents left-right x front-back x foot-head"
+    table = Table(title=title, title_justify="left", pad_edge=False, box=SIMPLE_HEAD)
+    table.add_column("structure", no_wrap=True)
+    table.add_column("role", no_wrap=True)
+    for heading in ("volume ml", "made of", "extent mm"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("closed")
-    table.add_column("extent mm (left-right, front-back, foot-head)", justify="right")
     for row in report.rows:
         table.add_row(
             escape(row.name),
             row.role.value,
-            row.kind,
             f"{row.volume_ml:.2f}",
-            f"{row.elements}",
-            "yes" if row.watertight else "no",
+            f"{row.elements} {'voxels' if row.kind == 'voxels' else 'faces'}",
             " x ".join(f"{side:.0f}" for side in row.extent_mm),
+            "yes" if row.watertight else "no",
         )
     return table

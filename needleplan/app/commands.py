@@ -1,6 +1,7 @@
 """What each command of the command line does."""
 
 import dataclasses
+import sys
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -37,7 +38,8 @@ def run_check(options: Namespace) -> int:
         first = report.refused[0]
         if report.rows:
             render_report(report, console)
-        Console(stderr=True).print(f"needleplan: error: {escape(first.message)}", soft_wrap=True, highlight=False)
+        sentence = f"{first.message}; {first.remedy}" if first.remedy else first.message
+        print(f"needleplan: error: {sentence}", file=sys.stderr)
         return EXIT_BAD_INPUT
     render_report(report, console)
     return EXIT_OK

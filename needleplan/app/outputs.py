@@ -17,8 +17,8 @@ from needleplan.app.pipeline import (
     rehearse_plan,
 )
 from needleplan.app.progress import progress_bar
-from needleplan.app.report import Rehearsal as ReportedRehearsal
 from needleplan.app.report import write_report
+from needleplan.app.report_sections import Rehearsal as ReportedRehearsal
 from needleplan.app.summary import print_outcome
 from needleplan.assess import Assessment
 from needleplan.errors import PlanFileError
@@ -34,8 +34,8 @@ from needleplan.viz.offscreen import RenderingError
 from needleplan.viz.pictures import draw_plan_pictures, draw_rehearsal_pictures
 from robots.route import route_to_json
 from sim.film import make_film, make_stills
+from sim.options import RehearsalOptions
 from sim.recorder import SceneRecorder
-from sim.rehearse import RehearsalOptions
 
 ProgressCallback = Callable[[str, float], None]
 

@@ -22,8 +22,9 @@ from robots.catalogue import load_robot
 from robots.frames import PatientPlacement, place_anatomy
 from robots.model import RobotModel
 from robots.reachability import BasePlacement, place_base
+from sim.options import Rehearsal, RehearsalOptions
 from sim.recorder import SceneRecorder
-from sim.rehearse import Rehearsal, RehearsalOptions, run_rehearsal
+from sim.rehearse import run_rehearsal
 
 ProgressCallback = Callable[[str, float], None]
 

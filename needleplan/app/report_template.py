@@ -109,6 +109,7 @@ a { color: var(--accent); }
 @media print { @page { size: A4; margin: 14mm; } body { font-size: 9.5pt; } table { font-size: .86rem; }
   th, td { padding: .25rem .4rem; } main { max-width: none; padding: 0; }
   h2 { break-after: avoid; } tr, .figures, .notice { break-inside: avoid; } .wide { overflow: visible; }
-  td.number { white-space: normal; } video { display: none; }
+  td.number { white-space: normal; } figure img { width: auto; max-width: 100%; max-height: 98mm; }
+  video { display: none; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """

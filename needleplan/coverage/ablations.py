@@ -42,7 +42,7 @@ def choose_ablations(matrix: CoverageMatrix, selection: PathSelection, time_limi
         offers += single
         paths += [path] * len(single)
     region = matrix.region
-    covers = matrix.zone_model.covering(offers, region.points_mm, region.depth_mm)
+    covers = matrix.zone_model.covering(offers, region.points_mm, region.radius_mm)
     wanted = covers.any(axis=0)
     cost = _costs(matrix, offers, covers)
     chosen, proven = _cheapest_cover(covers[:, wanted], cost, time_limit_s)
@@ -70,14 +70,12 @@ def _largest_of_each_tip(ablations: tuple[Ablation, ...]) -> tuple[Ablation, ...
 
 
 def _costs(matrix: CoverageMatrix, offers: list[Insertion], covers: NDArray[np.bool_]) -> FloatArray:
-    region = matrix.region
-    ml_per_point = region.volume_ml / len(region.points_mm)
     sizes = {setting: _volume_ml(matrix, setting) for setting in matrix.settings}
     costs = np.empty(len(offers))
     for k, offer in enumerate(offers):
         ablation = offer.ablations[0]
         volume = sizes[(ablation.power_w, ablation.duration_s)]
-        outside = max(0.0, volume - float(covers[k].sum()) * ml_per_point)
+        outside = max(0.0, volume - float(covers[k] @ matrix.region.share_ml))
         costs[k] = outside + _ML_PER_MINUTE * ablation.duration_s / 60.0 + _ML_PER_ABLATION
     return costs
 

@@ -13,6 +13,8 @@ from needleplan.frames import FloatArray
 
 #: Points added to the program in each round.
 _ROUND_SIZE = 60
+#: Hardest points among which those of a round are sought.
+_EXAMINED = 3000
 
 
 class IntegerProgramSolver(CoverageSolver):
@@ -128,13 +130,13 @@ def _first_points(covers: NDArray[np.bool_], points: NDArray[np.int64]) -> NDArr
 
 def _spread(covers: NDArray[np.bool_], points: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Up to ``count`` of ``points``: each next one is destroyed by few paths and unlike those before it."""
-    columns = covers[:, points]
-    degree = columns.sum(axis=0)
+    degree = covers[:, points].sum(axis=0)
+    hardest = np.argsort(degree, kind="stable")[:_EXAMINED]
+    points, columns = points[hardest], covers[:, points[hardest]]
     # Points destroyed by a superset of the paths of another need no row; hardest points first finds them out.
-    order = np.argsort(degree, kind="stable")
     chosen: list[int] = []
     available = np.ones(len(points), dtype=bool)
-    for k in order.tolist():
+    for k in range(len(points)):
         if not available[k]:
             continue
         chosen.append(k)

@@ -30,7 +30,7 @@ class CoverageOptions:
         path_separation_deg: paths to one aim differ by at least this angle.
         pull_back_mm: distance between ablations along one path.
         setting_count: sizes of ablation offered, from the table's largest downward.
-        point_count: about this many points stand for target plus margin.
+        point_count: about this many balls stand for the boundary of target plus margin.
         time_limit_s: time that each exact search may take.
     """
 
@@ -39,8 +39,8 @@ class CoverageOptions:
     paths_per_aim: int = 40
     path_separation_deg: float = 6.0
     pull_back_mm: float = 4.0
-    setting_count: int = 5
-    point_count: int = 30_000
+    setting_count: int = 8
+    point_count: int = 20_000
     time_limit_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -55,12 +55,11 @@ class CoverageMatrix:
     """Paths x points, and what each path can do.
 
     Attributes:
-        region: the points and the radius of the ball that must be destroyed about each.
+        region: balls that cover target plus margin; each must be destroyed.
         table: the offered paths, cheapest first.
         path_cost: (k,) weighted cost of each path.
         tips_mm: for each path the tip positions offered along it, deepest first, (t, 3) each.
-        path_covers: (k, n) True where path k, with the largest ablation at every tip offered, destroys the ball
-            about point n.
+        path_covers: (k, n) True where path k, with the largest ablation at every tip offered, destroys ball n.
         settings: power (None where the generator controls it) and duration of each size, largest first.
         applicator: name of the applicator.
         zone_model: the model that decided.
@@ -118,13 +117,13 @@ def build_coverage(
     options = options or CoverageOptions()
     applicator = ranked.applicator
     settings = ablation_settings(zone_model.table(applicator.name), options.setting_count)
-    rows = _offered_paths(ranked, options)
-    if not len(rows):
+    offered = _offered_paths(ranked, options)
+    if not len(offered):
         raise OptionError("no feasible path is left to build a coverage from")
     if progress:
         progress("points of target and margin", 0.0)
     region = target_region(queries, options.margin_mm, options.point_count)
-    table = ranked.subset(rows)
+    table = ranked.subset(offered)
     tips = _tips_along(table, queries, options.pull_back_mm)
     power_w, duration_s = settings[0]
     singles = [
@@ -143,7 +142,7 @@ def build_coverage(
         if progress:
             progress("zones along paths", start / len(singles))
         part = slice(start, start + _CHUNK)
-        rows = zone_model.covering(singles[part], region.points_mm, region.depth_mm)
+        rows: NDArray[np.bool_] = zone_model.covering(singles[part], region.points_mm, region.radius_mm)
         for path, row in zip(owner[part].tolist(), rows, strict=True):
             covers[path] |= row
     if progress:

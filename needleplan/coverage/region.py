@@ -9,43 +9,48 @@ from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray, read_only
 
-#: Covering radius of the body-centred cubic lattice over its edge: sqrt(5)/4 (Conway and Sloane, Sphere
-#: Packings, Lattices and Groups, 1999, ch. 2); the thinnest lattice covering of space.
-_BCC_COVERING_RADIUS = np.sqrt(5.0) / 4.0
-#: A finer lattice would claim more accuracy than zones or segmentations have.
-LEAST_EDGE_MM = 1.6
-#: Cubes along a lattice edge by which the covering near the boundary is measured.
-_FINE = 6
+#: Halvings of the coarse cubes near the boundary. Coarser ones inside would be too large to lie in one zone.
+_LEVELS = 1
+#: Finest cubes: finer would claim more accuracy than zones or segmentations have.
+LEAST_EDGE_MM = 0.5
+#: Half the diagonal of a cube of edge 1.
+_HALF_DIAGONAL = 0.5 * np.sqrt(3.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetRegion:
-    """Target plus margin, as points with balls that cover it without a gap.
+    """Target plus margin, as balls that cover it without a gap.
 
     Attributes:
-        points_mm: (n, 3) points of the region, patient LPS.
-        depth_mm: every point of the solid lies within this distance of one of the points.
+        points_mm: (n, 3) centres of the balls, all within the region, patient LPS.
+        radius_mm: (n,) their radii: every point of the solid lies in at least one ball.
+        share_ml: (n,) volume of the region that each ball stands for.
         margin_mm: margin about the target.
-        volume_ml: volume of the region, by counting points.
     """
 
     points_mm: FloatArray
-    depth_mm: float
+    radius_mm: FloatArray
+    share_ml: FloatArray
     margin_mm: float
-    volume_ml: float
+
+    @property
+    def volume_ml(self) -> float:
+        """Volume of the region, by the cubes that the balls stand for."""
+        return float(self.share_ml.sum())
 
 
 def target_region(queries: AnatomyQueries, margin_mm: float, point_count: int) -> TargetRegion:
-    """Points for target plus margin.
+    """Balls for target plus margin.
 
-    Points of a body-centred cubic lattice inside the region, and for those just outside it the nearest point of
-    the region. Inside, the covering radius is the lattice's. Near the boundary it is measured on a finer
-    lattice, and that lattice's own half-diagonal is added, so that ``depth_mm`` is a bound in continuous space.
+    The region is cut into cubes: coarse inside, halved towards its boundary. A cube inside the region is
+    covered by the ball about its middle with half its diagonal as radius. Of a finest cube that the boundary
+    passes only the part inside the region counts: it lies in a ball about the region's point nearest to the
+    cube's middle, whose radius is measured on the parts of the cube.
 
     Args:
         queries: the anatomy.
         margin_mm: margin about the target, zero or more.
-        point_count: about this many points.
+        point_count: about this many balls at the boundary.
 
     Raises:
         OptionError: the margin is negative or not finite.
@@ -54,62 +59,75 @@ def target_region(queries: AnatomyQueries, margin_mm: float, point_count: int) -
         raise OptionError(f"the margin must be between 0 and 50 mm, not {margin_mm:g}")
     anatomy = queries.anatomy
     mesh = anatomy.target.mesh
-    # Volume of the parallel body by Steiner's formula without the curvature terms: enough to choose a spacing.
-    volume = mesh.volume_mm3 + mesh.area_mm2 * margin_mm + 4.19 * margin_mm**3
-    edge = max(LEAST_EDGE_MM, float(np.cbrt(2.0 * volume / point_count)))
-    radius = _BCC_COVERING_RADIUS * edge
+    # Area of the parallel body by Steiner's formula for a ball of the same area: enough to choose a spacing.
+    area = mesh.area_mm2 * (1.0 + margin_mm / np.sqrt(mesh.area_mm2 / (4.0 * np.pi))) ** 2
+    finest = max(LEAST_EDGE_MM, float(np.sqrt(2.0 * _HALF_DIAGONAL * area / point_count)))
     origin = mesh.vertices_mm.mean(axis=0)
     axes = anatomy.axes
     local = (mesh.vertices_mm - origin) @ axes
     distance = queries.distance(anatomy.target)
+    edge = finest * 2**_LEVELS
+    ranges = [
+        np.arange(np.floor((a - margin_mm) / edge) - 0.5, (b + margin_mm) / edge + 1.0) * edge
+        for a, b in zip(local.min(axis=0), local.max(axis=0), strict=True)
+    ]
+    cubes = origin + np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3) @ axes.T
+    points, radii, shares = [], [], []
+    for level in range(_LEVELS + 1):
+        reach = _HALF_DIAGONAL * edge
+        depth = distance.signed_distance_mm(cubes) - margin_mm
+        inside = depth <= -reach
+        points.append(cubes[inside])
+        radii.append(np.full(int(inside.sum()), reach))
+        shares.append(np.full(int(inside.sum()), edge**3 / 1000.0))
+        cubes = cubes[(depth > -reach) & (depth <= reach)]
+        if level < _LEVELS:
+            edge /= 2.0
+            cubes = (cubes[:, None, :] + (_parts(2) @ axes.T * 2.0 * edge)[None, :, :]).reshape(-1, 3)
+    ball = _boundary_balls(cubes, edge, axes, distance, margin_mm)
+    points.append(ball[0])
+    radii.append(ball[1])
+    shares.append(ball[2])
+    return TargetRegion(
+        read_only(np.concatenate(points)),
+        read_only(np.concatenate(radii)),
+        read_only(np.concatenate(shares)),
+        float(margin_mm),
+    )
 
-    def lattice(step: float, shift: float) -> FloatArray:
-        reach = margin_mm + 2.0 * edge
-        ranges = [
-            np.arange(np.floor((a - reach) / step), np.ceil((b + reach) / step) + 1)
-            for a, b in zip(local.min(axis=0), local.max(axis=0), strict=True)
-        ]
-        nodes = (np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3) + shift) * step
-        return np.asarray(origin + nodes @ axes.T)
 
-    cloud = np.concatenate([lattice(edge, 0.0), lattice(edge, 0.5)])
-    depth = distance.signed_distance_mm(cloud)
-    inside = depth <= margin_mm
-    rim = ~inside & (depth <= margin_mm + radius + 1e-3)
-    nearest = distance.closest_points_mm(cloud[rim])
-    offset = cloud[rim] - nearest
-    offset *= (margin_mm / np.linalg.norm(offset, axis=1))[:, None]
-    points = np.concatenate([cloud[inside], nearest + offset])
-    volume_ml = float(inside.sum()) * edge**3 / 2.0 / 1000.0
-    shell = cloud[: len(cloud) // 2]
-    shell = shell[np.abs(depth[: len(cloud) // 2] - margin_mm) <= radius + edge]
-    offsets = (np.indices((_FINE,) * 3).reshape(3, -1).T + 0.5) / _FINE - 0.5
-    fine = (shell[:, None, :] + (offsets @ axes.T * edge)[None, :, :]).reshape(-1, 3)
-    covered_within = _covered_within(points, fine, edge / _FINE, distance, margin_mm, radius)
-    return TargetRegion(read_only(points), covered_within, margin_mm, volume_ml)
+def _parts(count: int) -> FloatArray:
+    """(count³, 3) middles of the parts of a cube of edge 1 about the origin."""
+    return np.asarray((np.indices((count,) * 3).reshape(3, -1).T + 0.5) / count - 0.5)
 
 
-def _covered_within(
-    points: FloatArray,
-    fine: FloatArray,
-    fine_edge: float,
-    distance: SurfaceDistance,
-    margin_mm: float,
-    radius: float,
-) -> float:
-    """Bound on the distance from any point of the region to the nearest of ``points``.
+def _boundary_balls(
+    cubes: FloatArray, edge: float, axes: FloatArray, distance: SurfaceDistance, margin_mm: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Balls for the parts of finest cubes that lie in the region: centres, radii, volumes."""
+    count = 3
+    offsets = _parts(count) @ axes.T * edge
+    slack = _HALF_DIAGONAL * edge / count
+    parts = cubes[:, None, :] + offsets[None, :, :]
+    depth = distance.signed_distance_mm(parts.reshape(-1, 3)).reshape(parts.shape[:2]) - margin_mm
+    # A part may hold points of the region where its middle is within its own half-diagonal of it.
+    reaching = depth <= slack
+    kept = reaching.any(axis=1)
+    cubes, parts, reaching, depth = cubes[kept], parts[kept], reaching[kept], depth[kept]
+    centres = _into_region(cubes, distance, margin_mm)
+    gaps = np.linalg.norm(parts - centres[:, None, :], axis=2)
+    radii = np.where(reaching, gaps, 0.0).max(axis=1) + slack
+    shares = (depth <= 0).mean(axis=1) * edge**3 / 1000.0
+    return centres, radii, shares
 
-    ``fine`` are the middles of cubes that fill all space near the region's boundary; deeper inside the lattice's
-    own covering radius holds.
-    """
-    from scipy.spatial import cKDTree
 
-    slack = 0.5 * float(np.sqrt(3.0)) * fine_edge
-    gap, _ = cKDTree(points).query(fine)
-    doubtful = np.flatnonzero(gap > radius - slack)
-    if not len(doubtful):
-        return radius
-    depth = distance.signed_distance_mm(fine[doubtful])
-    # A cube matters where it reaches into the region and within the boundary's reach of outside lattice points.
-    near = (depth <= margin_mm + slack) & (depth >= margin_mm - radius - slack)
-    return max(radius, float(gap[doubtful[near]].max(initial=0.0)) + slack)
+def _into_region(points: FloatArray, distance: SurfaceDistance, margin_mm: float) -> FloatArray:
+    """The points, those outside the region replaced by the region's nearest point."""
+    depth = distance.signed_distance_mm(points)
+    outside = depth > margin_mm
+    result = points.copy()
+    nearest = distance.closest_points_mm(points[outside])
+    offset = points[outside] - nearest
+    length = np.maximum(np.linalg.norm(offset, axis=1), 1e-9)
+    result[outside] = nearest + offset * (margin_mm / length)[:, None]
+    return result

@@ -152,7 +152,5 @@ def storable(path: Path, grid: Grid, labels: NDArray[np.integer[Any]]) -> NDArra
     if values.shape != grid.shape:
         raise CaseError(f"{path}: labels of shape {values.shape} do not fit a grid of {grid.shape}")
     if values.min() < 0 or values.max() > 32767:
-        raise CaseError(
-            f"{path}: labels must lie from 0 to 32767, but reach from {values.min()} to {values.max()}"
-        )
+        raise CaseError(f"{path}: labels must lie from 0 to 32767, but reach from {values.min()} to {values.max()}")
     return values.astype(np.uint8 if values.max() < 256 else np.int16)

@@ -18,7 +18,8 @@ from needleplan.motion.contract import RespiratoryMotion
 #: Millimetres by which the upper side of the abdominal wall rises for one millimetre of the target to inferior.
 SKIN_RISE = 0.25
 
-#: A structure with at least this share of its surface inside the target's organ moves with the organ.
+#: A structure with at least this share of its surface inside the target's organ or against it (a gallbladder, or
+#: vessels that an exclusive label map has cut out of the organ) moves with the organ.
 INSIDE_SHARE = 0.5
 
 #: Vertices of a structure that are tested for lying inside the target's organ.
@@ -39,7 +40,7 @@ class MotionShare:
 
 
 TARGET_SHARE = MotionShare(1.0, "by definition: the breathing model is that of the target and its organ")
-INSIDE_ORGAN_SHARE = MotionShare(1.0, "assumption: what lies inside the target's organ moves with it")
+INSIDE_ORGAN_SHARE = MotionShare(1.0, "assumption: what lies in the target's organ, or against it, moves with it")
 KIDNEY_SHARE = MotionShare(
     0.65, "Song et al., J Magn Reson Imaging 2011;33:143: kidney over diaphragm 0.6 to 0.7 in ten volunteers"
 )
@@ -145,7 +146,7 @@ def _share(surface: StructureSurface, organ: StructureSurface | None) -> MotionS
 
         points = _sample(surface)
         low, high = organ.mesh.bounds_mm
-        # Vessels cut out of an exclusive label are not inside the organ's mesh, but inside its convex outline.
+        # A look at the organ's box first: most structures lie elsewhere, and a tree takes time to build.
         boxed = ((points > low) & (points < high)).all(axis=1)
         if boxed.mean() >= INSIDE_SHARE:
             tree = MeshTree(organ.mesh)

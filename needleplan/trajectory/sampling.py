@@ -77,7 +77,11 @@ def sample_trajectories(
 
 
 def sample_aims(queries: AnatomyQueries, count: int) -> FloatArray:
-    """About ``count`` points (n, 3) of a cubic lattice inside the target, and its innermost point first."""
+    """Points (n, 3) of the target to aim at: about ``count`` of a cubic lattice, and two that matter most.
+
+    The first is the centre of the smallest ball about the target, where one zone reaches all of it soonest; the
+    second the innermost point.
+    """
     anatomy = queries.anatomy
     mesh = anatomy.target.mesh
     origin = mesh.vertices_mm.mean(axis=0)
@@ -92,13 +96,24 @@ def sample_aims(queries: AnatomyQueries, count: int) -> FloatArray:
 
     fine = lattice(spacing / 3.0)
     depth = distance.signed_distance_mm(fine)
-    innermost = fine[int(np.argmin(np.round(depth, 3)))]
+    special = [fine[int(np.argmin(np.round(depth, 3)))]]
+    centre = _smallest_ball_centre(mesh.vertices_mm)
+    if distance.signed_distance_mm(centre[None, :])[0] < 0:
+        special.insert(0, centre)
+    aims = np.array(special)
     coarse = lattice(spacing)
     coarse = coarse[distance.signed_distance_mm(coarse) < 0]
-    if not len(coarse):
-        return innermost[None, :]
-    apart = np.linalg.norm(coarse - innermost, axis=1) > 0.5 * spacing
-    return np.concatenate([innermost[None, :], coarse[apart]])
+    apart = np.linalg.norm(coarse[:, None, :] - aims[None, :, :], axis=2).min(axis=1) > 0.4 * spacing
+    return np.concatenate([aims, coarse[apart]])
+
+
+def _smallest_ball_centre(points: FloatArray) -> FloatArray:
+    """Centre of the smallest enclosing ball, within 1 % of its radius (Badoiu and Clarkson 2003)."""
+    centre = points.mean(axis=0)
+    for step in range(1, 1000):
+        farthest = points[int(np.argmax(((points - centre) ** 2).sum(axis=1)))]
+        centre = centre + (farthest - centre) / (step + 1.0)
+    return np.asarray(centre)
 
 
 def _sample_entries(

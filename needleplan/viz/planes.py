@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from needleplan.ablation.contract import LethalZone
 from needleplan.anatomy.distance import SurfaceDistance
-from needleplan.anatomy.model import Anatomy
+from needleplan.anatomy.model import Anatomy, StructureSurface
 from needleplan.case.model import Role
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray, perpendicular_axes, unit_vector
@@ -92,15 +92,20 @@ def _in_window(loops: Sequence[FloatArray], window: tuple[float, float, float, f
     return False
 
 
-def _draw_structures(
-    axes: Any, anatomy: Anatomy, plane: ImagePlane, window: tuple[float, float, float, float], line: float
-) -> list[str]:
+Cuts = list[tuple[StructureSurface, list[FloatArray]]]
+
+
+def _cuts(anatomy: Anatomy, plane: ImagePlane) -> Cuts:
+    """Outlines of every structure in the plane, in drawing order."""
+    return [(s, outlines(s.mesh, plane)) for s in sorted(anatomy.surfaces, key=lambda s: look_of(s).order)]
+
+
+def _draw_structures(axes: Any, cuts: Cuts, window: tuple[float, float, float, float], line: float) -> list[str]:
     """Fill and outline every structure; the names of those that are seen in the window."""
     from matplotlib.colors import to_rgba
 
     met = []
-    for surface in sorted(anatomy.surfaces, key=lambda s: look_of(s).order):
-        loops = outlines(surface.mesh, plane)
+    for surface, loops in cuts:
         if not _in_window(loops, window):
             continue
         look = look_of(surface)
@@ -173,6 +178,7 @@ def _draw_plane(
     axes: Any,
     anatomy: Anatomy,
     plane: ImagePlane,
+    cuts: Cuts,
     window: tuple[float, float, float, float],
     insertions: Sequence[Insertion],
     zone: LethalZone | None,
@@ -188,7 +194,7 @@ def _draw_plane(
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_color("#3a414c")
-    met = _draw_structures(axes, anatomy, plane, window, line)
+    met = _draw_structures(axes, cuts, window, line)
     if margin_mm > 0:
         distance = SurfaceDistance(anatomy.target.mesh)
         _contour(
@@ -284,6 +290,7 @@ def draw_planes(
     met: set[str] = set()
     for index, plane in enumerate(planes):
         left = index * column + gap_x / 2
+        cuts = _cuts(anatomy, plane)
         for row, (base, tall) in enumerate(((1 - top - upper, upper), (bottom, lower))):
             axes = figure.add_axes((left, base, column - gap_x, tall))
             aspect = (column - gap_x) * width / (tall * height)
@@ -292,7 +299,7 @@ def draw_planes(
             window = _window(middle, box[1] - box[0], box[3] - box[2], aspect)
             named = dataclasses.replace(plane, name=plane.name if row == 0 else f"{plane.name}, close up")
             line = 0.8 if row == 0 else 1.25
-            met |= set(_draw_plane(axes, anatomy, named, window, insertions, zone, margin_mm, line))
+            met |= set(_draw_plane(axes, anatomy, named, cuts, window, insertions, zone, margin_mm, line))
     pixels = picture_axes(figure)
     draw_legend(
         pixels, (1 - legend_width + 0.006) * width, top * height,
@@ -334,7 +341,9 @@ def draw_needle_planes(
         low = np.minimum(path.min(axis=0) - 18.0, [box[0], box[2]])
         high = np.maximum(path.max(axis=0) + 18.0, [box[1], box[3]])
         window = _window((low + high) / 2, float(high[0] - low[0]), float(high[1] - low[1]), aspect)
-        met |= set(_draw_plane(axes, anatomy, plane, window, insertions, zone, margin_mm, 1.15))
+        met |= set(
+            _draw_plane(axes, anatomy, plane, _cuts(anatomy, plane), window, insertions, zone, margin_mm, 1.15)
+        )
     pixels = picture_axes(figure)
     draw_legend(
         pixels, (1 - legend_width + 0.008) * width, top * height,

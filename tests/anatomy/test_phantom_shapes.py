@@ -15,7 +15,10 @@ AXES = rotation((25.0, -40.0, 70.0))
 CENTRE = np.array([12.0, -7.0, 30.0])
 ELLIPSOID = Ellipsoid(CENTRE, np.array([22.0, 9.0, 14.0]), AXES)
 BOXES = RoundedBoxes(
-    np.array([CENTRE, CENTRE + [20.0, 4.0, -9.0]]), np.array([[9.0, 12.0, 5.0], [6.0, 6.0, 14.0]]), 2.5, AXES
+    np.stack([CENTRE, CENTRE + np.array([20.0, 4.0, -9.0])]),
+    np.array([[9.0, 12.0, 5.0], [6.0, 6.0, 14.0]]),
+    2.5,
+    AXES,
 )
 SUPER = Superellipsoid(CENTRE, np.array([22.0, 11.0, 30.0]), 2.6, AXES)
 
@@ -164,7 +167,8 @@ def test_blockwise_sampling_is_the_sampling_of_every_voxel_on_an_oblique_grid() 
     matrix[:3, 3] = -matrix[:3, :3] @ (60, 27, 40) + [0, 0, 5]
     grid = Grid((121, 53, 83), matrix)
     expected = solid.signed_distance(grid.centres_mm()).reshape(grid.shape)
-    found = sample(solid, grid)
+    assert ((sample(solid, grid) < 0) == (expected < 0)).all()
+    found = sample(solid, grid, near_mm=1.0)
     assert ((found < 0) == (expected < 0)).all()
     near = np.abs(expected) < 1.0
     assert found[near] == pytest.approx(expected[near], abs=1e-5)

@@ -107,9 +107,7 @@ def _file(tmp_path: Path, text: str | bytes, name: str = "trace.csv") -> Path:
 
 
 def _rows(count: int = 40) -> list[str]:
-    return [
-        f"{k};{100 * k};{-490.5 + 0.1 * k:.1f};4,25;{64.7 + k % 7:.1f}".replace(".", ",") for k in range(count)
-    ]
+    return [f"{k};{100 * k};{-490.5 + 0.1 * k:.1f};4,25;{64.7 + k % 7:.1f}".replace(".", ",") for k in range(count)]
 
 
 def test_marker_table_with_its_traps(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_a_prone_patient_gives_the_same_distances_seen_from_below(arm, torso):
 
 
 def fine_bumpy_torso():
-    """A closed body with folds finer than the cells that its vertices are joined in, and far more faces than kept."""
+    """A closed body with folds finer than the cells in which its vertices are joined."""
     import trimesh
 
     ball = trimesh.creation.icosphere(subdivisions=7)

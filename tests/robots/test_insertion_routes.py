@@ -9,8 +9,9 @@ from needleplan.frames import Frame, LengthUnit, RigidTransform
 from needleplan.plan import Insertion
 from robots.clearance import Surroundings, arm_clearance
 from robots.frames import base_pose, place_patient
-from robots.insertion import RouteOptions, plan_insertions
+from robots.insertion import plan_insertions
 from robots.route import Phase, RouteStatus, route_to_json
+from robots.route_options import RouteOptions
 
 BASE = base_pose([0.5, 0.15, 0.0], np.pi)
 OPTIONS = RouteOptions()

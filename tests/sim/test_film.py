@@ -14,8 +14,9 @@ from robots.route import RobotRoute
 from sim.controller import State
 from sim.film import FilmOptions, make_film, make_stills, select_frames
 from sim.film_panel import FilmPanel, PanelText
+from sim.options import RehearsalOptions
 from sim.recorder import SceneRecorder
-from sim.rehearse import RehearsalOptions, rehearse
+from sim.rehearse import rehearse
 
 OPTIONS = RehearsalOptions(step_s=0.02, sample_s=0.1, faces_per_structure=400, check_clearance=False, contact_s=1.0)
 SMALL = FilmOptions(960, 600, frames_per_s=4, seconds_per_insertion=2.0)

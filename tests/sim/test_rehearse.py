@@ -1,4 +1,6 @@
 import dataclasses
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,19 +10,24 @@ from numpy.typing import ArrayLike
 from needleplan.anatomy.model import Anatomy
 from needleplan.errors import OptionError, RobotError
 from needleplan.frames import FloatArray
+from needleplan.io.traces import read_breathing_trace
 from needleplan.motion.attenuation import SKIN_RISE, TissueMotion
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.motion.lujan import LujanMotion, inhalation_direction
+from needleplan.motion.recorded import RecordedMotion
 from needleplan.motion.static import StaticMotion
 from needleplan.outcome import Outcome
 from needleplan.plan import Plan
 from robots.route import RobotRoute, RouteStatus
 from sim.controller import ControllerOptions
 from sim.needle import PlacementNoise, misplaced_base
+from sim.options import RehearsalOptions
 from sim.recorder import SceneRecorder
-from sim.rehearse import RehearsalOptions, rehearse, run_rehearsal
+from sim.rehearse import rehearse, run_rehearsal
 
 QUICK = RehearsalOptions(step_s=0.02, sample_s=0.1, faces_per_structure=400, check_clearance=False, contact_s=1.0)
+DATA = Path(os.environ.get("NEEDLEPLAN_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
 OFFSET = np.array([2.0, -3.0, -6.0])
 
 
@@ -109,6 +116,18 @@ def test_gating_keeps_the_error_within_the_gate_and_below_that_without(
     # The driver needs 0.04 s to stop, in which the target moves at most 15.3 mm/s.
     assert max(gated) <= 2.0 + 0.05 * 15.3
     assert np.mean(gated) < 0.5 * np.mean(free)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no breathing recordings in {DATA}")
+@pytest.mark.parametrize("name", ["LargeSIandAP", "RegularBreathing"])
+def test_gating_with_recorded_breathing(anatomy: Anatomy, plan: Plan, route: RobotRoute, name: str) -> None:
+    trace = read_breathing_trace(DATA / "breathing-kim-liver" / f"LiverTraj_{name}70s_robot.txt")
+    motion = RecordedMotion(trace)
+    (needle,) = rehearse(plan, route, anatomy, motion, 2, gating=True, options=QUICK).needles
+    assert needle.tip_error_mm == pytest.approx(needle.displacement_at_end_mm, abs=2e-3)
+    # Within the gate, but for what the target moves while the driver stops.
+    assert needle.tip_error_mm <= 2.0 + 0.06 * 30.0
+    assert needle.waited_s > motion.period_s
 
 
 def test_same_seed_same_bytes(anatomy: Anatomy, plan: Plan, route: RobotRoute) -> None:
