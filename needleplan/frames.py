@@ -141,9 +141,7 @@ class RigidTransform:
     def inverse(self) -> "RigidTransform":
         """``X_BA``."""
         rotation = self.rotation.T
-        return RigidTransform.from_parts(
-            self.child, self.parent, rotation, -rotation @ self.translation, self.unit
-        )
+        return RigidTransform.from_parts(self.child, self.parent, rotation, -rotation @ self.translation, self.unit)
 
     def apply(self, points: ArrayLike) -> FloatArray:
         """Points (..., 3) given in frame B, expressed in frame A."""

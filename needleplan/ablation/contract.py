@@ -86,5 +86,6 @@ class ZoneModel(ABC):
         Returns:
             (k, n) True where the whole ball n lies in the zone of insertion k.
         """
-        rows = [self.zone([insertion]).signed_distance_mm(points_mm) >= radius_mm for insertion in insertions]
+        radii = np.asarray(radius_mm, dtype=np.float64)
+        rows = [self.zone([insertion]).signed_distance_mm(points_mm) >= radii for insertion in insertions]
         return np.array(rows, dtype=np.bool_).reshape(len(insertions), -1)

@@ -67,9 +67,7 @@ def build_anatomy(case: Case, progress: Callable[[str, float], None] | None = No
         mesh = substitute_surface(
             case.entry_substitute, surfaces, draft.axes, np.asarray(target.vertices_mm.mean(axis=0))
         )
-        entry = StructureSurface(
-            "entry surface", Role.SKIN, mesh, None, np.zeros(len(mesh.faces), dtype=bool), 0.0
-        )
+        entry = StructureSurface("entry surface", Role.SKIN, mesh, None, np.zeros(len(mesh.faces), dtype=bool), 0.0)
     else:
         raise CaseError(
             f"case {case.name}: there is no structure with the role skin; add one or state an [entry] surface"

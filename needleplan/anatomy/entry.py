@@ -85,9 +85,7 @@ def _grown_hull(meshes: list[SurfaceMesh], grow_mm: float) -> SurfaceMesh:
     return SurfaceMesh(points, faces)
 
 
-def _grown_union(
-    meshes: list[SurfaceMesh], grow_mm: float, axes: FloatArray, origin_mm: FloatArray
-) -> SurfaceMesh:
+def _grown_union(meshes: list[SurfaceMesh], grow_mm: float, axes: FloatArray, origin_mm: FloatArray) -> SurfaceMesh:
     """Surface at ``grow_mm`` outside the union, contoured from an exact distance transform of its voxels."""
     from scipy import ndimage
     from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy

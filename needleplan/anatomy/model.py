@@ -62,9 +62,7 @@ class Anatomy:
         for surface in self.surfaces:
             if surface.name == name:
                 return surface
-        raise GeometryError(
-            f"no structure is named {name!r}: there are {', '.join(s.name for s in self.surfaces)}"
-        )
+        raise GeometryError(f"no structure is named {name!r}: there are {', '.join(s.name for s in self.surfaces)}")
 
     @property
     def target(self) -> StructureSurface:

@@ -134,7 +134,7 @@ class Phantom:
         body = self.structure("skin").shape
         low, high = body.bounds_mm
         low[2], high[2] = max(low[2], -1.5 * height_mm), min(high[2], 1.5 * height_mm)
-        # Steps of at most 10 mm: every point of the body has a sample within 8.7 mm, and the field there is below 9.
+        # In steps of at most 10 mm every point of the body has a sample within 8.7 mm, where the field is below 9.
         lines = [np.linspace(low[k], high[k], int(np.ceil((high[k] - low[k]) / 10.0)) + 1) for k in range(3)]
         points = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
         points = points[np.abs(points @ axes[:, 2]) <= 0.5 * height_mm + 9.0]

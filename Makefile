@@ -1,0 +1,35 @@
+# make demo  plans, moves the robot, rehearses and reports on the built-in patient
+# make test  installs what the tests need and runs them
+# make install  makes .venv/ with everything that both need; make check  runs every gate
+
+PYTHON ?= python3.11
+VENV := .venv
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test check lint clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml .ci/system-libraries
+	@PYTHON="$(PYTHON)" .ci/system-libraries
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing Python packages into $(VENV) (about a minute) ..."
+	@$(VENV)/bin/python -m pip install --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	@$(VENV)/bin/needleplan demo --out out/demo
+
+test: $(STAMP)
+	@$(VENV)/bin/python -m pytest
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+check: lint test
+
+clean:
+	rm -rf out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
