@@ -201,7 +201,7 @@ def _proof(matrix: CoverageMatrix, selection: PathSelection, insertions: int) ->
     coverable = int(matrix.coverable.sum())
     claim = (
         f"Of the {len(matrix.table)} paths offered, no choice of fewer than {selection.lower_bound:g} destroys all "
-        f"{coverable} balls (radius {_radius_text(matrix)} mm) that any of them can destroy; the balls leave no gap "
+        f"{coverable} balls ({_radius_text(matrix)} mm in radius) that any of them can destroy; they leave no gap "
         "in target plus margin. Nothing is claimed about paths that were not offered, nor about covers in which a "
         "ball is shared by two zones."
     )

@@ -20,7 +20,7 @@ from robots.route import InsertionRoute, RobotRoute
 from sim.controller import InsertionController, State
 from sim.needle import Puncture, depth_mm, misplaced_base, needle_outcome
 from sim.options import Rehearsal, RehearsalLog, RehearsalOptions
-from sim.patient import patient_surfaces
+from sim.patient import PatientSurfaces, patient_surfaces
 from sim.recorder import SceneRecorder, SceneState
 from sim.world import RehearsalWorld
 
@@ -65,6 +65,7 @@ def run_rehearsal(
     robot: RobotModel | None = None,
     placement: PatientPlacement | None = None,
     options: RehearsalOptions | None = None,
+    patient: PatientSurfaces | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Rehearsal:
     """Carry out a plan in PyBullet while the patient breathes.
@@ -86,6 +87,8 @@ def run_rehearsal(
         robot: the arm; by the route's name where None.
         placement: how the patient lies; as ``robots.frames.place_anatomy`` lays him where None.
         options: time steps, gate, controller, noise.
+        patient: surfaces that an earlier call of ``prepare_patient`` made for this anatomy and motion; they are
+            made here where None, which takes most of the time of a short rehearsal.
         progress: called with what is being done and the fraction of the insertions done.
 
     Returns:
@@ -97,8 +100,17 @@ def run_rehearsal(
     run = _Run(
         plan, route, anatomy, motion, seed, gating, recorder or SceneRecorder(),
         robot or load_robot(route.robot), placement or place_anatomy(anatomy), options or RehearsalOptions(),
+        patient,
     )  # fmt: skip
     return run.carry_out(progress)
+
+
+def prepare_patient(
+    anatomy: Anatomy, motion: RespiratoryMotion, options: RehearsalOptions | None = None
+) -> PatientSurfaces:
+    """The simplified surfaces of a patient, for several rehearsals with the same motion."""
+    chosen = options or RehearsalOptions()
+    return patient_surfaces(anatomy, TissueMotion(anatomy, motion), chosen.faces_per_structure)
 
 
 class _Run:
@@ -116,6 +128,7 @@ class _Run:
         robot: RobotModel,
         placement: PatientPlacement,
         options: RehearsalOptions,
+        patient: PatientSurfaces | None,
     ) -> None:
         if seed < 0:
             raise OptionError(f"a seed must be zero or greater, not {seed}")
@@ -129,6 +142,7 @@ class _Run:
         self.noise_rngs = noise_rng.spawn(len(self.pairs))
         self.highest_skin_mm = _highest(anatomy)
         self.X_PW = np.array(placement.X_WP.inverse().matrix)
+        self.patient = patient
         self.steps = 0
         self.samples: list[tuple[float, FloatArray, bool, float, int, FloatArray, str]] = []
         self.contacts: dict[tuple[str, str], float] = {}
@@ -143,7 +157,7 @@ class _Run:
         return np.asarray(self.tissue.target_mm(self.time_s + self.breathing_start_s))
 
     def carry_out(self, progress: Callable[[str, float], None] | None) -> Rehearsal:
-        patient = patient_surfaces(self.anatomy, self.tissue, self.options.faces_per_structure)
+        patient = self.patient or patient_surfaces(self.anatomy, self.tissue, self.options.faces_per_structure)
         needles: list[NeedleOutcome] = []
         not_reached: list[tuple[int, str]] = []
         clearance: float | None = None

@@ -115,7 +115,7 @@ class Layout:
 
 
 def catmull_rom(points: ArrayLike, radii: ArrayLike, step_mm: float) -> tuple[FloatArray, FloatArray]:
-    """Points and radii along a centripetal-free (uniform) Catmull-Rom curve, about ``step_mm`` apart."""
+    """Points and radii along a uniform Catmull-Rom curve, about ``step_mm`` apart."""
     p = np.asarray(points, dtype=np.float64)
     r = np.broadcast_to(np.asarray(radii, dtype=np.float64), (len(p),))
     before, after = 2 * p[0] - p[1], 2 * p[-1] - p[-2]

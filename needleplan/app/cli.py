@@ -71,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     simulate.add_argument("--trace", type=Path, metavar="FILE", help="a recorded breathing trace instead")
     simulate.add_argument("--gate-mm", type=float, default=2.0, help="gate about end-exhale (2)")
     simulate.add_argument("--seed", type=int, default=0, help="seed of the rehearsal (0)")
+    simulate.add_argument("--moments", type=int, default=4, help="rehearsals at other moments of the breath (4)")
     simulate.add_argument("--no-film", action="store_true", help="make no film and no stills")
 
     assess = command("assess", "Score the plan in a folder, and its rehearsals, by the same code.")

@@ -89,6 +89,8 @@ def run_simulate(options: Namespace) -> int:
         motion = RecordedMotion(read_breathing_trace(options.trace))
     else:
         motion = LujanMotion(peak_mm=options.peak_mm, period_s=options.period_s)
+    if options.moments < 0:
+        raise OptionError(f"the number of other moments must be zero or more, not {options.moments}")
     with progress_bar(console, "reading plan and case") as progress:
         planned = load_planned(folder, options.data, progress)
     if planned.plan.status is PlanStatus.INFEASIBLE:
@@ -101,6 +103,7 @@ def run_simulate(options: Namespace) -> int:
         robot=options.robot,
         gate_mm=options.gate_mm,
         seed=options.seed,
+        moments=options.moments,
         film=not options.no_film,
     )
     with progress_bar(console, "drawing") as progress:

@@ -52,6 +52,11 @@ class PlanFolder:
         return self.root / "outcome_ungated.json"
 
     @property
+    def moments(self) -> Path:
+        """Tip errors of rehearsals at other moments of the breath."""
+        return self.root / "moments.json"
+
+    @property
     def route(self) -> Path:
         """The robot's route."""
         return self.root / "route.json"

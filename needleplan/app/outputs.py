@@ -1,5 +1,6 @@
 """Reading and writing of plan folders: plan, rehearsals, scores, pictures, film, report."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,9 +36,14 @@ from needleplan.viz.pictures import draw_plan_pictures, draw_rehearsal_pictures
 from robots.route import route_to_json
 from sim.film import make_film, make_stills
 from sim.options import RehearsalOptions
+from sim.patient import PatientSurfaces
 from sim.recorder import SceneRecorder
+from sim.rehearse import prepare_patient
 
 ProgressCallback = Callable[[str, float], None]
+
+#: Further rehearsals, gated and not, that begin at other moments of the breath.
+OTHER_MOMENTS = 4
 
 
 def write_plan_folder(
@@ -45,7 +51,7 @@ def write_plan_folder(
 ) -> None:
     """plan.json, its score, and where asked for pictures and report; older rehearsals of the folder are removed."""
     folder.root.mkdir(parents=True, exist_ok=True)
-    for stale in (folder.outcome, folder.outcome_ungated, folder.route, folder.film, folder.report):
+    for stale in (folder.outcome, folder.outcome_ungated, folder.moments, folder.route, folder.film, folder.report):
         stale.unlink(missing_ok=True)
     write_plan(folder.plan, planned.plan)
     assess_folder(folder, planned)
@@ -70,6 +76,7 @@ def rehearse_into(
     robot: str | None = None,
     gate_mm: float = 2.0,
     seed: int = 0,
+    moments: int = OTHER_MOMENTS,
     film: bool = True,
 ) -> None:
     """Robot, rehearsal with and without gating, film and stills; written into the folder and printed."""
@@ -81,6 +88,8 @@ def rehearse_into(
         console.print(f"  {item.subject}: {item.finding} {item.remedy}")
     recorder = SceneRecorder()
     options = RehearsalOptions(gate=AmplitudeGate(tolerance_mm=gate_mm))
+    with progress_bar(console, "preparing the patient"):
+        patient = prepare_patient(anatomy, motion, options)
     for gating, path in ((True, folder.outcome), (False, folder.outcome_ungated)):
         with progress_bar(console, "rehearsing" if gating else "rehearsing without gating") as progress:
             outcome = rehearse_plan(
@@ -92,14 +101,57 @@ def rehearse_into(
                 gating=gating,
                 recorder=recorder if gating else None,
                 options=options,
+                patient=patient,
                 progress=progress,
             ).outcome
         write_outcome(path, outcome)
         score = assess_insertions(outcome.insertions, planned)
         print_outcome(console, outcome, None if score is None else score.metrics)
+    if moments:
+        _other_moments(console, folder, planned, robot_plan, motion, patient, options, seed, moments)
     assess_folder(folder, planned)
     if film:
         _film(console, folder, planned, robot_plan, recorder, read_outcome(folder.outcome))
+
+
+def _other_moments(
+    console: Console,
+    folder: PlanFolder,
+    planned: PlannedCase,
+    robot_plan: RobotPlan,
+    motion: RespiratoryMotion,
+    patient: PatientSurfaces,
+    options: RehearsalOptions,
+    seed: int,
+    moments: int,
+) -> None:
+    """Without gating the error depends on the moment; other seeds begin at other moments of the breath."""
+    quick = dataclasses.replace(options, check_clearance=False)
+    errors: dict[str, list[float]] = {"gated": [], "ungated": []}
+    with progress_bar(console, "rehearsing at other moments of the breath") as progress:
+        for k in range(2 * moments):
+            progress("gated" if k % 2 else "without gating", k / (2 * moments))
+            outcome = rehearse_plan(
+                planned.plan,
+                robot_plan,
+                planned.anatomy,
+                motion,
+                seed=seed + 1 + k // 2,
+                gating=bool(k % 2),
+                options=quick,
+                patient=patient,
+            ).outcome
+            errors["gated" if k % 2 else "ungated"] += [needle.tip_error_mm for needle in outcome.needles]
+    write_json(
+        folder.moments,
+        {"schema": "needleplan.moments", "version": 1, "moments": moments, "tip_error_mm": to_json(errors)},
+    )
+    for name, values in errors.items():
+        if values:
+            console.print(
+                f"  tip error over {moments} other moments of the breath, {name}: "
+                f"mean {sum(values) / len(values):.1f} mm, largest {max(values):.1f} mm"
+            )
 
 
 def _film(

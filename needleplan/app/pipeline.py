@@ -23,6 +23,7 @@ from robots.frames import PatientPlacement, place_anatomy
 from robots.model import RobotModel
 from robots.reachability import BasePlacement, place_base
 from sim.options import Rehearsal, RehearsalOptions
+from sim.patient import PatientSurfaces
 from sim.recorder import SceneRecorder
 from sim.rehearse import run_rehearsal
 
@@ -96,6 +97,7 @@ def rehearse_plan(
     gating: bool = True,
     recorder: SceneRecorder | None = None,
     options: RehearsalOptions | None = None,
+    patient: PatientSurfaces | None = None,
     progress: ProgressCallback | None = None,
 ) -> Rehearsal:
     """The plan carried out in the breathing patient."""
@@ -110,6 +112,7 @@ def rehearse_plan(
         robot=robot_plan.robot,
         placement=robot_plan.placement,
         options=options,
+        patient=patient,
         progress=progress,
     )
 

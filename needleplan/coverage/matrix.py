@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from needleplan.ablation.contract import ZoneModel
 from needleplan.ablation.ellipsoid import EllipsoidTableModel, ZoneTable
 from needleplan.anatomy.queries import AnatomyQueries
-from needleplan.coverage.region import TargetRegion, target_region
+from needleplan.coverage.region import LARGEST_MARGIN_MM, TargetRegion, target_region
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
 from needleplan.plan import Ablation, Insertion, vector3
@@ -44,6 +44,8 @@ class CoverageOptions:
     time_limit_s: float = 30.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.margin_mm <= LARGEST_MARGIN_MM:
+            raise OptionError(f"the margin must be between 0 and {LARGEST_MARGIN_MM:g} mm, not {self.margin_mm:g}")
         if min(self.maximum_insertions, self.paths_per_aim, self.setting_count, self.point_count) < 1:
             raise OptionError("numbers of insertions, paths, settings and points must be at least 1")
         if not (self.pull_back_mm > 0 and self.path_separation_deg >= 0 and self.time_limit_s > 0):

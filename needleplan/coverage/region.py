@@ -13,6 +13,8 @@ from needleplan.frames import FloatArray, read_only
 _LEVELS = 1
 #: Finest cubes: finer would claim more accuracy than zones or segmentations have.
 LEAST_EDGE_MM = 0.5
+#: No ablation asks for more.
+LARGEST_MARGIN_MM = 50.0
 #: Half the diagonal of a cube of edge 1.
 _HALF_DIAGONAL = 0.5 * np.sqrt(3.0)
 
@@ -55,8 +57,8 @@ def target_region(queries: AnatomyQueries, margin_mm: float, point_count: int) -
     Raises:
         OptionError: the margin is negative or not finite.
     """
-    if not 0 <= margin_mm <= 50:
-        raise OptionError(f"the margin must be between 0 and 50 mm, not {margin_mm:g}")
+    if not 0 <= margin_mm <= LARGEST_MARGIN_MM:
+        raise OptionError(f"the margin must be between 0 and {LARGEST_MARGIN_MM:g} mm, not {margin_mm:g}")
     anatomy = queries.anatomy
     mesh = anatomy.target.mesh
     # Area of the parallel body by Steiner's formula for a ball of the same area: enough to choose a spacing.

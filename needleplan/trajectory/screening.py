@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.case.model import Role
 from needleplan.errors import OptionError
-from needleplan.trajectory.constraints.clearance import Clearance
+from needleplan.trajectory.constraints.clearance import LARGEST_LIMIT_MM, Clearance
 from needleplan.trajectory.constraints.organ_path import OrganPath
 from needleplan.trajectory.constraints.robot_reach import RobotReach
 from needleplan.trajectory.constraints.single_skin_crossing import SingleSkinCrossing
@@ -48,6 +48,15 @@ class PathLimits:
     skin_angle_deg: float = 65.0
     table_angle_deg: float = 90.0
     organ_path_mm: float = 0.0
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            most = LARGEST_LIMIT_MM if item.name.endswith("_mm") and item.name != "organ_path_mm" else 180.0
+            if not 0 <= value <= most:
+                name = item.name.removesuffix("_mm").replace("_", " ")
+                kind = "clearance to " if most == LARGEST_LIMIT_MM else "limit "
+                raise OptionError(f"the {kind}{name} must be between 0 and {most:g}, not {value:g}")
 
     def clearance_mm(self, role: Role) -> float:
         """Default clearance to structures of a role."""

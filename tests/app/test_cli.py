@@ -1,0 +1,204 @@
+"""The command line as a user meets it: results, one-sentence errors, exit codes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from broken_inputs import BROKEN
+
+from needleplan.app.cli import main
+from needleplan.io.plan_file import read_outcome, read_plan
+from needleplan.plan import PlanStatus
+
+QUICK = ["--aims", "8", "--entry-spacing-mm", "18", "--time-limit-s", "10", "--no-pictures"]
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("patient")
+    assert main(["phantom", "--out", str(folder), "--voxel-mm", "4"]) == 0
+    return folder / "case.toml"
+
+
+@pytest.fixture(scope="module")
+def planned(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plan")
+    assert main(["plan", str(phantom), "--out", str(folder), *QUICK]) == 0
+    return folder
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    try:
+        code = main(list(arguments))
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def assert_one_sentence(err: str) -> None:
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("needleplan: error: ")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("name", "build", "words"), BROKEN, ids=[entry[0] for entry in BROKEN])
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_broken_case_gives_one_sentence_and_exit_2(name, build, words, command, tmp_path, capsys) -> None:
+    case = build(tmp_path)
+    out = tmp_path / "results"
+    extra = ["--out", str(out), "--no-pictures"] if command == "plan" else []
+    code, _, err = run(capsys, command, str(case), *extra)
+    assert code == 2
+    assert_one_sentence(err)
+    assert re.search(words if "|" in words else re.escape(words), err), (words, err)
+    assert not out.exists(), "a refused case must leave nothing behind"
+
+
+def test_check_of_a_sound_case(phantom, capsys) -> None:
+    code, out, err = run(capsys, "check", str(phantom))
+    assert code == 0
+    assert "ready to plan" in out
+    assert "liver" in out
+    assert not err
+
+
+def test_plan_folder_holds_what_it_should(planned) -> None:
+    plan = read_plan(planned / "plan.json")
+    assert plan.status is PlanStatus.COMPLETE
+    assert plan.metrics is not None
+    assert plan.metrics.target_coverage_fraction == 1.0
+    assert sorted(path.name for path in planned.iterdir()) == ["assessment.json", "plan.json", "source.json"]
+
+
+@pytest.mark.long
+def test_simulate_assess_report(planned, capsys) -> None:
+    quick = ["--no-film", "--moments", "1", "--seed", "3"]
+    code, out, _ = run(capsys, "simulate", str(planned), *quick)
+    assert code == 0
+    assert "tip error" in out
+    first = (planned / "outcome.json").read_bytes() + (planned / "outcome_ungated.json").read_bytes()
+    assert run(capsys, "simulate", str(planned), *quick)[0] == 0
+    assert (planned / "outcome.json").read_bytes() + (planned / "outcome_ungated.json").read_bytes() == first
+    gated, ungated = read_outcome(planned / "outcome.json"), read_outcome(planned / "outcome_ungated.json")
+    assert gated.gating and not ungated.gating
+    assert gated.seed == ungated.seed == 3
+    assert len(gated.needles) == len(read_plan(planned / "plan.json").insertions)
+    code, out, _ = run(capsys, "assess", str(planned))
+    assert code == 0
+    scores = json.loads((planned / "assessment.json").read_text())["scores"]
+    assert set(scores) == {"planned", "rehearsed, gated", "rehearsed, ungated"}
+    code, _, _ = run(capsys, "report", str(planned))
+    assert code == 0
+    page = (planned / "report.html").read_text(encoding="utf-8")
+    assert "not a medical device" in page
+    assert (planned / "pictures" / "planes.png").stat().st_size > 10_000
+
+
+def test_infeasible_case_is_a_plan_with_evidence_and_exit_3(phantom, tmp_path, capsys) -> None:
+    code, out, err = run(
+        capsys, "plan", str(phantom), "--out", str(tmp_path / "no"), *QUICK, "--table-angle-deg", "0.5"
+    )
+    assert code == 3
+    assert not err
+    plan = read_plan(tmp_path / "no" / "plan.json")
+    assert plan.status is PlanStatus.INFEASIBLE
+    assert plan.evidence and not plan.insertions
+    assert "table side" in out
+    code, _, err = run(capsys, "simulate", str(tmp_path / "no"))
+    assert code == 2
+    assert_one_sentence(err)
+
+
+def test_plan_of_another_case_is_refused(planned, tmp_path, capsys) -> None:
+    other = tmp_path / "other"
+    assert main(["phantom", "--out", str(other), "--voxel-mm", "4", "--seed", "9"]) == 0
+    folder = tmp_path / "plan"
+    folder.mkdir()
+    (folder / "plan.json").write_bytes((planned / "plan.json").read_bytes())
+    (folder / "source.json").write_text(
+        json.dumps({"schema": "needleplan.source", "case": str(other / "case.toml"), "data": None})
+    )
+    capsys.readouterr()
+    code, _, err = run(capsys, "assess", str(folder))
+    assert code == 2
+    assert_one_sentence(err)
+    assert "plan the case again" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "empty"),
+        ("{,}", "not JSON"),
+        ('{"schema": "needleplan.plan", "version": 1, "version": 1}', "occurs twice"),
+        ('{"schema": "needleplan.plan", "version": NaN}', "NaN"),
+        ('{"schema": "needleplan.plan", "version": 2}', "version"),
+        ('{"schema": "else", "version": 1}', "schema"),
+        ('{"schema": "needleplan.plan", "version": 1, "case_name": "x"}', "lacks the field"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_damaged_plan_file(content, words, tmp_path, capsys) -> None:
+    (tmp_path / "plan.json").write_text(content)
+    code, _, err = run(capsys, "assess", str(tmp_path))
+    assert code == 2
+    assert_one_sentence(err)
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "{case}", "--out", "{out}", "--margin-mm", "-1"], "margin"),
+        (["plan", "{case}", "--out", "{out}", "--margin-mm", "nan"], "margin"),
+        (["plan", "{case}", "--out", "{out}", "--margn-mm", "5"], "did you mean --margin-mm?"),
+        (["plan", "{case}", "--out", "{out}", "--applicator", "laser-sword"], "generic-mwa-2450"),
+        (["plan", "{case}", "--out", "{out}", "--clearance", "vessel=-1"], "clearance"),
+        (["plan", "{case}", "--out", "{out}", "--clearance", "nerve=3"], "ROLE=MM"),
+        (["plan", "{case}", "--out", "{out}", "--skin-angle-deg", "120"], "skin angle"),
+        (["plan", "{case}", "--out", "{out}", "--max-insertions", "0"], "insertions"),
+        (["plan", "{case}", "--out", "{out}", "--zones-csv", "{case}"], "go together"),
+        (["simulate", "{out}"], "plan.json"),
+        (["simulate", "{planned}", "--peak-mm", "-3"], "peak"),
+        (["simulate", "{planned}", "--trace", "{case}"], ""),
+        (["simulate", "{planned}", "--robot", "hal9000"], "needle_arm7"),
+        (["simulate", "{planned}", "--gate-mm", "0"], ""),
+        (["simulate", "{planned}", "--moments", "-1"], "moments"),
+        (["plan", "missing.toml", "--out", "{out}"], "missing.toml"),
+        (["demo", "--out", "{case}"], ""),
+        (["phantom", "--out", "{out}", "--voxel-mm", "0"], ""),
+        (["fly"], "fly"),
+    ],
+)
+def test_bad_arguments(arguments, words, phantom, planned, tmp_path, capsys) -> None:
+    places = {"case": str(phantom), "out": str(tmp_path / "o"), "planned": str(planned)}
+    code, _, err = run(capsys, *(text.format(**places) for text in arguments))
+    assert code == 2
+    assert_one_sentence(err)
+    assert words in err
+
+
+def test_devices_and_robots(capsys) -> None:
+    code, out, _ = run(capsys, "devices")
+    assert code == 0
+    assert "COMPUTED" in out
+    code, out, _ = run(capsys, "robots")
+    assert code == 0
+    assert "needle_arm7" in out
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, contextlib, io\n"
+        "from needleplan.app.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main(['plan', '--help'])\n"
+        "print(sorted(set(sys.modules) & {'numpy', 'scipy', 'vtk', 'rich', 'pydantic', 'trimesh', 'open3d'}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
