@@ -133,7 +133,9 @@ class VoxelMask:
 
     def contains(self, points_mm: ArrayLike) -> NDArray[np.bool_]:
         """For points (n, 3): True where the nearest voxel belongs to the mask."""
-        index = np.floor(self.grid.to_index(points_mm) + 0.5).astype(np.int64)
+        # Whatever lies far outside, or is no number, is outside by one voxel: it would not fit a whole number.
+        nearest = np.nan_to_num(np.floor(self.grid.to_index(points_mm) + 0.5), nan=-1.0)
+        index = np.clip(nearest, -1.0, np.asarray(self.grid.shape, dtype=np.float64)).astype(np.int64)
         valid = ((index >= 0) & (index < np.asarray(self.grid.shape))).all(axis=-1)
         result = np.zeros(index.shape[:-1], dtype=bool)
         ijk = index[valid]
@@ -167,6 +169,10 @@ class ScalarField:
         from scipy.ndimage import map_coordinates
 
         index = self.grid.to_index(points_mm)
+        # A point at an outermost centre must not fall outside by a rounding error.
+        last = np.asarray(self.grid.shape, dtype=np.float64) - 1.0
+        clamped = np.clip(index, 0.0, last)
+        index = np.where(np.abs(index - clamped) < 1e-9, clamped, index)
         return np.asarray(
             map_coordinates(self.values, index.T, order=1, mode="constant", cval=outside, output=np.float64)
         )

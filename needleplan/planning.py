@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from needleplan import __version__
+from needleplan.ablation.contract import LethalZone
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.assess import Assessment, assess
@@ -139,6 +140,11 @@ def make_plan(
         return Planning(plan, table, None, zone_model)
     with watch("build coverage"):
         matrix = build_coverage(table, queries, zone_model, options.coverage, progress)
+    if not matrix.coverable.any():
+        plan = _assemble(
+            queries, options, zone_model, table, PlanStatus.INFEASIBLE, _too_small(matrix), (), None, None, watch.times_s
+        )
+        return Planning(plan, table, None, zone_model)
     with watch("solve coverage"):
         selection = solver.solve(matrix, options.coverage.maximum_insertions)
         choice = choose_ablations(matrix, selection, options.coverage.time_limit_s)
@@ -147,6 +153,7 @@ def make_plan(
         assessment = assess(queries, insertions, zone_model, options.coverage.margin_mm)
     proof = _proof(matrix, selection, len(insertions))
     status, evidence = _judge(matrix, selection, assessment.metrics, options)
+    evidence += _heated(queries, zone_model.zone(insertions))
     plan = _assemble(
         queries, options, zone_model, table, status, evidence, insertions, assessment.metrics, proof, watch.times_s
     )
@@ -218,6 +225,18 @@ def _proof(matrix: CoverageMatrix, selection: PathSelection, insertions: int) ->
     )
 
 
+def _too_small(matrix: CoverageMatrix) -> tuple[Evidence, ...]:
+    """Why no offered ablation destroys even one ball of target and margin."""
+    return (
+        Evidence(
+            "zone size",
+            f"{matrix.applicator} cannot be shown to cover any part of the target from a feasible path: no offered "
+            f"zone holds one of the {len(matrix.region.points_mm)} balls of {_radius_text(matrix)} mm radius.",
+            "Choose an applicator with a larger zone, or ask for more points in the target.",
+        ),
+    )
+
+
 def _radius_text(matrix: CoverageMatrix) -> str:
     radius = matrix.region.radius_mm
     return f"{radius.min():.1f} to {radius.max():.1f}"
@@ -266,6 +285,25 @@ def _judge(
             )
         )
     return PlanStatus.PARTIAL, tuple(evidence)
+
+
+def _heated(queries: AnatomyQueries, zone: LethalZone) -> tuple[Evidence, ...]:
+    """What the predicted zone reaches besides the organ: clearances hold for the needle, not for the zone."""
+    anatomy = queries.anatomy
+    reached = []
+    for surface in (*anatomy.obstacles, anatomy.entry):
+        depth = float(zone.signed_distance_mm(surface.mesh.vertices_mm).max())
+        if depth > 0:
+            reached.append(f"{surface.name} ({depth:.0f} mm)")
+    if not reached:
+        return ()
+    return (
+        Evidence(
+            "structures within the zone",
+            f"The predicted zone reaches into {', '.join(reached)}; clearances are kept by needles, not by zones.",
+            "Judge the injury to these structures; hydrodissection or another applicator may spare them.",
+        ),
+    )
 
 
 def _assemble(

@@ -8,13 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from needleplan.ablation.contract import LethalZone
 from needleplan.anatomy.mesh import SurfaceMesh
-from needleplan.anatomy.surface_points import surface_points
 from needleplan.compiled import compiled, compiled_parallel, prange
 from needleplan.errors import DeviceError
 from needleplan.frames import FloatArray, perpendicular_axes, read_only
 
 #: Spacing of the points that stand for the boundary of a union.
 _BOUNDARY_SPACING_MM = 0.6
+#: Halvings of the faces at the creases of a union.
+_CREASE_HALVINGS = 5
 #: Largest side of the geodesic sphere's facets that spheroids are drawn with, for radius 1.
 _FACET_ANGLE = 0.083
 
@@ -23,8 +24,9 @@ _FACET_ANGLE = 0.083
 def _ellipse_distance(e0: float, e1: float, y0: float, y1: float) -> float:
     """Distance of a point (y0, y1 >= 0) to the ellipse with semi-axes e0 >= e1 > 0.
 
-    Robust bisection after Eberly, "Distance from a Point to an Ellipse, an Ellipsoid, or a Hyperellipsoid",
-    Geometric Tools 2013, section 2.9.
+    The equation of Eberly, "Distance from a Point to an Ellipse, an Ellipsoid, or a Hyperellipsoid",
+    Geometric Tools 2013, section 2.9, solved by
+    Newton's method.
     """
     if y1 > 0.0:
         if y0 > 0.0:
@@ -35,24 +37,22 @@ def _ellipse_distance(e0: float, e1: float, y0: float, y1: float) -> float:
                 return 0.0
             r0 = (e0 / e1) ** 2
             n0 = r0 * z0
-            low = z1 - 1.0
-            high = 0.0 if g < 0.0 else np.sqrt(n0 * n0 + z1 * z1) - 1.0
-            s = 0.0
-            for _ in range(80):
-                s = 0.5 * (low + high)
-                if s == low or s == high:
+            # In u = s + 1, so that a point near the major axis loses no digits. g falls and is convex right of
+            # both poles, and not negative at the start: Newton's steps approach the root from the left and never
+            # pass it.
+            excess = r0 - 1.0
+            u = max(z1, n0 - excess)
+            for _ in range(100):
+                ratio0 = n0 / (u + excess)
+                ratio1 = z1 / u
+                value = ratio0 * ratio0 + ratio1 * ratio1 - 1.0
+                slope = 2.0 * (ratio0 * ratio0 / (u + excess) + ratio1 * ratio1 / u)
+                step = value / slope
+                u += step
+                if step <= 1e-15 * u:
                     break
-                ratio0 = n0 / (s + r0)
-                ratio1 = z1 / (s + 1.0)
-                g = ratio0 * ratio0 + ratio1 * ratio1 - 1.0
-                if g > 0.0:
-                    low = s
-                elif g < 0.0:
-                    high = s
-                else:
-                    break
-            x0 = r0 * y0 / (s + r0)
-            x1 = y1 / (s + 1.0)
+            x0 = r0 * y0 / (u + excess)
+            x1 = y1 / u
             return float(np.sqrt((x0 - y0) ** 2 + (x1 - y1) ** 2))
         return float(abs(y1 - e1))
     numerator = e0 * y0
@@ -68,8 +68,11 @@ def _ellipse_distance(e0: float, e1: float, y0: float, y1: float) -> float:
 @compiled
 def _signed_distance(dx: float, dy: float, dz: float, axis: Any, axial: float, radial: float) -> float:
     """Signed distance, positive inside, of an offset from the centre to one spheroid."""
-    z = abs(dx * axis[0] + dy * axis[1] + dz * axis[2])
-    r = np.sqrt(max(0.0, dx * dx + dy * dy + dz * dz - z * z))
+    along = dx * axis[0] + dy * axis[1] + dz * axis[2]
+    z = abs(along)
+    # By the perpendicular part: the difference of the squares would lose half the digits near the axis.
+    px, py, pz = dx - along * axis[0], dy - along * axis[1], dz - along * axis[2]
+    r = np.sqrt(px * px + py * py + pz * pz)
     if axial >= radial:
         distance = _ellipse_distance(axial, radial, z, r)
     else:
@@ -139,6 +142,20 @@ def _covering(points: Any, depths: Any, centres: Any, axes: Any, axial: Any, rad
                 result[k, i] = _signed_distance(dx, dy, dz, axes[k], axial[k], radial[k]) >= depth
 
 
+def _split_faces(triangles: FloatArray, spacing_mm: float, halved: bool = False) -> FloatArray:
+    """Triangles (n, 3, 3) split into equal parts (m, 3, 3) with sides of at most ``spacing_mm``, or halved."""
+    longest = np.linalg.norm(triangles - np.roll(triangles, 1, axis=1), axis=2).max(axis=1)
+    splits = np.full(len(longest), 2) if halved else np.maximum(1, np.ceil(longest / spacing_mm)).astype(int)
+    parts = []
+    for count in np.unique(splits):
+        up = [((i, j), (i + 1, j), (i, j + 1)) for i in range(count) for j in range(count - i)]
+        down = [((i + 1, j), (i + 1, j + 1), (i, j + 1)) for i in range(count) for j in range(count - i - 1)]
+        corners = np.array(up + down, dtype=np.float64)
+        weights = np.concatenate([corners, count - corners.sum(axis=2, keepdims=True)], axis=2) / count
+        parts.append(np.einsum("pcw,fwx->fpcx", weights, triangles[splits == count]).reshape(-1, 3, 3))
+    return np.concatenate(parts)
+
+
 class SpheroidUnion(LethalZone):
     """Union of spheroids of revolution.
 
@@ -181,53 +198,88 @@ class SpheroidUnion(LethalZone):
         return result
 
     def margin_mm(self, points_mm: ArrayLike) -> FloatArray:
-        """See LethalZone; looks for the nearest point of the union's boundary.
+        """See LethalZone.
 
-        Points spread over each spheroid are kept unless they lie deeper than their spacing in another one. Every
-        point of the union's boundary then has a kept point within the spacing, so the distance to the nearest
-        kept point less the spacing never overstates.
+        Inside, the boundary of the union stands as points: those of each spheroid's surface that no other one
+        hides. Every point of the union's boundary has a kept point within a known distance, so the distance to
+        the nearest kept point less that never overstates.
         """
         points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
         single = self.signed_distance_mm(points)
         inside = single > 0
         if len(self) < 2 or not inside.any():
             return single
-        nearest, _ = self._boundary.query(points[inside], workers=2)
+        tree, _ = self._boundary
+        nearest, _ = tree.query(points[inside], workers=2)
         single[inside] = np.maximum(single[inside], nearest - self._boundary_slack_mm)
         return single
 
     @cached_property
-    def _boundary(self) -> Any:
-        """Search tree of the kept points of all spheroids."""
+    def _boundary(self) -> tuple[Any, float]:
+        """Search tree of the kept points of all spheroids, and how far one of them may lie inside the union.
+
+        The faces of a spheroid's surface are kept by their corners (none of them lies in another spheroid), fall
+        away (another spheroid holds the face altogether) or are halved: the boundary of the union may run through
+        them. What is left after the last halving lies at a crease. Corners of it that no spheroid hides are
+        points of the boundary as well; where all are hidden one is kept, and its distance from the points surely
+        on the boundary counts as error.
+        """
         from scipy.spatial import cKDTree
 
-        kept = []
+        sure, doubtful = [np.empty((0, 3))], [np.empty((0, 3))]
         for k, mesh in enumerate(self.surfaces()):
-            cloud, _ = surface_points(mesh, _BOUNDARY_SPACING_MM)
-            cloud = np.unique(np.round(cloud, 6), axis=0)
-            deep = np.zeros(len(cloud), dtype=np.bool_)
-            for other in range(len(self)):
-                if other != k:
-                    one = slice(other, other + 1)
-                    rest = SpheroidUnion(
-                        self.centres_mm[one], self.axes[one], self.axial_mm[one], self.radial_mm[one]
-                    )
-                    deep |= rest.covering(cloud, self._boundary_slack_mm)[0]
-            kept.append(cloud[~deep])
-        return cKDTree(np.concatenate(kept))
+            faces = _split_faces(mesh.triangles_mm, _BOUNDARY_SPACING_MM)
+            for halving in range(_CREASE_HALVINGS + 1):
+                corners = self._onto_surface(k, faces.reshape(-1, 3))
+                middles = faces.mean(axis=1)
+                reach = np.linalg.norm(faces - middles[:, None, :], axis=2).max(axis=1) + self._sagitta_mm
+                hidden = np.zeros(len(corners), dtype=np.bool_)
+                buried = np.zeros(len(faces), dtype=np.bool_)
+                for j in range(len(self)):
+                    if j != k:
+                        one = SpheroidUnion(self.centres_mm[j], self.axes[j], self.axial_mm[j], self.radial_mm[j])
+                        hidden |= one.contains(corners)
+                        buried |= one.covering(middles, reach)[0]
+                of_face = hidden.reshape(-1, 3)
+                last = halving == _CREASE_HALVINGS
+                kept = ~buried if last else ~of_face.any(axis=1)
+                sure.append(corners[(kept[:, None] & ~of_face).ravel()])
+                if last:
+                    doubtful.append(corners.reshape(-1, 3, 3)[of_face.all(axis=1) & ~buried, 0])
+                    break
+                open_faces = faces[of_face.any(axis=1) & ~buried]
+                if not len(open_faces):
+                    break
+                faces = _split_faces(open_faces, 0.0, halved=True)
+        on_boundary = np.unique(np.round(np.concatenate(sure), 9), axis=0)
+        inner = np.unique(np.round(np.concatenate(doubtful), 9), axis=0)
+        depth_mm = 0.0
+        if len(inner):
+            depth_mm = float(cKDTree(on_boundary).query(inner)[0].max())
+        return cKDTree(np.concatenate([on_boundary, inner])), depth_mm
+
+    def _onto_surface(self, k: int, points: FloatArray) -> FloatArray:
+        """Points (n, 3) of the facets of spheroid k moved onto its true surface, away from its middle."""
+        offset = points - self.centres_mm[k]
+        along = offset @ self.axes[k]
+        across = np.linalg.norm(offset - along[:, None] * self.axes[k], axis=1)
+        return self.centres_mm[k] + offset / np.hypot(along / self.axial_mm[k], across / self.radial_mm[k])[:, None]
+
+    @property
+    def _sagitta_mm(self) -> float:
+        """Most by which a facet lies below its spheroid: the unit ball's, stretched by the longest semi-axis."""
+        largest = float(max(self.axial_mm.max(), self.radial_mm.max()))
+        return largest * (1.0 - float(np.sqrt(1.0 - _FACET_ANGLE**2 / 3.0)))
 
     @property
     def _boundary_slack_mm(self) -> float:
-        # The facets of the drawn spheroid lie within the sagitta of its largest side below the true surface.
-        largest = float(max(self.axial_mm.max(), self.radial_mm.max()))
-        least = float(min(self.axial_mm.min(), self.radial_mm.min()))
-        side = _FACET_ANGLE * largest
-        return _BOUNDARY_SPACING_MM / float(np.sqrt(3.0)) + side * side * largest / (least * least) / 6.0
+        # A point of the boundary, its foot on a facet, that facet's nearest corner, and the corner moved out.
+        return _BOUNDARY_SPACING_MM / float(np.sqrt(3.0)) + 2.0 * self._sagitta_mm
 
     @property
     def margin_error_mm(self) -> float:
         """See LethalZone; exact for one spheroid."""
-        return 0.0 if len(self) < 2 else 2.0 * self._boundary_slack_mm
+        return 0.0 if len(self) < 2 else self._boundary_slack_mm + self._boundary[1]
 
     def covering(self, points_mm: ArrayLike, radius_mm: ArrayLike) -> NDArray[np.bool_]:
         """(k, n) True where the ball of radius ``radius_mm`` (n,) or () about point n lies inside spheroid k."""

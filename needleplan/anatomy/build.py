@@ -65,7 +65,11 @@ def build_anatomy(case: Case, progress: Callable[[str, float], None] | None = No
     elif case.entry_substitute is not None:
         target = draft.target.mesh
         mesh = substitute_surface(
-            case.entry_substitute, surfaces, draft.axes, np.asarray(target.vertices_mm.mean(axis=0))
+            case.entry_substitute,
+            surfaces,
+            case.structures,
+            draft.axes,
+            np.asarray(target.vertices_mm.mean(axis=0)),
         )
         entry = StructureSurface("entry surface", Role.SKIN, mesh, None, np.zeros(len(mesh.faces), dtype=bool), 0.0)
     else:

@@ -4,7 +4,7 @@ import numpy as np
 
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.anatomy.model import StructureSurface
-from needleplan.case.model import EntryShape, EntrySubstitute
+from needleplan.case.model import EntryShape, EntrySubstitute, Structure
 from needleplan.errors import CaseError
 from needleplan.frames import FloatArray
 from needleplan.grid import Grid, VoxelMask
@@ -40,6 +40,7 @@ def solid_skin(mask: VoxelMask, cranial: FloatArray) -> VoxelMask:
 def substitute_surface(
     substitute: EntrySubstitute,
     surfaces: tuple[StructureSurface, ...],
+    structures: tuple[Structure, ...],
     axes: FloatArray,
     origin_mm: FloatArray,
 ) -> SurfaceMesh:
@@ -48,6 +49,7 @@ def substitute_surface(
     Args:
         substitute: what it encloses, and by how much it is grown.
         surfaces: all surfaces of the case.
+        structures: all structures of the case; what a mask holds is looked up, not tested against its surface.
         axes: (3, 3) columns: the patient's axes, along which it is sampled.
         origin_mm: (3,) point that the sampling is laid out from.
 
@@ -62,7 +64,8 @@ def substitute_surface(
     meshes = [named[name].mesh for name in substitute.structures]
     if substitute.shape is EntryShape.HULL:
         return _grown_hull(meshes, substitute.grow_mm)
-    return _grown_union(meshes, substitute.grow_mm, axes, origin_mm)
+    solids = [structure.geometry for structure in structures if structure.name in substitute.structures]
+    return _grown_union(solids, meshes, substitute.grow_mm, axes, origin_mm)
 
 
 def _grown_hull(meshes: list[SurfaceMesh], grow_mm: float) -> SurfaceMesh:
@@ -85,7 +88,13 @@ def _grown_hull(meshes: list[SurfaceMesh], grow_mm: float) -> SurfaceMesh:
     return SurfaceMesh(points, faces)
 
 
-def _grown_union(meshes: list[SurfaceMesh], grow_mm: float, axes: FloatArray, origin_mm: FloatArray) -> SurfaceMesh:
+def _grown_union(
+    solids: list[VoxelMask | SurfaceMesh],
+    meshes: list[SurfaceMesh],
+    grow_mm: float,
+    axes: FloatArray,
+    origin_mm: FloatArray,
+) -> SurfaceMesh:
     """Surface at ``grow_mm`` outside the union, contoured from an exact distance transform of its voxels."""
     from scipy import ndimage
     from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
@@ -105,8 +114,9 @@ def _grown_union(meshes: list[SurfaceMesh], grow_mm: float, axes: FloatArray, or
     grid = Grid((int(shape[0]), int(shape[1]), int(shape[2])), matrix)
     inside = np.zeros(grid.shape, dtype=bool)
     centres = grid.centres_mm()
-    for mesh in meshes:
-        inside |= MeshTree(mesh).contains(centres).reshape(grid.shape)
+    for solid in solids:
+        held = solid.contains(centres) if isinstance(solid, VoxelMask) else MeshTree(solid).contains(centres)
+        inside |= held.reshape(grid.shape)
     # Half a step is the mean distance from the outermost inside centre to the surface between the centres.
     distance = ndimage.distance_transform_edt(~inside) * step - 0.5 * step
     distance = ndimage.gaussian_filter(distance, 1.0)

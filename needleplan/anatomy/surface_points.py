@@ -18,7 +18,8 @@ def surface_points(mesh: SurfaceMesh, spacing_mm: float) -> tuple[FloatArray, fl
     """
     corners = mesh.triangles_mm
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
-    splits = np.maximum(1, np.ceil(longest / spacing_mm)).astype(int)
+    # A side of a whole number of spacings must not be split once more because a moved mesh rounds otherwise.
+    splits = np.maximum(1, np.ceil(longest / spacing_mm - 1e-9)).astype(int)
     points = []
     small = splits == 1
     if small.any():

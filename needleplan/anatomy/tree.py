@@ -18,7 +18,10 @@ from needleplan.frames import FloatArray
 
 _LEAF_SIZE = 4
 _STACK_SIZE = 96
-_MAXIMUM_HITS = 64
+#: Faces met by one path for which there is room at first; more are counted and then stored in a second pass.
+_USUAL_HITS = 16
+#: Points decided at a time by ``contains``, which bounds its memory.
+_CHUNK = 65_536
 
 
 @compiled
@@ -168,31 +171,58 @@ def _segment_segment(
 
 
 @compiled
+def _edge_side(
+    px: float, py: float, pz: float, qx: float, qy: float, qz: float, ux: float, uy: float, uz: float, size: float
+) -> float:
+    """u . (p x q): on which side a line through the origin along u passes the edge from p to q.
+
+    Computed from the same end whichever way the edge is given, so that the two faces at an edge always agree and
+    no line slips between them (Woop, Benthin, Wald, "Watertight Ray/Triangle Intersection", JCGT 2013). 0 where
+    rounding hides the side: then the line meets both faces.
+    """
+    swap = (px > qx) or (px == qx and ((py > qy) or (py == qy and pz > qz)))
+    if swap:
+        px, py, pz, qx, qy, qz = qx, qy, qz, px, py, pz
+    value = ux * (py * qz - pz * qy) + uy * (pz * qx - px * qz) + uz * (px * qy - py * qx)
+    # The rounding error of the triple product is below 8 units in the last place of |u| |p| |q|.
+    pq = (px * px + py * py + pz * pz) * (qx * qx + qy * qy + qz * qz)
+    if value * value <= 4e-30 * size * pq:
+        return 0.0
+    return -value if swap else value
+
+
+@compiled
 def _crossing(
     ax: float, ay: float, az: float, ux: float, uy: float, uz: float, t: Any
 ) -> tuple[bool, float, float]:
-    """(hit, parameter in 0..1, u . n) of segment a + s u with triangle t; n is not normalised.
+    """(hit, parameter in 0..1, number with the sign of u . n) of segment a + s u with triangle t.
 
-    Edges and corners count as hits, so a path through an edge is found in both faces and merged by the caller.
+    Edges and corners count as hits, so a path through an edge is found in both faces and merged by the caller. A
+    segment in the triangle's plane does not cross it.
     """
-    abx, aby, abz = t[3] - t[0], t[4] - t[1], t[5] - t[2]
-    acx, acy, acz = t[6] - t[0], t[7] - t[1], t[8] - t[2]
-    nx, ny, nz = aby * acz - abz * acy, abz * acx - abx * acz, abx * acy - aby * acx
-    facing = ux * nx + uy * ny + uz * nz
-    if facing == 0.0:
+    p0x, p0y, p0z = t[0] - ax, t[1] - ay, t[2] - az
+    p1x, p1y, p1z = t[3] - ax, t[4] - ay, t[5] - az
+    p2x, p2y, p2z = t[6] - ax, t[7] - ay, t[8] - az
+    size = ux * ux + uy * uy + uz * uz
+    w0 = _edge_side(p1x, p1y, p1z, p2x, p2y, p2z, ux, uy, uz, size)
+    w1 = _edge_side(p2x, p2y, p2z, p0x, p0y, p0z, ux, uy, uz, size)
+    if (w0 > 0.0 and w1 < 0.0) or (w0 < 0.0 and w1 > 0.0):
         return False, 0.0, 0.0
-    wx, wy, wz = ax - t[0], ay - t[1], az - t[2]
-    s = -(wx * nx + wy * ny + wz * nz) / facing
+    w2 = _edge_side(p0x, p0y, p0z, p1x, p1y, p1z, ux, uy, uz, size)
+    if not ((w0 >= 0.0 and w1 >= 0.0 and w2 >= 0.0) or (w0 <= 0.0 and w1 <= 0.0 and w2 <= 0.0)):
+        return False, 0.0, 0.0
+    total = w0 + w1 + w2
+    if total == 0.0:
+        return False, 0.0, 0.0
+    w0, w1, w2 = w0 / total, w1 / total, w2 / total
+    s = (
+        (w0 * p0x + w1 * p1x + w2 * p2x) * ux
+        + (w0 * p0y + w1 * p1y + w2 * p2y) * uy
+        + (w0 * p0z + w1 * p1z + w2 * p2z) * uz
+    ) / size
     if s < 0.0 or s > 1.0:
         return False, 0.0, 0.0
-    qx, qy, qz = wx + s * ux, wy + s * uy, wz + s * uz
-    nn = nx * nx + ny * ny + nz * nz
-    beta = ((qy * acz - qz * acy) * nx + (qz * acx - qx * acz) * ny + (qx * acy - qy * acx) * nz) / nn
-    gamma = ((aby * qz - abz * qy) * nx + (abz * qx - abx * qz) * ny + (abx * qy - aby * qx) * nz) / nn
-    slack = 1e-12
-    if beta < -slack or gamma < -slack or beta + gamma > 1.0 + slack:
-        return False, 0.0, 0.0
-    return True, s, facing
+    return True, s, total
 
 
 @compiled
@@ -391,24 +421,22 @@ class MeshTree:
 
         Hits closer than a micrometre along the path that go the same way are one crossing (an edge shared by
         two faces is met twice).
-
-        Raises:
-            GeometryError: a path meets the surface in more than 64 faces.
         """
         start, end = _points(start_mm), _points(end_mm)
         n = len(start)
-        hits = np.zeros(n, np.int64)
-        parameter = np.full((n, _MAXIMUM_HITS), np.inf)
-        face = np.full((n, _MAXIMUM_HITS), -1, np.int64)
-        sign = np.zeros((n, _MAXIMUM_HITS), np.int8)
-        _segment_crossings(
-            start, end, self._triangles, self._order, self._low, self._high, self._link, self._count, hits,
-            parameter, face, sign,
-        )  # fmt: skip
-        if n and hits.max() > _MAXIMUM_HITS:
-            raise GeometryError(
-                f"a path meets a surface in {hits.max()} faces: more than {_MAXIMUM_HITS} are not anatomy"
-            )
+        room = _USUAL_HITS
+        while True:
+            hits = np.zeros(n, np.int64)
+            parameter = np.full((n, room), np.inf)
+            face = np.full((n, room), -1, np.int64)
+            sign = np.zeros((n, room), np.int8)
+            _segment_crossings(
+                start, end, self._triangles, self._order, self._low, self._high, self._link, self._count, hits,
+                parameter, face, sign,
+            )  # fmt: skip
+            if not n or hits.max() <= room:
+                break
+            room = int(hits.max())
         widest = max(1, int(hits.max()) if n else 1)
         rank = np.argsort(parameter[:, :widest], axis=1, kind="stable")
         parameter = np.take_along_axis(parameter[:, :widest], rank, axis=1)
@@ -430,7 +458,7 @@ class MeshTree:
     def contains(self, points_mm: ArrayLike) -> NDArray[np.bool_]:
         """For points (n, 3): True inside the closed surface.
 
-        Decided by the winding of signed crossings along three oblique rays, by majority, so that one ray that
+        Decided by the parity of the crossings along three oblique rays, by majority, so that one ray that
         grazes an edge does not decide.
         """
         points = _points(points_mm)
@@ -438,14 +466,15 @@ class MeshTree:
         reach = float(np.linalg.norm(high - low)) + 1.0
         inside_box = ((points >= low) & (points <= high)).all(axis=1)
         result = np.zeros(len(points), dtype=bool)
-        candidates = points[inside_box]
-        if not len(candidates):
-            return result
-        votes = np.zeros(len(candidates), np.int64)
-        for direction in _PROBE_DIRECTIONS:
-            crossings = self.crossings(candidates, candidates + reach * direction)
-            votes += (crossings.count % 2 == 1).astype(np.int64)
-        result[inside_box] = votes >= 2
+        rows = np.flatnonzero(inside_box)
+        for first in range(0, len(rows), _CHUNK):
+            part = rows[first : first + _CHUNK]
+            candidates = points[part]
+            votes = np.zeros(len(part), np.int64)
+            for direction in _PROBE_DIRECTIONS:
+                crossings = self.crossings(candidates, candidates + reach * direction)
+                votes += (crossings.count % 2 == 1).astype(np.int64)
+            result[part] = votes >= 2
         return result
 
 

@@ -15,6 +15,8 @@ _LEVELS = 1
 LEAST_EDGE_MM = 0.5
 #: No ablation asks for more.
 LARGEST_MARGIN_MM = 50.0
+#: Distances are computed in single precision; so much is given away wherever they decide what is left out.
+_ROUNDING_MM = 1e-3
 #: Half the diagonal of a cube of edge 1.
 _HALF_DIAGONAL = 0.5 * np.sqrt(3.0)
 
@@ -82,7 +84,7 @@ def target_region(queries: AnatomyQueries, margin_mm: float, point_count: int) -
         points.append(cubes[inside])
         radii.append(np.full(int(inside.sum()), reach))
         shares.append(np.full(int(inside.sum()), edge**3 / 1000.0))
-        cubes = cubes[(depth > -reach) & (depth <= reach)]
+        cubes = cubes[~inside & (depth <= reach + _ROUNDING_MM)]
         if level < _LEVELS:
             edge /= 2.0
             cubes = (cubes[:, None, :] + (_parts(2) @ axes.T * 2.0 * edge)[None, :, :]).reshape(-1, 3)
@@ -113,7 +115,7 @@ def _boundary_balls(
     parts = cubes[:, None, :] + offsets[None, :, :]
     depth = distance.signed_distance_mm(parts.reshape(-1, 3)).reshape(parts.shape[:2]) - margin_mm
     # A part may hold points of the region where its middle is within its own half-diagonal of it.
-    reaching = depth <= slack
+    reaching = depth <= slack + _ROUNDING_MM
     kept = reaching.any(axis=1)
     cubes, parts, reaching, depth = cubes[kept], parts[kept], reaching[kept], depth[kept]
     centres = _into_region(cubes, distance, margin_mm)

@@ -68,7 +68,7 @@ def _read(path: Path, schema: str, kind: type[Value]) -> Value:
     data = parse_strict(text, path.name)
     if not isinstance(data, dict) or data.get("schema") != schema:
         raise PlanFileError(f"{path.name}: not a {schema} file; its schema must say {schema!r}")
-    if data.get("version") != VERSION:
+    if type(data.get("version")) is not int or data["version"] != VERSION:
         raise PlanFileError(f"{path.name}: version {data.get('version')!r} is not known, only version {VERSION}")
     del data["schema"], data["version"]
     return from_json(kind, data, path.name)

@@ -110,9 +110,7 @@ def _build(kind: Any, data: Any, where: str) -> Any:
         except ValueError as error:
             raise PlanFileError(f"{where} must be one of {', '.join(kind)}, not {data!r}") from error
     if kind is float and isinstance(data, int | float) and not isinstance(data, bool):
-        if not math.isfinite(data):
-            raise PlanFileError(f"{where} must be a finite number")
-        return float(data)
+        return _finite(data, where)
     if kind in (int, str, bool) and type(data) is kind:
         return data
     if kind is type(None) and data is None:
@@ -144,10 +142,26 @@ def _build_tuple(kinds: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ..
     )
 
 
-def _build_array(data: Any, where: str) -> Any:
+def _finite(data: float, where: str) -> float:
     try:
-        array = np.array(data, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        number = float(data)
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise PlanFileError(f"{where} must be a finite number")
+    return number
+
+
+def _build_array(data: Any, where: str) -> Any:
+    if not isinstance(data, list):
+        raise PlanFileError(f"{where} must be a list of numbers")
+    try:
+        # numpy would read numbers out of texts and make numbers of true and false.
+        array = np.array(data)
+        if array.size and array.dtype.kind not in "iuf":
+            raise ValueError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise PlanFileError(f"{where} must be a regular list of numbers") from error
     if not np.isfinite(array).all():
         raise PlanFileError(f"{where} must hold finite numbers only")

@@ -111,7 +111,8 @@ def _smallest_ball_centre(points: FloatArray) -> FloatArray:
     """Centre of the smallest enclosing ball, within 1 % of its radius (Badoiu and Clarkson 2003)."""
     centre = points.mean(axis=0)
     for step in range(1, 1000):
-        farthest = points[int(np.argmax(((points - centre) ** 2).sum(axis=1)))]
+        # Rounded, so that of equally far points the first is taken, also after a motion of the case.
+        farthest = points[int(np.argmax(np.round(((points - centre) ** 2).sum(axis=1), 6)))]
         centre = centre + (farthest - centre) / (step + 1.0)
     return np.asarray(centre)
 
@@ -124,7 +125,8 @@ def _sample_entries(
 
     # Large faces are split so that no cube they pass is missed.
     cloud, _ = surface_points(SurfaceMesh(mesh.vertices_mm, mesh.faces[allowed]), 0.5 * spacing)
-    scaled = (cloud - origin) @ axes / spacing
+    # Rounded, so that a point between two cubes falls into the same one after a motion of the case.
+    scaled = np.round((cloud - origin) @ axes / spacing, 6)
     cell = np.floor(scaled).astype(np.int64)
     away = np.round(np.linalg.norm(scaled - cell - 0.5, axis=1), 6)
     order = np.lexsort((away, cell[:, 2], cell[:, 1], cell[:, 0]))

@@ -89,6 +89,8 @@ def default_constraints(
     for surface in queries.anatomy.obstacles:
         own = surface.clearance_mm
         constraints.append(Clearance(surface, limits.clearance_mm(surface.role) if own is None else own))
+    if not 0 <= limits.organ_path_mm < 200:
+        raise OptionError(f"the organ path must be between 0 and 200 mm, not {limits.organ_path_mm:g}")
     if limits.organ_path_mm > 0:
         organ = queries.host_organ
         if organ is None:

@@ -88,7 +88,7 @@ def soup(rng, kind: str) -> SurfaceMesh:
 KINDS = ("random", "flat", "thin", "whole numbers", "degenerate", "collinear", "nested")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(KINDS))
 def test_segment_distance_is_that_of_all_triangles(seed, kind):
     rng = np.random.default_rng(seed)

@@ -27,9 +27,10 @@ class SingleSkinCrossing(TrajectoryConstraint):
         direction = table.direction
         skip = np.minimum(ENTRY_ROUGHNESS_MM, 0.5 * table.length_mm)[:, None] * direction
         inner = tree.crossings(table.entry_mm + skip, table.tip_mm).count
-        # What is not in the body stands out of it.
-        outside = np.maximum(table.applicator.usable_length_mm - table.length_mm, 0.0) + HANDLE_MM
-        outer = tree.crossings(table.entry_mm - skip, table.entry_mm - outside[:, None] * direction).count
+        # Before it enters, and for ablations short of the deepest tip, more of the needle stands out of the body
+        # than at the end: it comes along its axis from as far as it is long.
+        outside = table.applicator.usable_length_mm + HANDLE_MM
+        outer = tree.crossings(table.entry_mm - skip, table.entry_mm - outside * direction).count
         missed = ~tree.contains(table.tip_mm)
         values = (inner + outer).astype(np.float64) + missed
         return ConstraintColumn(

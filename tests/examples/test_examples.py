@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,7 @@ from needleplan.planning import PlanningOptions
 from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 COARSE = SamplingOptions(entry_spacing_mm=20.0, aim_count=8)
@@ -31,8 +32,6 @@ def load(name: str) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # A dataclass looks its module up by name.
-    import sys
-
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
@@ -94,8 +93,9 @@ def test_a_patient_who_cannot_be_planned_is_a_row_with_the_reason(tmp_path, caps
     example = load("vary_margin_over_phantoms")
     rows = example.main(phantoms=1, margins_mm=(5.0, -1.0), options=IMPOSSIBLE)
     printed = capsys.readouterr().out.splitlines()
-    assert [row.status for row in rows] == ["infeasible", "infeasible"]
+    assert [row.status for row in rows] == ["infeasible", "error"]
     assert "skin angle" in rows[0].reason and rows[0].insertions is None
+    assert "margin" in rows[1].reason
     assert len(printed) == 3 and ",,," in printed[1]
     unknown = example.main(phantoms=1, margins_mm=(5.0,), options=PlanningOptions(applicator="no such thing"))
     assert unknown[0].status == "error"
