@@ -128,7 +128,7 @@ def run_chain(clock: Clock, manifest: Path, data: Path | None, out: Path, quick:
     assessment = clock("assess", lambda: assess(queries, choice.insertions, model, cover.margin_mm))
 
     plan = make_plan(queries, options, zone_model=model).plan
-    planned = PlannedCase(anatomy, queries, plan, model)
+    planned = PlannedCase(anatomy, queries, plan, model, None)
     robot_plan = clock("place robot", lambda: plan_robot(plan, anatomy))
     recorder = SceneRecorder()
     rehearsal = clock(
@@ -243,14 +243,14 @@ def main(json_path: Path, repeats: int = 3, data: Path | None = None, quick: boo
                     console.print(f"{label}, run {repeat + 1}: {time.perf_counter() - start:.0f} s")
                 if not quick:
                     demos.append(time_demo(out / "demo"))
-        for clock in clocks:
-            rows += rows_of(clock)
-        if demos:
-            limit = "limit set by this project"
-            rows.append(Row.against("needleplan demo", statistics.median(demos), "s", limit, DEMO_LIMIT_S))
+                # Written after each repeat, so that a run that is stopped leaves what it has.
+                rows = [row for clock in clocks for row in rows_of(clock)]
+                if demos:
+                    limit = "limit set by this project"
+                    rows.append(Row.against("needleplan demo", statistics.median(demos), "s", limit, DEMO_LIMIT_S))
+                write_rows(json_path, rows)
     print_times(clocks, demos)
     print_rows(rows)
-    write_rows(json_path, rows)
     return rows
 
 

@@ -66,7 +66,7 @@ def assess(
         Metrics(
             target_coverage_fraction=target_share,
             margin_coverage_fraction=region_share,
-            minimal_margin_mm=float(zone.margin_mm(points).min()),
+            minimal_margin_mm=zone.least_margin_mm(points),
             over_ablation_ml=max(0.0, zone_ml - used_ml),
             zone_ml=zone_ml,
             margin_mm=float(margin_mm),

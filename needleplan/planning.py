@@ -142,7 +142,16 @@ def make_plan(
         matrix = build_coverage(table, queries, zone_model, options.coverage, progress)
     if not matrix.coverable.any():
         plan = _assemble(
-            queries, options, zone_model, table, PlanStatus.INFEASIBLE, _too_small(matrix), (), None, None, watch.times_s
+            queries,
+            options,
+            zone_model,
+            table,
+            PlanStatus.INFEASIBLE,
+            _too_small(matrix),
+            (),
+            None,
+            None,
+            watch.times_s,
         )
         return Planning(plan, table, None, zone_model)
     with watch("solve coverage"):

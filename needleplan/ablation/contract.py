@@ -37,6 +37,10 @@ class LethalZone(ABC):
         """
         return self.signed_distance_mm(points_mm)
 
+    def least_margin_mm(self, points_mm: ArrayLike) -> float:
+        """The least of ``margin_mm`` over points (n, 3), n at least 1."""
+        return float(self.margin_mm(points_mm).min())
+
     @property
     @abstractmethod
     def margin_error_mm(self) -> float:

@@ -13,7 +13,7 @@ from needleplan.errors import DeviceError
 from needleplan.frames import FloatArray, perpendicular_axes, read_only
 
 #: Spacing of the points that stand for the boundary of a union.
-_BOUNDARY_SPACING_MM = 0.6
+_BOUNDARY_SPACING_MM = 0.8
 #: Halvings of the faces at the creases of a union.
 _CREASE_HALVINGS = 5
 #: Largest side of the geodesic sphere's facets that spheroids are drawn with, for radius 1.
@@ -21,8 +21,8 @@ _FACET_ANGLE = 0.083
 
 
 @compiled
-def _ellipse_distance(e0: float, e1: float, y0: float, y1: float) -> float:
-    """Distance of a point (y0, y1 >= 0) to the ellipse with semi-axes e0 >= e1 > 0.
+def _ellipse_nearest(e0: float, e1: float, y0: float, y1: float) -> tuple[float, float]:
+    """Nearest point to (y0, y1 >= 0) of the ellipse with semi-axes e0 >= e1 > 0, in the first quadrant.
 
     The equation of Eberly, "Distance from a Point to an Ellipse, an Ellipsoid, or a Hyperellipsoid",
     Geometric Tools 2013, section 2.9, solved by
@@ -34,7 +34,7 @@ def _ellipse_distance(e0: float, e1: float, y0: float, y1: float) -> float:
             z1 = y1 / e1
             g = z0 * z0 + z1 * z1 - 1.0
             if g == 0.0:
-                return 0.0
+                return y0, y1
             r0 = (e0 / e1) ** 2
             n0 = r0 * z0
             # In u = s + 1, so that a point near the major axis loses no digits. g falls and is convex right of
@@ -51,18 +51,14 @@ def _ellipse_distance(e0: float, e1: float, y0: float, y1: float) -> float:
                 u += step
                 if step <= 1e-15 * u:
                     break
-            x0 = r0 * y0 / (u + excess)
-            x1 = y1 / u
-            return float(np.sqrt((x0 - y0) ** 2 + (x1 - y1) ** 2))
-        return float(abs(y1 - e1))
+            return r0 * y0 / (u + excess), y1 / u
+        return 0.0, e1
     numerator = e0 * y0
     denominator = e0 * e0 - e1 * e1
     if numerator < denominator:
         ratio = numerator / denominator
-        x0 = e0 * ratio
-        x1 = e1 * np.sqrt(1.0 - ratio * ratio)
-        return float(np.sqrt((x0 - y0) ** 2 + x1 * x1))
-    return float(abs(y0 - e0))
+        return e0 * ratio, e1 * np.sqrt(1.0 - ratio * ratio)
+    return e0, 0.0
 
 
 @compiled
@@ -74,9 +70,10 @@ def _signed_distance(dx: float, dy: float, dz: float, axis: Any, axial: float, r
     px, py, pz = dx - along * axis[0], dy - along * axis[1], dz - along * axis[2]
     r = np.sqrt(px * px + py * py + pz * pz)
     if axial >= radial:
-        distance = _ellipse_distance(axial, radial, z, r)
+        nearest_z, nearest_r = _ellipse_nearest(axial, radial, z, r)
     else:
-        distance = _ellipse_distance(radial, axial, r, z)
+        nearest_r, nearest_z = _ellipse_nearest(radial, axial, r, z)
+    distance = np.sqrt((nearest_z - z) ** 2 + (nearest_r - r) ** 2)
     inside = (z / axial) ** 2 + (r / radial) ** 2 <= 1.0
     return float(distance if inside else -distance)
 
@@ -94,6 +91,53 @@ def _union(points: Any, centres: Any, axes: Any, axial: Any, radial: Any, result
             if bound > best:
                 best = max(best, _signed_distance(dx, dy, dz, axes[k], axial[k], radial[k]))
         result[i] = best
+
+
+@compiled_parallel
+def _nearest_is_hidden(points: Any, centres: Any, axes: Any, axial: Any, radial: Any, result: Any) -> None:
+    """True where the nearest surface point of the spheroid that holds a point deepest lies in another one."""
+    for i in prange(points.shape[0]):
+        best = -np.inf
+        deepest = 0
+        for k in range(centres.shape[0]):
+            dx = points[i, 0] - centres[k, 0]
+            dy = points[i, 1] - centres[k, 1]
+            dz = points[i, 2] - centres[k, 2]
+            bound = max(axial[k], radial[k]) - np.sqrt(dx * dx + dy * dy + dz * dz)
+            if bound > best:
+                value = _signed_distance(dx, dy, dz, axes[k], axial[k], radial[k])
+                if value > best:
+                    best = value
+                    deepest = k
+        k = deepest
+        dx = points[i, 0] - centres[k, 0]
+        dy = points[i, 1] - centres[k, 1]
+        dz = points[i, 2] - centres[k, 2]
+        along = dx * axes[k, 0] + dy * axes[k, 1] + dz * axes[k, 2]
+        px, py, pz = dx - along * axes[k, 0], dy - along * axes[k, 1], dz - along * axes[k, 2]
+        r = np.sqrt(px * px + py * py + pz * pz)
+        if r < 1e-9:
+            # On the axis the nearest points may form a ring; leave it to the general search.
+            result[i] = True
+            continue
+        if axial[k] >= radial[k]:
+            nearest_z, nearest_r = _ellipse_nearest(axial[k], radial[k], abs(along), r)
+        else:
+            nearest_r, nearest_z = _ellipse_nearest(radial[k], axial[k], r, abs(along))
+        stretch = nearest_r / r
+        if along < 0.0:
+            nearest_z = -nearest_z
+        qx = centres[k, 0] + nearest_z * axes[k, 0] + stretch * px
+        qy = centres[k, 1] + nearest_z * axes[k, 1] + stretch * py
+        qz = centres[k, 2] + nearest_z * axes[k, 2] + stretch * pz
+        for j in range(centres.shape[0]):
+            if j != k:
+                dx, dy, dz = qx - centres[j, 0], qy - centres[j, 1], qz - centres[j, 2]
+                along = dx * axes[j, 0] + dy * axes[j, 1] + dz * axes[j, 2]
+                r2 = dx * dx + dy * dy + dz * dz - along * along
+                if along * along / (axial[j] * axial[j]) + r2 / (radial[j] * radial[j]) < 1.0:
+                    result[i] = True
+                    break
 
 
 @compiled_parallel
@@ -206,12 +250,39 @@ class SpheroidUnion(LethalZone):
         """
         points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
         single = self.signed_distance_mm(points)
-        inside = single > 0
-        if len(self) < 2 or not inside.any():
-            return single
-        tree, _ = self._boundary
-        nearest, _ = tree.query(points[inside], workers=2)
-        single[inside] = np.maximum(single[inside], nearest - self._boundary_slack_mm)
+        return self._refined(points, single, self._hidden(points, single))
+
+    def least_margin_mm(self, points_mm: ArrayLike) -> float:
+        """See LethalZone; searches only about the points that could have the least margin."""
+        points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
+        single = self.signed_distance_mm(points)
+        hidden = self._hidden(points, single)
+        least = float(single[~hidden].min(initial=np.inf))
+        # Elsewhere the margin is more than ``single``, which is no less than the least one found so far.
+        hidden &= single < least
+        return min(least, float(self._refined(points, single, hidden)[hidden].min(initial=np.inf)))
+
+    def _hidden(self, points: FloatArray, single: FloatArray) -> NDArray[np.bool_]:
+        """True where the distance to the boundary may exceed that within one spheroid.
+
+        Where the nearest surface point of the spheroid that holds a point deepest is on the boundary of the union
+        as well, it is the nearest point of that: a ball about the point reaches it and lies in the spheroid.
+        """
+        hidden = np.zeros(len(points), dtype=np.bool_)
+        inside = np.flatnonzero(single > 0)
+        if len(self) > 1 and len(inside):
+            found = np.zeros(len(inside), dtype=np.bool_)
+            _nearest_is_hidden(points[inside], self.centres_mm, self.axes, self.axial_mm, self.radial_mm, found)
+            hidden[inside] = found
+        return hidden
+
+    def _refined(self, points: FloatArray, single: FloatArray, hidden: NDArray[np.bool_]) -> FloatArray:
+        """``single`` with the margins of hidden points raised to what the boundary's points allow."""
+        if hidden.any():
+            tree, _ = self._boundary
+            nearest, _ = tree.query(points[hidden], workers=-1)
+            single = single.copy()
+            single[hidden] = np.maximum(single[hidden], nearest - self._boundary_slack_mm)
         return single
 
     @cached_property
@@ -228,18 +299,14 @@ class SpheroidUnion(LethalZone):
 
         sure, doubtful = [np.empty((0, 3))], [np.empty((0, 3))]
         for k, mesh in enumerate(self.surfaces()):
+            others = self._neighbours(k)
             faces = _split_faces(mesh.triangles_mm, _BOUNDARY_SPACING_MM)
             for halving in range(_CREASE_HALVINGS + 1):
                 corners = self._onto_surface(k, faces.reshape(-1, 3))
                 middles = faces.mean(axis=1)
                 reach = np.linalg.norm(faces - middles[:, None, :], axis=2).max(axis=1) + self._sagitta_mm
-                hidden = np.zeros(len(corners), dtype=np.bool_)
-                buried = np.zeros(len(faces), dtype=np.bool_)
-                for j in range(len(self)):
-                    if j != k:
-                        one = SpheroidUnion(self.centres_mm[j], self.axes[j], self.axial_mm[j], self.radial_mm[j])
-                        hidden |= one.contains(corners)
-                        buried |= one.covering(middles, reach)[0]
+                hidden = others.contains(corners)
+                buried = np.asarray(others.covering(middles, reach).any(axis=0))
                 of_face = hidden.reshape(-1, 3)
                 last = halving == _CREASE_HALVINGS
                 kept = ~buried if last else ~of_face.any(axis=1)
@@ -257,6 +324,13 @@ class SpheroidUnion(LethalZone):
         if len(inner):
             depth_mm = float(cKDTree(on_boundary).query(inner)[0].max())
         return cKDTree(np.concatenate([on_boundary, inner])), depth_mm
+
+    def _neighbours(self, k: int) -> "SpheroidUnion":
+        """The other spheroids that may touch spheroid ``k``."""
+        reach = np.maximum(self.axial_mm, self.radial_mm)
+        near = np.linalg.norm(self.centres_mm - self.centres_mm[k], axis=1) <= reach + reach[k]
+        near[k] = False
+        return SpheroidUnion(self.centres_mm[near], self.axes[near], self.axial_mm[near], self.radial_mm[near])
 
     def _onto_surface(self, k: int, points: FloatArray) -> FloatArray:
         """Points (n, 3) of the facets of spheroid k moved onto its true surface, away from its middle."""

@@ -1,6 +1,7 @@
 """What each command of the command line does."""
 
 import dataclasses
+import shutil
 import sys
 import time
 from argparse import Namespace
@@ -65,6 +66,9 @@ def run_plan(options: Namespace) -> int:
     with progress_bar(console, "drawing") as progress:
         write_plan_folder(folder, planned, pictures=not options.no_pictures, progress=progress)
     folder.write_source(options.case, options.data)
+    if options.applicators_csv is not None:
+        shutil.copyfile(options.applicators_csv, folder.applicators)
+        shutil.copyfile(options.zones_csv, folder.zones)
     print_plan(console, planned.plan)
     places = [("plan", str(folder.plan))]
     if not options.no_pictures:

@@ -52,6 +52,16 @@ class PlanFolder:
         return self.root / "outcome_ungated.json"
 
     @property
+    def applicators(self) -> Path:
+        """The user's own applicators, where the plan was made with them."""
+        return self.root / "applicators.csv"
+
+    @property
+    def zones(self) -> Path:
+        """The user's own zone table, where the plan was made with it."""
+        return self.root / "zones.csv"
+
+    @property
     def moments(self) -> Path:
         """Tip errors of rehearsals at other moments of the breath."""
         return self.root / "moments.json"

@@ -22,6 +22,7 @@ from needleplan.app.report import write_report
 from needleplan.app.report_sections import Rehearsal as ReportedRehearsal
 from needleplan.app.summary import print_outcome
 from needleplan.assess import Assessment
+from needleplan.devices.catalogue import load_catalogue
 from needleplan.errors import PlanFileError
 from needleplan.io.plan_file import read_outcome, write_json, write_outcome, write_plan
 from needleplan.io.value_json import parse_strict, to_json
@@ -51,7 +52,16 @@ def write_plan_folder(
 ) -> None:
     """plan.json, its score, and where asked for pictures and report; older rehearsals of the folder are removed."""
     folder.root.mkdir(parents=True, exist_ok=True)
-    for stale in (folder.outcome, folder.outcome_ungated, folder.moments, folder.route, folder.film, folder.report):
+    for stale in (
+        folder.outcome,
+        folder.outcome_ungated,
+        folder.moments,
+        folder.route,
+        folder.film,
+        folder.report,
+        folder.applicators,
+        folder.zones,
+    ):
         stale.unlink(missing_ok=True)
     write_plan(folder.plan, planned.plan)
     assess_folder(folder, planned)
@@ -64,7 +74,11 @@ def load_planned(folder: PlanFolder, data: Path | None, progress: ProgressCallba
     plan, case = folder.load(data)
     anatomy = build_anatomy(case, progress)
     setting = str(plan.provenance.options.get("setting", "in_vivo"))
-    return PlannedCase(anatomy, AnatomyQueries(anatomy), plan, EllipsoidTableModel(setting=setting))
+    own_tables = folder.applicators.is_file() and folder.zones.is_file()
+    catalogue = load_catalogue(folder.applicators, folder.zones) if own_tables else None
+    model = EllipsoidTableModel(catalogue, setting)
+    draft = PlannedCase(anatomy, AnatomyQueries(anatomy), plan, model, None)
+    return dataclasses.replace(draft, assessment=assess_insertions(plan.insertions, draft))
 
 
 def rehearse_into(
@@ -188,14 +202,10 @@ def _film(
 
 def assess_folder(folder: PlanFolder, planned: PlannedCase) -> dict[str, Metrics]:
     """Score the plan and the rehearsals that the folder holds, and write assessment.json."""
-    scores = {}
-    sets = {"planned": planned.plan.insertions}
+    scores = {} if planned.assessment is None else {"planned": planned.assessment.metrics}
     for name, path in (("rehearsed, gated", folder.outcome), ("rehearsed, ungated", folder.outcome_ungated)):
         outcome = _outcome(path, planned)
-        if outcome is not None:
-            sets[name] = outcome.insertions
-    for name, insertions in sets.items():
-        score = assess_insertions(insertions, planned)
+        score = None if outcome is None else assess_insertions(outcome.insertions, planned)
         if score is not None:
             scores[name] = score.metrics
     write_json(
@@ -215,7 +225,6 @@ def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: Progr
     """Draw the pictures and write report.html from what the folder holds."""
     plan, anatomy = planned.plan, planned.anatomy
     report = progress or (lambda name, fraction: None)
-    assessment = assess_insertions(plan.insertions, planned)
     zone = planned.zone_model.zone(plan.insertions) if plan.insertions else None
     shapes = {
         a.name: NeedleShape(a.usable_length_mm, a.shaft_diameter_mm)
@@ -229,7 +238,7 @@ def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: Progr
         report(name, drawn / 8.0)
 
     pictures, missing = draw_plan_pictures(
-        anatomy, plan, zone, assessment, needles=shapes, margin_mm=_margin_mm(planned), progress=step
+        anatomy, plan, zone, planned.assessment, needles=shapes, margin_mm=_margin_mm(planned), progress=step
     )
     rehearsals = []
     for path in (folder.outcome, folder.outcome_ungated):

@@ -39,12 +39,14 @@ class PlannedCase:
         queries: search structures on them.
         plan: the plan.
         zone_model: the model that predicted its zones.
+        assessment: score of the plan; None where it has no insertion.
     """
 
     anatomy: Anatomy
     queries: AnatomyQueries
     plan: Plan
     zone_model: EllipsoidTableModel
+    assessment: Assessment | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +78,7 @@ def plan_case(
     queries = AnatomyQueries(anatomy)
     timings_s = {**(timings_s or {}), "build anatomy": time.perf_counter() - start}
     planning = make_plan(queries, options, zone_model=zone_model, timings_s=timings_s, progress=progress)
-    return PlannedCase(anatomy, queries, planning.plan, planning.zone_model)
+    return PlannedCase(anatomy, queries, planning.plan, planning.zone_model, planning.assessment)
 
 
 def plan_robot(plan: Plan, anatomy: Anatomy, robot_name: str | None = None, seed: int = 0) -> RobotPlan:
