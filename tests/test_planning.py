@@ -104,7 +104,11 @@ def test_a_moved_patient_gets_the_moved_plan(planned, seed):
     matrix = motion(seed)
     moved = make_plan(queries_of(small_case().moved(matrix)), OPTIONS).plan
     plan = planned[0].plan
-    assert (moved.status, moved.candidate_count, moved.rejected) == (plan.status, plan.candidate_count, plan.rejected)
+    assert (moved.status, moved.candidate_count, moved.rejected) == (
+        plan.status,
+        plan.candidate_count,
+        plan.rejected,
+    )
     assert len(moved.insertions) == len(plan.insertions)
     for mine, theirs in zip(plan.insertions, moved.insertions, strict=True):
         for point, image in ((mine.entry_mm, theirs.entry_mm), (mine.tip_mm, theirs.tip_mm)):
@@ -133,7 +137,8 @@ def test_an_infeasible_case_ends_with_evidence(walled_in):
 
 def test_too_few_insertions_are_said_to_be_too_few():
     options = dataclasses.replace(
-        OPTIONS, coverage=dataclasses.replace(
+        OPTIONS,
+        coverage=dataclasses.replace(
             OPTIONS.coverage, maximum_insertions=1, margin_mm=10.0, point_count=500, time_limit_s=2.0
         ),
     )
@@ -210,12 +215,14 @@ def test_missing_foreign_and_binary_files_are_refused(planned, tmp_path):
     with pytest.raises(PlanFileError, match="not UTF-8"):
         read_plan(tmp_path / "binary.json")
     write_plan(tmp_path / "plan.json", planned[0].plan)
-    with pytest.raises(PlanFileError, match="not a needleplan.outcome file"):
+    with pytest.raises(PlanFileError, match=r"not a needleplan.outcome file"):
         read_outcome(tmp_path / "plan.json")
 
 
 def test_values_that_json_cannot_hold_are_not_written(planned, tmp_path):
-    broken = dataclasses.replace(planned[0].plan, metrics=dataclasses.replace(planned[0].plan.metrics, zone_ml=np.nan))
+    broken = dataclasses.replace(
+        planned[0].plan, metrics=dataclasses.replace(planned[0].plan.metrics, zone_ml=np.nan)
+    )
     with pytest.raises(PlanFileError, match="finite"):
         write_plan(tmp_path / "plan.json", broken)
     assert not list(tmp_path.iterdir())
@@ -231,7 +238,7 @@ def test_arrays_hold_numbers_only(times):
     data = json.loads(json.dumps(to_json(trace)))
     assert from_json(Trace, data, "trace").time_s.tolist() == [0.0, 0.0]
     data["time_s"] = times
-    with pytest.raises(PlanFileError, match="trace.time_s"):
+    with pytest.raises(PlanFileError, match=r"trace.time_s"):
         from_json(Trace, data, "trace")
 
 

@@ -306,7 +306,7 @@ class SpheroidUnion(LethalZone):
                 middles = faces.mean(axis=1)
                 reach = np.linalg.norm(faces - middles[:, None, :], axis=2).max(axis=1) + self._sagitta_mm
                 hidden = others.contains(corners)
-                buried: NDArray[np.bool_] = np.any(others.covering(middles, reach), axis=0)
+                buried = np.logical_or.reduce(others.covering(middles, reach), axis=0)
                 of_face = hidden.reshape(-1, 3)
                 last = halving == _CREASE_HALVINGS
                 kept = ~buried if last else ~of_face.any(axis=1)

@@ -103,9 +103,7 @@ def true_margin(union, points):
         cloud = boundary_of(union.centres_mm[k], frame, semi, 300_000)
         for j in range(len(union)):
             if j != k:
-                other = SpheroidUnion(
-                    union.centres_mm[j], union.axes[j], [union.axial_mm[j]], [union.radial_mm[j]]
-                )
+                other = SpheroidUnion(union.centres_mm[j], union.axes[j], [union.axial_mm[j]], [union.radial_mm[j]])
                 cloud = cloud[other.signed_distance_mm(cloud) < 0]
         clouds.append(cloud)
     return cKDTree(np.concatenate(clouds)).query(points)[0]

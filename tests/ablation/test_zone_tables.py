@@ -102,7 +102,7 @@ def test_zone_lies_about_the_needle_behind_its_tip():
 def test_unknown_names_are_refused_with_those_there_are():
     with pytest.raises(DeviceError, match="choose one of generic-mwa-2450"):
         EllipsoidTableModel().table("nothing")
-    with pytest.raises(DeviceError, match="no zones for the setting 'in_vacuo'.*ex_vivo, in_vivo"):
+    with pytest.raises(DeviceError, match=r"no zones for the setting 'in_vacuo'.*ex_vivo, in_vivo"):
         EllipsoidTableModel(setting="in_vacuo").table("generic-mwa-2450")
 
 

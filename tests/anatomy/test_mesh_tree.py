@@ -183,7 +183,7 @@ def test_many_points_inside_need_little_memory():
 def test_distance_beyond_the_cap_is_the_cap():
     tree = MeshTree(ball(radius=10))
     start = np.array([[0.0, 0, 40], [0, 0, 14], [0, 0, 13.0], [0, 0, 0]])
-    end = start + [5.0, 0, 0]
+    end = start + np.array([5.0, 0, 0])
     free = tree.segment_distance_mm(start, end)
     capped = tree.segment_distance_mm(start, end, 4.0)
     np.testing.assert_array_equal(capped, np.minimum(free, 4.0))
@@ -261,13 +261,17 @@ def test_a_path_with_many_crossings_is_counted_whole():
 
 def test_open_and_single_faces_have_distances():
     mesh = SurfaceMesh([[0, 0, 0], [10, 0, 0], [0, 10, 0]], [[0, 1, 2]])
-    found = MeshTree(mesh).segment_distance_mm([[2, 2, 5], [2, 2, 5], [20, 0, 3]], [[2, 2, 1], [2, 2, -1], [30, 0, 4.0]])
+    found = MeshTree(mesh).segment_distance_mm(
+        [[2, 2, 5], [2, 2, 5], [20, 0, 3]], [[2, 2, 1], [2, 2, -1], [30, 0, 4.0]]
+    )
     np.testing.assert_allclose(found, [1.0, 0.0, np.hypot(10, 3)])
 
 
 def test_coplanar_segment_inside_a_face_touches_it():
     mesh = SurfaceMesh([[0, 0, 0], [10, 0, 0], [0, 10, 0]], [[0, 1, 2]])
-    found = MeshTree(mesh).segment_distance_mm([[1, 1, 0.0], [-5, 3, 0], [-5, 3, 0]], [[2, 2, 0.0], [20, 3, 0], [-1, 3, 0]])
+    found = MeshTree(mesh).segment_distance_mm(
+        [[1, 1, 0.0], [-5, 3, 0], [-5, 3, 0]], [[2, 2, 0.0], [20, 3, 0], [-1, 3, 0]]
+    )
     np.testing.assert_allclose(found, [0.0, 0.0, 1.0], atol=1e-12)
 
 

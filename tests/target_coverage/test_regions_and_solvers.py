@@ -1,7 +1,7 @@
 """Balls for target and margin, choice of paths and ablations, and what is claimed about them."""
 
 import dataclasses
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -99,7 +99,9 @@ def ball_model(radius_mm, tip_to_centre_mm=10.0, sizes=(1.0,)):
     """An applicator whose zones are balls, of the given shares of a radius at 60, 61, ... seconds."""
     applicator = Applicator("ball", "MWA", "", 1.5, 250.0, 20.0, tip_to_centre_mm, False, "made for a test")
     rows = tuple(
-        ZoneRow("ball", "in_vivo", 50.0, 60.0 + k, 2 * radius_mm * s, 2 * radius_mm * s, "", "test", "READ", "high", "")
+        ZoneRow(
+            "ball", "in_vivo", 50.0, 60.0 + k, 2 * radius_mm * s, 2 * radius_mm * s, "", "test", "READ", "high", ""
+        )
         for k, s in enumerate(sorted(sizes))
     )
     return EllipsoidTableModel(DeviceCatalogue((applicator,), rows))
@@ -122,7 +124,8 @@ def plan_ball(target_radius, zone_radius, maximum, points=600):
 COVERING = {1: 1.0, 2: 1.0, 3: 1.0, 4: 0.9428, 5: 0.8944, 6: 0.8165}
 
 
-@pytest.mark.parametrize("count", COVERING)
+@pytest.mark.long
+@pytest.mark.parametrize("count", [1, 4, 6])
 def test_too_few_zones_are_never_called_complete(count):
     planning, _ = plan_ball(20.0, 20.0 * 0.98 * COVERING[count], count)
     plan = planning.plan
@@ -172,7 +175,9 @@ def made_matrix(covers, cost):
     paths, points = covers.shape
     model = ball_model(10.0)
     line = np.stack([np.arange(paths), np.zeros(paths), np.zeros(paths)], axis=1).astype(float)
-    table = TrajectoryTable(model.catalogue.applicator("ball"), line, line, line + [0, 0, 9], line + [0, 0, 10])
+    table = TrajectoryTable(
+        model.catalogue.applicator("ball"), line, line, line + np.array([0, 0, 9]), line + np.array([0, 0, 10])
+    )
     region = TargetRegion(np.zeros((points, 3)), np.ones(points), np.ones(points), 0.0)
     return CoverageMatrix(
         region, table, np.asarray(cost, float), tuple(line[:, None]), covers, ((50.0, 60.0),), "ball", model
@@ -277,7 +282,7 @@ def test_settings_are_nested_and_largest_first():
     assert 2 <= len(chosen) <= 6
     volumes = [table.size(float(p), float(t)).volume_ml for p in table.powers_w for t in table.durations_s]
     assert sizes[0].volume_ml == pytest.approx(max(volumes))
-    for larger, smaller in zip(sizes, sizes[1:], strict=False):
+    for larger, smaller in pairwise(sizes):
         assert smaller.diameter_mm < larger.diameter_mm and smaller.axial_length_mm <= larger.axial_length_mm
     assert len(ablation_settings(table, 1)) == 1
 

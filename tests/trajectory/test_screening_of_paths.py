@@ -227,7 +227,9 @@ def test_dumbbell_body_is_not_crossed_twice():
     profile = [(-70, -50), (-30, -50), (-30, 20), (30, 20), (30, -50), (70, -50), (70, 50), (-70, 50)]
     queries = queries_of(made_case(ball((-50, 0, -20), 8), extruded(profile, 40.0)))
     tip = np.array([-50, 0, -20.0])
-    table = paths([[70, 0, -20], [-30, 0, -20], [-70, 0, -20], [-50, -20, -20], [70, 0, -20]], [tip] * 4 + [[50, 0, -20]])
+    table = paths(
+        [[70, 0, -20], [-30, 0, -20], [-70, 0, -20], [-50, -20, -20], [70, 0, -20]], [tip] * 4 + [[50, 0, -20]]
+    )
     column = SingleSkinCrossing().evaluate(table, queries)
     # From afar through the other limb; from the gap (the shaft would stand in the other limb); free; free; and
     # into the outer side of the other limb, its own shaft free.
@@ -282,7 +284,9 @@ def test_organ_before_the_target_is_measured():
     organ = ball((0, 0, 0), 40, 5)
     queries = body(Structure("liver", Role.ORGAN, organ))
     liver = queries.anatomy.surface("liver")
-    found = organ_path_mm(paths([[80, 0.1, 0.2], [0, 0, -80.0], [0, 80, 0]], [[0, 0, 0], [0, 0, -5], [0, 20, 0]]), queries, liver)
+    found = organ_path_mm(
+        paths([[80, 0.1, 0.2], [0, 0, -80.0], [0, 80, 0]], [[0, 0, 0], [0, 0, -5], [0, 20, 0]]), queries, liver
+    )
     np.testing.assert_allclose(found, [30, 30, 20], atol=0.1)
     # Two lobes: both count, the gap between them does not.
     lobes = joined(ball((0, 0, 0), 20, 5), ball((45, 0, 0), 15, 5))
@@ -291,7 +295,10 @@ def test_organ_before_the_target_is_measured():
     found = organ_path_mm(table, queries, queries.anatomy.surface("liver"))
     np.testing.assert_allclose(found, 30 + 10, atol=0.15)
     column = OrganPath(queries.anatomy.surface("liver"), 39.0).evaluate(table, queries)
-    assert column.passed[0] and not OrganPath(queries.anatomy.surface("liver"), 41.0).evaluate(table, queries).passed[0]
+    assert (
+        column.passed[0]
+        and not OrganPath(queries.anatomy.surface("liver"), 41.0).evaluate(table, queries).passed[0]
+    )
     with pytest.raises(OptionError):
         default_constraints(queries, PathLimits(organ_path_mm=-1.0))
     with pytest.raises(OptionError):
