@@ -11,6 +11,7 @@ from needleplan import __version__
 from needleplan.ablation.contract import LethalZone
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.anatomy.surface_points import surface_points
 from needleplan.assess import Assessment, assess
 from needleplan.case.model import Severity
 from needleplan.coverage.ablations import choose_ablations
@@ -36,6 +37,9 @@ from needleplan.trajectory.table import TrajectoryTable
 
 #: Clearances in a plan are exact up to this distance from the needle's axis.
 REPORTED_CLEARANCE_CAP_MM = 60.0
+
+#: Spacing of the points of a structure's surface that are looked for in the predicted zone.
+_HEATED_SPACING_MM = 3.0
 
 ProgressCallback = Callable[[str, float], None]
 
@@ -285,11 +289,14 @@ def _judge(
             )
         )
     if len(selection.uncovered):
+        allowed = options.coverage.maximum_insertions
+        proven = selection.lower_bound > allowed
+        search = "proven" if proven else "the search found no cover of all in its time, and it is only proven"
         evidence.append(
             Evidence(
                 "number of insertions",
-                f"{selection.lower_bound:g} or more insertions are needed, {options.coverage.maximum_insertions} "
-                f"are allowed; {reached}.",
+                f"{allowed} insertions are allowed; {search} that {selection.lower_bound:g} or more are needed; "
+                f"{reached}.",
                 "Allow more insertions, a smaller margin, or choose an applicator with a larger zone.",
             )
         )
@@ -301,7 +308,8 @@ def _heated(queries: AnatomyQueries, zone: LethalZone) -> tuple[Evidence, ...]:
     anatomy = queries.anatomy
     reached = []
     for surface in (*anatomy.obstacles, anatomy.entry):
-        depth = float(zone.signed_distance_mm(surface.mesh.vertices_mm).max())
+        points, _ = surface_points(surface.mesh, _HEATED_SPACING_MM)
+        depth = float(zone.signed_distance_mm(points).max())
         if depth > 0:
             reached.append(f"{surface.name} ({depth:.0f} mm)")
     if not reached:

@@ -305,11 +305,11 @@ class SpheroidUnion(LethalZone):
                 corners = self._onto_surface(k, faces.reshape(-1, 3))
                 middles = faces.mean(axis=1)
                 reach = np.linalg.norm(faces - middles[:, None, :], axis=2).max(axis=1) + self._sagitta_mm
-                hidden = others.contains(corners)
+                hidden: NDArray[np.bool_] = others.contains(corners)
                 buried = np.logical_or.reduce(others.covering(middles, reach), axis=0)
                 of_face = hidden.reshape(-1, 3)
                 last = halving == _CREASE_HALVINGS
-                kept = ~buried if last else ~of_face.any(axis=1)
+                kept = np.asarray(~buried if last else ~of_face.any(axis=1))
                 sure.append(corners[(kept[:, None] & ~of_face).ravel()])
                 if last:
                     doubtful.append(corners.reshape(-1, 3, 3)[of_face.all(axis=1) & ~buried, 0])
