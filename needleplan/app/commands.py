@@ -204,7 +204,7 @@ def run_devices(options: Namespace) -> int:
     console = Console()
     table = Table(title="Applicators (zone tables are models or single publications unless marked vendor)")
     for name in ("name", "modality", "shaft mm", "zones", "vendor", "source"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == "name")
     catalogue = builtin_catalogue()
     for applicator in catalogue.applicators:
         rows = [row for row in catalogue.zones if row.applicator == applicator.name]

@@ -108,7 +108,7 @@ class StructureTable(_Table):
     unit: Annotated[FileUnit | None, Field(strict=False)] = None
     sources: Annotated[tuple[SourceTable, ...], Field(max_length=64)] = ()
     component: ComponentTable | None = None
-    clearance_mm: Annotated[float, Field(ge=0, le=200)] | None = None
+    clearance_mm: Annotated[float, Field(ge=0, le=50)] | None = None
     inside_of: Name | None = None
 
     @field_validator("labels", "sources", mode="before")

@@ -1,31 +1,27 @@
 """Balls for target and margin, choice of paths and ablations, and what is claimed about them."""
 
 import dataclasses
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from made_cases import ball, made_case, motion, queries_of, rotation
+from made_matrices import ball_model, fewest, made_matrix
 from scipy.spatial import cKDTree
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.coverage.ablations import choose_ablations
 from needleplan.coverage.contract import PathSelection
-from needleplan.coverage.greedy import GreedySolver
 from needleplan.coverage.integer_program import IntegerProgramSolver
-from needleplan.coverage.matrix import CoverageMatrix, CoverageOptions, ablation_settings, build_coverage
-from needleplan.coverage.region import TargetRegion, target_region
-from needleplan.devices.catalogue import Applicator, DeviceCatalogue, ZoneRow
+from needleplan.coverage.matrix import CoverageOptions, ablation_settings, build_coverage
+from needleplan.coverage.region import target_region
 from needleplan.errors import OptionError
 from needleplan.plan import PlanStatus
 from needleplan.planning import PlanningOptions, make_plan
 from needleplan.trajectory.ranking import default_objectives, rank
 from needleplan.trajectory.sampling import SamplingOptions, sample_trajectories
 from needleplan.trajectory.screening import PathLimits, default_constraints, screen
-from needleplan.trajectory.table import TrajectoryTable
 
 
 def dumbbell():
@@ -95,18 +91,6 @@ def test_impossible_margins_are_refused():
             target_region(queries, margin, 500)
 
 
-def ball_model(radius_mm, tip_to_centre_mm=10.0, sizes=(1.0,)):
-    """An applicator whose zones are balls, of the given shares of a radius at 60, 61, ... seconds."""
-    applicator = Applicator("ball", "MWA", "", 1.5, 250.0, 20.0, tip_to_centre_mm, False, "made for a test")
-    rows = tuple(
-        ZoneRow(
-            "ball", "in_vivo", 50.0, 60.0 + k, 2 * radius_mm * s, 2 * radius_mm * s, "", "test", "READ", "high", ""
-        )
-        for k, s in enumerate(sorted(sizes))
-    )
-    return EllipsoidTableModel(DeviceCatalogue((applicator,), rows))
-
-
 def plan_ball(target_radius, zone_radius, maximum, points=600):
     queries = with_target(ball((0, 0, 0), target_radius, 4))
     options = PlanningOptions(
@@ -167,70 +151,6 @@ def test_a_zone_too_small_for_any_ball_ends_with_evidence():
     assert planning.plan.status is PlanStatus.INFEASIBLE
     assert planning.plan.insertions == () and planning.plan.metrics is None
     assert planning.plan.evidence[0].subject == "zone size" and planning.plan.evidence[0].remedy
-
-
-def made_matrix(covers, cost):
-    """A matrix of given covers; the geometry behind it does not matter to a solver."""
-    covers = np.asarray(covers, dtype=bool)
-    paths, points = covers.shape
-    model = ball_model(10.0)
-    line = np.stack([np.arange(paths), np.zeros(paths), np.zeros(paths)], axis=1).astype(float)
-    table = TrajectoryTable(
-        model.catalogue.applicator("ball"), line, line, line + np.array([0, 0, 9]), line + np.array([0, 0, 10])
-    )
-    region = TargetRegion(np.zeros((points, 3)), np.ones(points), np.ones(points), 0.0)
-    return CoverageMatrix(
-        region, table, np.asarray(cost, float), tuple(line[:, None]), covers, ((50.0, 60.0),), "ball", model
-    )
-
-
-def fewest(covers, cost):
-    """(number, cost) of the cheapest of the fewest paths that cover what can be covered, by enumeration."""
-    wanted = covers.any(axis=0)
-    for count in range(len(covers) + 1):
-        fitting = [
-            sum(cost[k] for k in choice)
-            for choice in combinations(range(len(covers)), count)
-            if (covers[list(choice)].any(axis=0) if choice else np.zeros_like(wanted))[wanted].all()
-        ]
-        if fitting:
-            return count, min(fitting)
-    raise AssertionError
-
-
-SOLVERS = [GreedySolver(), IntegerProgramSolver(10.0)]
-
-
-@pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: s.name)
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6))
-def test_solvers_keep_their_contract(solver, seed):
-    rng = np.random.default_rng(seed)
-    paths, points = int(rng.integers(1, 9)), int(rng.integers(1, 30))
-    covers = rng.uniform(size=(paths, points)) < rng.uniform(0.05, 0.7)
-    if rng.uniform() < 0.2:
-        covers = np.repeat(covers[: max(1, paths // 2)], 2, axis=0)
-    cost = np.round(rng.uniform(0.1, 2.0, len(covers)), 2)
-    matrix = made_matrix(covers, np.sort(cost))
-    count, least = fewest(covers, np.sort(cost))
-    allowed = int(rng.integers(1, 9))
-    answer = solver.solve(matrix, allowed)
-    assert len(answer.paths) <= allowed and list(answer.paths) == sorted(set(answer.paths))
-    assert answer.solver == solver.name and answer.lower_bound <= count
-    covered = covers[list(answer.paths)].any(axis=0) if answer.paths else np.zeros(points, bool)
-    np.testing.assert_array_equal(answer.uncovered, np.flatnonzero(matrix.coverable & ~covered))
-    if answer.status == "limited":
-        assert len(answer.uncovered) and (not isinstance(solver, IntegerProgramSolver) or count > allowed)
-    else:
-        assert not len(answer.uncovered)
-    if answer.status in ("fewest", "optimal"):
-        assert len(answer.paths) == count
-    if answer.status == "optimal":
-        assert np.sort(cost)[list(answer.paths)].sum() == pytest.approx(least)
-    if isinstance(solver, IntegerProgramSolver) and count <= allowed:
-        assert answer.status == "optimal" and answer.lower_bound == count
-    again = solver.solve(matrix, allowed)
-    assert again.paths == answer.paths and again.status == answer.status
 
 
 def test_rows_generated_on_demand_reach_the_optimum_of_many_points():

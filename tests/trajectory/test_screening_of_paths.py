@@ -82,10 +82,10 @@ def test_a_path_wholly_inside_an_obstacle_has_no_clearance():
     np.testing.assert_allclose(found, -RADIUS)
 
 
-def test_limits_that_the_cap_cannot_decide_are_refused():
+def test_impossible_clearances_are_refused():
     wall = body(Structure("bone", Role.BONE, box((20, -9, -9), (22, 9, 9)))).anatomy.surface("bone")
-    for limit in (-0.1, 8.1, float("nan")):
-        with pytest.raises(OptionError, match="between 0 and 8 mm"):
+    for limit in (-0.1, 50.1, float("nan")):
+        with pytest.raises(OptionError, match="between 0 and 50 mm"):
             Clearance(wall, limit)
 
 
@@ -371,3 +371,11 @@ def test_impossible_options_are_refused():
         with pytest.raises(OptionError):
             ObjectiveWeights(**weights)
     assert dataclasses.replace(PathLimits(), bone_mm=1.0).clearance_mm(Role.BONE) == 1.0
+
+
+def test_a_demand_beyond_the_usual_cap_is_decided_exactly():
+    wall = body(Structure("bone", Role.BONE, box((20, -9, -9), (22, 9, 9))))
+    table = paths([[0, -90, 0], [0, -90, 0]], [[0, 0, 0], [6, 0, 0]])
+    column = Clearance(wall.anatomy.surface("bone"), 15.0).evaluate(table, wall)
+    np.testing.assert_allclose(column.values, [20 - RADIUS, 14 - RADIUS], atol=0.05)
+    assert column.passed.tolist() == [True, False]

@@ -8,11 +8,13 @@ from needleplan.errors import OptionError
 from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
 
-#: Clearances are exact up to this; farther ones are reported as this less the needle's radius.
+#: Clearances are exact up to this from the axis, or farther where more is demanded.
 CLEARANCE_CAP_MM = 12.0
+#: Room beyond a demanded clearance within which more can be told from enough.
+ROOM_MM = 6.0
 
-#: A demand beyond the cap could not be decided, and there must be room to tell more from enough.
-LARGEST_LIMIT_MM = 8.0
+#: Demands beyond this are no clearances of a needle.
+LARGEST_LIMIT_MM = 50.0
 
 
 class Clearance(TrajectoryConstraint):
@@ -36,7 +38,8 @@ class Clearance(TrajectoryConstraint):
         return f"clearance to {self.surface.name}"
 
     def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ConstraintColumn:
-        values = clearance_mm(table, queries, self.surface, CLEARANCE_CAP_MM)
+        cap = max(CLEARANCE_CAP_MM, self.limit_mm + table.applicator.radius_mm + ROOM_MM)
+        values = clearance_mm(table, queries, self.surface, cap)
         return ConstraintColumn(
             self.name,
             "mm",
