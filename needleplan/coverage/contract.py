@@ -17,7 +17,8 @@ class PathSelection:
         paths: rows of the matrix, ascending.
         solver: name of the solver.
         status: "optimal" (proven fewest and cheapest of the fewest), "fewest" (proven fewest), "feasible" (a
-            cover without proof) or "limited" (the allowed number of insertions does not suffice).
+            cover without proof) or "limited" (no cover with the allowed number was found; none exists where
+            ``lower_bound`` exceeds it).
         lower_bound: no choice of the offered paths covers all coverable points with fewer.
         uncovered: (m,) points that stay uncovered although some offered path could destroy them.
     """
@@ -33,7 +34,7 @@ class CoverageSolver(ABC):
     """Chooses paths of a coverage matrix.
 
     A solver covers every point that any offered path can destroy, with as few paths as it finds and no more than
-    allowed; where the allowed number does not suffice it covers as many points as it can and says so. Its lower
+    allowed; where it finds none within the allowed number it covers as many points as it can and says so. Its lower
     bound is never above the true minimum. The same matrix gives the same selection.
     """
 

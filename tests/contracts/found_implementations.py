@@ -13,12 +13,12 @@ import sim
 
 @cache
 def _all_modules() -> tuple[Any, ...]:
-    found = []
-    for package in (needleplan, robots, sim):
-        for item in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not item.name.endswith("__main__"):
-                found.append(importlib.import_module(item.name))
-    return tuple(found)
+    return tuple(
+        importlib.import_module(item.name)
+        for package in (needleplan, robots, sim)
+        for item in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        if not item.name.endswith("__main__")
+    )
 
 
 def implementations(contract: type) -> set[type]:

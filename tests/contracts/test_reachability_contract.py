@@ -21,10 +21,17 @@ def path_reach(robot, moved=False):
     case = made_case(ball(MIDDLE, 12.0), ball(MIDDLE, 1.0, 3, (170.0, 110.0, 220.0)))
     anatomy = build_anatomy(case.moved(CARRY) if moved else case)
     placement = place_anatomy(anatomy)
-    return PathReach(load_robot(robot), placement, base_pose([0.5, 0.15, 0.0], np.pi), Surroundings(placement, anatomy.entry.mesh))
+    return PathReach(
+        load_robot(robot),
+        placement,
+        base_pose([0.5, 0.15, 0.0], np.pi),
+        Surroundings(placement, anatomy.entry.mesh),
+    )
 
 
-MAKERS = {f"PathReach of {name}": (lambda moved=False, name=name: path_reach(name, moved)) for name in list_robots()}
+MAKERS = {
+    f"PathReach of {name}": (lambda moved=False, name=name: path_reach(name, moved)) for name in list_robots()
+}
 
 
 def made_paths():
@@ -35,7 +42,9 @@ def made_paths():
     out[:, 1] = -np.abs(out[:, 1])
     out[-2] = (0.1, 0.99, 0.1)
     entries = MIDDLE + out * [170.0, 110.0, 220.0]
-    tips = entries + 0.75 * (MIDDLE - entries) * (110.0 / np.linalg.norm(MIDDLE - entries, axis=1).clip(110))[:, None]
+    tips = (
+        entries + 0.75 * (MIDDLE - entries) * (110.0 / np.linalg.norm(MIDDLE - entries, axis=1).clip(110))[:, None]
+    )
     entries[-1] += (0.0, 0.0, 3000.0)
     tips[-1] += (0.0, 0.0, 3000.0)
     return entries, tips

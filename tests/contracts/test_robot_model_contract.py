@@ -76,7 +76,9 @@ def test_link_poses_are_rigid_and_only_the_driver_moves_the_needle(robot):
     for link, poses in driven.items():
         assert poses.shape == (12, 4, 4)
         rotation = poses[:, :3, :3]
-        np.testing.assert_allclose(np.swapaxes(rotation, 1, 2) @ rotation, np.tile(np.eye(3), (12, 1, 1)), atol=1e-10)
+        np.testing.assert_allclose(
+            np.swapaxes(rotation, 1, 2) @ rotation, np.tile(np.eye(3), (12, 1, 1)), atol=1e-10
+        )
         way = poses[:, :3, 3] - withdrawn[link][:, :3, 3]
         if link in robot.driven_links:
             axis = np.array([robot.forward(row).rotation[:, 2] for row in q])

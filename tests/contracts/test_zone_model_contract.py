@@ -48,8 +48,8 @@ def all_tables():
 
 
 MADE = dict(all_tables())
-#: Of each model and setting the applicators with the roundest and the longest zones, for the dearer laws.
-FEW = {name: made for name, made in MADE.items() if "generic-mwa" in name or "cvir2009" in name or "-40" in name}
+#: The roundest and the longest zones, powers and none, for the dearer laws.
+FEW = {name: MADE[name] for name in ("table, in_vivo, generic-mwa-2450", "table, ex_vivo, generic-rfa-cooled-40")}
 
 every_made = pytest.mark.parametrize("made", MADE.values(), ids=MADE)
 some_made = pytest.mark.parametrize("made", FEW.values(), ids=FEW)
@@ -72,8 +72,8 @@ def single(made):
 def several(made):
     """Three oblique insertions whose zones overlap, one of them with two ablations."""
     return [
-        insertion(made, (31, -44, 12), rotation(5)[:, 0], made.settings[1:]),
-        insertion(made, (37, -39, 17), rotation(6)[:, 1], made.settings[1:2]),
+        insertion(made, (31, -44, 12), rotation(5)[:, 0], made.settings[::2]),
+        insertion(made, (37, -39, 17), rotation(6)[:, 1], made.settings[2:]),
         insertion(made, (27, -50, 15), rotation(7)[:, 2], made.settings[2:]),
     ]
 
@@ -99,7 +99,7 @@ def boundary(zone, count):
 
 def test_every_model_of_the_packages_is_held_to_its_contract():
     assert {type(made.model) for made in MADE.values()} == implementations(ZoneModel)
-    assert len(MADE) >= 10 and len(FEW) >= 3
+    assert len(MADE) >= 10
     tables = {(row.setting, row.applicator) for row in EllipsoidTableModel().catalogue.zones}
     assert len(MADE) == len(tables)
 
@@ -159,18 +159,22 @@ def test_margins_against_a_dense_search_of_the_boundary(made, zones):
     held = zone.contains(points)
     assert held.sum() > 300 and (~held).sum() > 300
     assert (margin >= depth - 1e-9).all()
-    inner, outer = boundary(zone, 120_000)
+    inner, outer = boundary(zone, 60_000)
+    # How far a point of the boundary may lie from the cloud, from points that are not in the cloud.
+    gap = 1.5 * cKDTree(inner[5000:]).query(inner[:5000])[0].max()
+    assert gap < 2.0
     # A ball about a point of the zone with the margin as radius reaches no point outside.
     to_outside, _ = cKDTree(outer).query(points[held])
     assert (margin[held] <= to_outside + 1e-9).all() and (depth[held] <= to_outside + 1e-9).all()
-    # The cloud lies within 0.7 mm of every point of the boundary.
-    assert (np.hypot(margin[held] + zone.margin_error_mm, 0.7) >= to_outside).all()
+    assert (margin[held] + zone.margin_error_mm + gap >= to_outside).all()
     to_inside, _ = cKDTree(inner).query(points[~held])
     for found in (margin[~held], depth[~held]):
-        assert (-found <= to_inside + 1e-9).all() and (np.hypot(found, 0.7) >= to_inside).all()
+        assert (-found <= to_inside + 1e-9).all() and (gap - found >= to_inside).all()
     assert 0.0 <= zone.margin_error_mm < 1.5
     for some in (points, points[held], points[~held], points[:1]):
         assert zone.least_margin_mm(some) == pytest.approx(zone.margin_mm(some).min(), abs=1e-9)
+    # Where zones overlap the margin of the union is more than that within one of them.
+    assert zones is single or (margin > depth + 0.1).any()
 
 
 @some_made
@@ -226,7 +230,10 @@ def test_the_zone_of_a_moved_insertion_is_the_moved_zone(made):
     np.testing.assert_allclose(there.signed_distance_mm(moved(points)), expected, atol=1e-8)
     # Stronger than the tolerance: where the needle points makes a difference.
     turned = made.model.zone([insertion(made, (31, -44, 12), rotation(9)[:, 2], made.settings[1:2])])
-    assert np.abs(turned.signed_distance_mm(points) - made.model.zone(single(made)).signed_distance_mm(points)).max() > 1
+    assert (
+        np.abs(turned.signed_distance_mm(points) - made.model.zone(single(made)).signed_distance_mm(points)).max()
+        > 1
+    )
 
 
 @every_made
@@ -245,9 +252,9 @@ def test_order_does_not_matter_and_more_ablations_destroy_no_less(made):
     assert zone.contains(points).sum() > max(part.contains(points).sum() for part in parts)
 
 
-@some_made
-def test_margins_do_not_depend_on_the_order(made):
-    insertions = several(made)
+def test_margins_do_not_depend_on_the_order():
+    made = next(iter(FEW.values()))
+    insertions = several(made)[1:]
     zone, reverse = made.model.zone(insertions), made.model.zone(insertions[::-1])
     points = points_about(zone, 1000)
     slack = max(zone.margin_error_mm, reverse.margin_error_mm)
