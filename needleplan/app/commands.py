@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.app.cli import EXIT_BAD_INPUT, EXIT_INFEASIBLE, EXIT_OK
@@ -202,22 +201,18 @@ def run_phantom(options: Namespace) -> int:
 def run_devices(options: Namespace) -> int:
     """List applicators with zones and sources."""
     console = Console()
-    table = Table(title="Applicators (zone tables are models or single publications unless marked vendor)")
-    for name in ("name", "modality", "shaft mm", "zones", "vendor", "source"):
-        table.add_column(name, no_wrap=name == "name")
     catalogue = builtin_catalogue()
+    console.print("Zone tables are models or single publications unless they say vendor.\n")
     for applicator in catalogue.applicators:
         rows = [row for row in catalogue.zones if row.applicator == applicator.name]
-        sources = sorted({f"{row.source} ({row.provenance}, {row.confidence})" for row in rows})
-        table.add_row(
-            applicator.name,
-            applicator.modality,
-            f"{applicator.shaft_diameter_mm:g}",
-            ", ".join(sorted({f"{row.setting} x{sum(r.setting == row.setting for r in rows)}" for row in rows})),
-            "yes" if applicator.is_vendor_table else "no",
-            escape("; ".join(sources)),
-        )
-    console.print(table)
+        settings = sorted({row.setting for row in rows})
+        counts = ", ".join(f"{name}: {sum(row.setting == name for row in rows)} zones" for name in settings)
+        vendor = "vendor table" if applicator.is_vendor_table else "no vendor table"
+        console.print(f"[bold]{escape(applicator.name)}[/]  {escape(applicator.modality)}, {vendor}, {counts}")
+        console.print(f"    {escape(applicator.description)}", soft_wrap=True)
+        for source in sorted({f"{row.source} ({row.provenance}, confidence {row.confidence})" for row in rows}):
+            console.print(f"    source: {escape(source)}", soft_wrap=True)
+        console.print(f"    lengths: {escape(applicator.geometry_source)}", soft_wrap=True)
     return EXIT_OK
 
 
