@@ -336,13 +336,12 @@ def _assemble(
     timings_s: dict[str, float],
 ) -> Plan:
     case = queries.anatomy.case
+    settings = {**options.flat(), "tables": zone_model.catalogue.digest}
     notes = list(zone_model.notes_for(options.applicator))
     if case.entry_substitute is not None:
         notes.insert(0, case.entry_substitute.note)
     notes += [
-        f"{finding.structure or 'case'}: {finding.message}"
-        for finding in case.findings
-        if finding.severity in (Severity.MENDED, Severity.WARNING)
+        finding.message for finding in case.findings if finding.severity in (Severity.MENDED, Severity.WARNING)
     ]
     return Plan(
         case_name=case.name,
@@ -355,5 +354,11 @@ def _assemble(
         candidate_count=len(table),
         feasible_count=int(table.feasible.sum()),
         proof=proof,
-        provenance=Provenance(__version__, options.flat(), options.seed, dict(timings_s), tuple(notes)),
+        provenance=Provenance(
+            __version__,
+            settings,
+            options.seed,
+            dict(timings_s),
+            tuple(notes),
+        ),
     )

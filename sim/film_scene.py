@@ -201,7 +201,7 @@ class FilmScene:
                 continue
             # The tumour lets the needle's tip inside it be seen.
             opacity = 0.4 if surface.role is Role.TARGET else None
-            data = self._world_data(SurfaceMesh(surface.mesh.vertices_mm, faces))
+            data = self._world_data(SurfaceMesh(surface.drawn_mesh.vertices_mm, faces))
             actor = tissue_actor(data, surface, opacity)
             detail.AddActor(actor)
             self._organs.append((shares[surface.name].fraction, actor))

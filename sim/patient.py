@@ -107,7 +107,7 @@ def patient_surfaces(anatomy: Anatomy, tissue: TissueMotion, faces_per_structure
     parts: list[PatientPart] = []
     surfaces = [s for s in anatomy.surfaces if s.role not in REGION_ROLES and s.role is not Role.SKIN]
     for surface in surfaces:
-        mesh = simplified(surface.mesh, faces_per_structure)
+        mesh = simplified(surface.drawn_mesh, faces_per_structure)
         parts.append(PatientPart(surface.name, surface, mesh, shares[surface.name].fraction))
     skin = simplified(anatomy.entry.mesh, faces_per_structure)
     rise = tissue.skin_share(skin.vertices_mm)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from needleplan.anatomy.entry import solid_skin, substitute_surface
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.anatomy.model import Anatomy, StructureSurface
-from needleplan.anatomy.surface_nets import surface_from_mask
+from needleplan.anatomy.surface_nets import surfaces_from_mask
 from needleplan.case.model import Case, Role, Structure
 from needleplan.errors import CaseError, GeometryError
 from needleplan.frames import FloatArray
@@ -19,7 +19,11 @@ CUT_FACE_CLEARANCE_MM = 10.0
 
 
 def build_surface(structure: Structure, cranial: FloatArray) -> StructureSurface:
-    """The surface of one structure; a mask is smoothed within its voxels, a mesh is taken as it is.
+    """The surface of one structure.
+
+    A mesh is taken as it is. Of a mask, targets and obstacles keep the boundary of their voxels, so that nothing of
+    what was segmented lies outside the surface that clearances and margins are measured to; skin and organs, whose
+    normals matter more than half a voxel, are smoothed.
 
     Args:
         structure: the structure.
@@ -29,9 +33,15 @@ def build_surface(structure: Structure, cranial: FloatArray) -> StructureSurface
         GeometryError: the surface is empty or encloses no volume.
     """
     geometry = structure.geometry
+    smooth: SurfaceMesh | None = None
     if isinstance(geometry, VoxelMask):
         mask = solid_skin(geometry, cranial) if structure.role is Role.SKIN else geometry
-        mesh, cut, error_mm = surface_from_mask(mask)
+        surfaces = surfaces_from_mask(mask)
+        cut = surfaces.cut_faces
+        if structure.role.is_obstacle or structure.role is Role.TARGET:
+            mesh, error_mm, smooth = surfaces.boundary, 0.0, surfaces.smooth
+        else:
+            mesh, error_mm = surfaces.smooth, surfaces.smoothing_error_mm
     else:
         mesh, cut, error_mm = geometry, np.zeros(len(geometry.faces), dtype=bool), 0.0
     if not mesh.volume_mm3 > 0:
@@ -39,7 +49,7 @@ def build_surface(structure: Structure, cranial: FloatArray) -> StructureSurface
             f"structure {structure.name!r} encloses {mesh.volume_mm3:.3g} mm3: its surface must be closed and "
             "face outward"
         )
-    return StructureSurface(structure.name, structure.role, mesh, structure.clearance_mm, cut, error_mm)
+    return StructureSurface(structure.name, structure.role, mesh, structure.clearance_mm, cut, error_mm, smooth)
 
 
 def build_anatomy(case: Case, progress: Callable[[str, float], None] | None = None) -> Anatomy:

@@ -12,9 +12,12 @@ from needleplan.grid import Grid, VoxelMask
 #: Voxel size for a grown surface; its error is within half a diagonal of that.
 GROWN_VOXEL_MM = 2.0
 
+#: Pieces of skin smaller than this are noise of a threshold.
+SPECK_MM3 = 5000.0
+
 
 def solid_skin(mask: VoxelMask, cranial: FloatArray) -> VoxelMask:
-    """The body without the air inside it: largest component, cavities filled.
+    """The body without the air inside it: every piece but specks, cavities filled.
 
     Bowel gas, trachea and gaps between labels would otherwise look like further skin. Where the body is cut by
     the image a cavity may open onto the cut, so each slice across ``cranial`` is filled before the whole.
@@ -24,9 +27,11 @@ def solid_skin(mask: VoxelMask, cranial: FloatArray) -> VoxelMask:
     inside = np.array(mask.inside)
     labels, count = ndimage.label(inside)
     if count > 1:
-        sizes = np.bincount(labels.ravel())
-        sizes[0] = 0
-        inside = labels == int(sizes.argmax())
+        # An arm beside the trunk is in the way of the shaft and stays; specks of noise do not.
+        sizes = np.bincount(labels.ravel()) * mask.grid.voxel_volume_mm3
+        sizes[0] = 0.0
+        kept = sizes >= min(SPECK_MM3, float(sizes.max()))
+        inside = kept[labels]
     index_axes = mask.grid.T_PV[:3, :3] / mask.grid.spacing_mm
     axis = int(np.argmax(np.abs(index_axes.T @ cranial)))
     if any(mask.cut_sides[axis]):

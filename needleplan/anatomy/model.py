@@ -22,6 +22,7 @@ class StructureSurface:
         clearance_mm: own least distance from a needle's surface; None takes the default of the role.
         cut_faces: (m,) True for faces that only the edge of the image made; they are not anatomy.
         surface_error_mm: bound on the distance between this surface and the boundary of the segmentation.
+        smooth: the same faces with smoothed vertices, for drawing; None where ``mesh`` is to be drawn.
     """
 
     name: str
@@ -30,12 +31,20 @@ class StructureSurface:
     clearance_mm: float | None
     cut_faces: NDArray[np.bool_]
     surface_error_mm: float
+    smooth: SurfaceMesh | None = None
 
     def __post_init__(self) -> None:
         cut = read_only(self.cut_faces, np.bool_)
         if cut.shape != (len(self.mesh.faces),):
             raise GeometryError(f"{self.name}: cut_faces must have one value a face")
+        if self.smooth is not None and len(self.smooth.vertices_mm) != len(self.mesh.vertices_mm):
+            raise GeometryError(f"{self.name}: the smooth surface must have the vertices of the exact one")
         object.__setattr__(self, "cut_faces", cut)
+
+    @property
+    def drawn_mesh(self) -> SurfaceMesh:
+        """The surface to draw: vertex by vertex that of ``mesh``, smoothed where a smooth one is known."""
+        return self.mesh if self.smooth is None else self.smooth
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,5 +1,7 @@
 """Smooth closed surfaces from voxel masks (surface nets, Gibson 1998; VTK's vtkSurfaceNets3D)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,23 +10,43 @@ from needleplan.errors import GeometryError
 from needleplan.grid import VoxelMask
 
 #: Smoothing passes. The filter's default of 16 takes 13 % of the volume of a portal tree of 0.6 mm voxels, five
-#: take 5 %: a vessel must not be planned as thinner than it is.
+#: take 5 %: a vessel must not look thinner than it is.
 SMOOTHING_ITERATIONS = 5
 
 
-def surface_from_mask(mask: VoxelMask, smooth: bool = True) -> tuple[SurfaceMesh, NDArray[np.bool_], float]:
-    """The surface between the voxels of a mask and those outside it.
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskSurfaces:
+    """The surface of a mask, twice with the same faces.
 
-    Every vertex starts in the middle of a cube of eight neighbouring voxel centres of which some are inside,
-    and smoothing may move it within that cube only. The boundary of the voxel set passes through the same
-    cube, so the two lie nowhere farther apart than half the diagonal of a voxel.
+    Attributes:
+        boundary: the boundary of the voxels themselves: nothing of the mask lies outside it.
+        smooth: the same faces with smoothed vertices, for drawing and for surfaces that nothing is measured to.
+        cut_faces: (m,) True for faces that only the edge of the image made.
+        smoothing_error_mm: no vertex of ``smooth`` is farther from its place in ``boundary`` than this.
+    """
+
+    boundary: SurfaceMesh
+    smooth: SurfaceMesh
+    cut_faces: NDArray[np.bool_]
+    smoothing_error_mm: float
+
+
+def surface_from_mask(mask: VoxelMask, smooth: bool = True) -> tuple[SurfaceMesh, NDArray[np.bool_], float]:
+    """One of the two surfaces of a mask, its cut faces, and the bound of its error in mm."""
+    surfaces = surfaces_from_mask(mask)
+    mesh = surfaces.smooth if smooth else surfaces.boundary
+    return mesh, surfaces.cut_faces, surfaces.smoothing_error_mm if smooth else 0.0
+
+
+def surfaces_from_mask(mask: VoxelMask) -> MaskSurfaces:
+    """The surface between the voxels of a mask and those outside it, exact and smooth.
+
+    Every vertex starts at a corner that eight voxels share, some of them inside, and smoothing may move it by half
+    a voxel along each axis only. Smoothing takes volume off thin structures (a line of single voxels all but
+    vanishes), so distances are measured to the exact boundary.
 
     Args:
         mask: the structure; sides that touch the edge of its image are closed by a cut face.
-        smooth: False keeps the vertices in the middle of their cubes.
-
-    Returns:
-        The surface, a boolean (m,) that marks cut faces, and the bound of the surface error in mm.
     """
     from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
     from vtkmodules.vtkCommonCore import vtkSMPTools
@@ -65,16 +87,13 @@ def surface_from_mask(mask: VoxelMask, smooth: bool = True) -> tuple[SurfaceMesh
         (halves[:, 0] * sizes[1] + halves[:, 1]) * sizes[2] + halves[:, 2], return_index=True, return_inverse=True
     )
     count = np.bincount(joined)
-    if smooth:
-        smoothed, faces = run(SMOOTHING_ITERATIONS)
-        if len(smoothed) != len(centres):
-            raise GeometryError("surface nets numbered its vertices differently with and without smoothing")
-        vertices = np.stack([np.bincount(joined, smoothed[:, k]) / count for k in range(3)], axis=1)
-        centres = halves[first] / 2.0
-        # The clamp makes the bound a fact and not a promise of the filter's constraint.
-        vertices = np.clip(vertices, centres - 0.5, centres + 0.5)
-    else:
-        vertices = centres = halves[first] / 2.0
+    smoothed, faces = run(SMOOTHING_ITERATIONS)
+    if len(smoothed) != len(centres):
+        raise GeometryError("surface nets numbered its vertices differently with and without smoothing")
+    moved = np.stack([np.bincount(joined, smoothed[:, k]) / count for k in range(3)], axis=1)
+    centres = halves[first] / 2.0
+    # The clamp makes the bound a fact and not a promise of the filter's constraint.
+    moved = np.clip(moved, centres - 0.5, centres + 0.5)
     faces = joined[faces]
     whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
     faces = faces[whole]
@@ -85,9 +104,9 @@ def surface_from_mask(mask: VoxelMask, smooth: bool = True) -> tuple[SurfaceMesh
             cut_vertex |= centres[:, axis] < 0.75
         if high:
             cut_vertex |= centres[:, axis] > padded.shape[axis] - 1.75
-    points_mm = mask.grid.to_patient(vertices - 1.0)
-    mesh = SurfaceMesh(points_mm, faces)
-    if mesh.volume_mm3 < 0:
-        mesh = mesh.flipped()
+    boundary = SurfaceMesh(mask.grid.to_patient(centres - 1.0), faces)
+    smooth = SurfaceMesh(mask.grid.to_patient(moved - 1.0), faces)
+    if boundary.volume_mm3 < 0:
+        boundary, smooth = boundary.flipped(), smooth.flipped()
     cut_faces: NDArray[np.bool_] = np.all(cut_vertex[faces], axis=1)
-    return mesh, cut_faces, mask.grid.half_diagonal_mm
+    return MaskSurfaces(boundary, smooth, cut_faces, mask.grid.half_diagonal_mm)

@@ -41,6 +41,20 @@ class _Parser(argparse.ArgumentParser):
         return actions
 
 
+def folder_path(text: str) -> Path:
+    """The path of a folder; an empty text names none."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a folder")
+    return Path(text)
+
+
+def whole_number(text: str) -> int:
+    """A whole number of zero or more, for seeds."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise argparse.ArgumentTypeError(f"must be a whole number of zero or more, not {text!r}")
+    return int(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = _Parser(prog="needleplan", description=DESCRIPTION, allow_abbrev=False)
@@ -52,14 +66,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "The whole chain on the built-in patient: plan, robot, breathing rehearsal, report.")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder (out/demo)")
-    demo.add_argument("--seed", type=int, default=1, help="seed of patient and rehearsal (1)")
+    demo.add_argument("--seed", type=whole_number, default=1, help="seed of patient and rehearsal (1)")
 
     check = command("check", "Read a case and print its structures and everything that is wrong with it.")
     _add_case(check)
 
     plan = command("plan", "Plan a case and write plan.json, pictures and report.html.")
     _add_case(plan)
-    plan.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    plan.add_argument("--out", type=folder_path, required=True, metavar="DIR", help="folder for the results")
     plan.add_argument("--no-pictures", action="store_true", help="write plan.json only")
     _add_planning(plan)
 
@@ -70,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     simulate.add_argument("--period-s", type=float, default=4.0, help="breathing period (4)")
     simulate.add_argument("--trace", type=Path, metavar="FILE", help="a recorded breathing trace instead")
     simulate.add_argument("--gate-mm", type=float, default=2.0, help="gate about end-exhale (2)")
-    simulate.add_argument("--seed", type=int, default=0, help="seed of the rehearsal (0)")
+    simulate.add_argument("--seed", type=whole_number, default=0, help="seed of the rehearsal (0)")
     simulate.add_argument("--moments", type=int, default=4, help="rehearsals at other moments of the breath (4)")
     simulate.add_argument("--no-film", action="store_true", help="make no film and no stills")
 
@@ -82,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     phantom = command("phantom", "Write the built-in patient as a case: case.toml and a label map.")
     phantom.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the case")
-    phantom.add_argument("--seed", type=int, default=1, help="seed of vessels and shapes (1)")
+    phantom.add_argument("--seed", type=whole_number, default=1, help="seed of vessels and shapes (1)")
     phantom.add_argument("--random", action="store_true", help="draw size and tumour from the population")
     phantom.add_argument("--voxel-mm", type=float, default=2.0, help="voxel size (2)")
 
@@ -122,7 +136,7 @@ def _add_planning(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--skin-angle-deg", type=float, default=65.0, help="most from the perpendicular (65)")
     group.add_argument("--table-angle-deg", type=float, default=90.0, help="most from straight up (90)")
     group.add_argument("--organ-path-mm", type=float, default=0.0, help="least organ before the target (0)")
-    group.add_argument("--seed", type=int, default=0, help="seed kept in the plan (0)")
+    group.add_argument("--seed", type=whole_number, default=0, help="seed kept in the plan (0)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,6 +164,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NeedleplanError as error:
         print(f"needleplan: error: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError:
+        print("needleplan: error: not enough memory for what was asked: ask for fewer candidates", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except BrokenPipeError:
         # The reader of our output went away; what was to be written is written.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

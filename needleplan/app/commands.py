@@ -1,7 +1,6 @@
 """What each command of the command line does."""
 
 import dataclasses
-import shutil
 import sys
 import time
 from argparse import Namespace
@@ -53,21 +52,23 @@ def run_plan(options: Namespace) -> int:
 
     console = Console()
     planning_options, zone_model = planning_from(options)
+    tables = None
+    if options.applicators_csv is not None:
+        tables = (options.applicators_csv.read_bytes(), options.zones_csv.read_bytes())
     start = time.perf_counter()
     with progress_bar(console, "reading the case"):
         case = load_case(options.case, options.data)
     loaded_s = time.perf_counter() - start
+    # A folder that cannot be made is better told before the planning than after it.
+    options.out.mkdir(parents=True, exist_ok=True)
     with progress_bar(console, f"planning {case.name}") as progress:
         planned = plan_case(
             case, planning_options, zone_model=zone_model, timings_s={"read case": loaded_s}, progress=progress
         )
     folder = PlanFolder(options.out)
     with progress_bar(console, "drawing") as progress:
-        write_plan_folder(folder, planned, pictures=not options.no_pictures, progress=progress)
+        write_plan_folder(folder, planned, tables=tables, pictures=not options.no_pictures, progress=progress)
     folder.write_source(options.case, options.data)
-    if options.applicators_csv is not None:
-        shutil.copyfile(options.applicators_csv, folder.applicators)
-        shutil.copyfile(options.zones_csv, folder.zones)
     print_plan(console, planned.plan)
     places = [("plan", str(folder.plan))]
     if not options.no_pictures:

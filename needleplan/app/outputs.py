@@ -43,30 +43,58 @@ from sim.rehearse import prepare_patient
 
 ProgressCallback = Callable[[str, float], None]
 
+#: File names of the pictures of a plan.
+PICTURE_NAMES = (
+    "patient", "target", "planes", "needle-planes", "margins", "tumour", "breathing-gated", "breathing-ungated",
+)  # fmt: skip
+
 #: Further rehearsals, gated and not, that begin at other moments of the breath.
 OTHER_MOMENTS = 4
 
 
 def write_plan_folder(
-    folder: PlanFolder, planned: PlannedCase, *, pictures: bool = True, progress: ProgressCallback | None = None
+    folder: PlanFolder,
+    planned: PlannedCase,
+    *,
+    tables: tuple[bytes, bytes] | None = None,
+    pictures: bool = True,
+    progress: ProgressCallback | None = None,
 ) -> None:
-    """plan.json, its score, and where asked for pictures and report; older rehearsals of the folder are removed."""
+    """plan.json, its score, and where asked for pictures and report.
+
+    What an earlier plan left in the folder is removed once the new plan is written.
+
+    Args:
+        folder: where to.
+        planned: what to write.
+        tables: contents of the user's own applicators.csv and zones.csv, where the plan was made with them.
+        pictures: False writes no picture and no report.
+        progress: called with the name of each picture and the fraction done.
+    """
     folder.root.mkdir(parents=True, exist_ok=True)
-    for stale in (
-        folder.outcome,
-        folder.outcome_ungated,
-        folder.moments,
-        folder.route,
-        folder.film,
-        folder.report,
-        folder.applicators,
-        folder.zones,
-    ):
-        stale.unlink(missing_ok=True)
     write_plan(folder.plan, planned.plan)
+    for stale in (folder.report, folder.applicators, folder.zones, *_pictures(folder)):
+        stale.unlink(missing_ok=True)
+    _forget_rehearsals(folder)
+    if tables is not None:
+        folder.applicators.write_bytes(tables[0])
+        folder.zones.write_bytes(tables[1])
     assess_folder(folder, planned)
     if pictures:
         write_report_again(folder, planned, progress)
+
+
+def _pictures(folder: PlanFolder) -> list[Path]:
+    """The pictures that this module draws, where they are there."""
+    return [folder.pictures / f"{name}.png" for name in PICTURE_NAMES]
+
+
+def _forget_rehearsals(folder: PlanFolder) -> None:
+    """Remove what earlier rehearsals left, so that nothing of two is ever shown together."""
+    for path in (folder.outcome, folder.outcome_ungated, folder.moments, folder.route, folder.film):
+        path.unlink(missing_ok=True)
+    for still in folder.pictures.glob("rehearsal_*.png"):
+        still.unlink(missing_ok=True)
 
 
 def load_planned(folder: PlanFolder, data: Path | None, progress: ProgressCallback | None = None) -> PlannedCase:
@@ -77,6 +105,11 @@ def load_planned(folder: PlanFolder, data: Path | None, progress: ProgressCallba
     own_tables = folder.applicators.is_file() and folder.zones.is_file()
     catalogue = load_catalogue(folder.applicators, folder.zones) if own_tables else None
     model = EllipsoidTableModel(catalogue, setting)
+    if plan.provenance.options.get("tables") != model.catalogue.digest:
+        raise PlanFileError(
+            f"{folder.plan}: the plan was made with other zone tables than those at hand; put its applicators.csv "
+            "and zones.csv back beside it or plan the case again"
+        )
     draft = PlannedCase(anatomy, AnatomyQueries(anatomy), plan, model, None)
     return dataclasses.replace(draft, assessment=assess_insertions(plan.insertions, draft))
 
@@ -95,13 +128,15 @@ def rehearse_into(
 ) -> None:
     """Robot, rehearsal with and without gating, film and stills; written into the folder and printed."""
     plan, anatomy = planned.plan, planned.anatomy
+    gate = AmplitudeGate(tolerance_mm=gate_mm)
     with progress_bar(console, "placing the robot"):
         robot_plan = plan_robot(plan, anatomy, robot, seed)
+    _forget_rehearsals(folder)
     write_json(folder.route, route_to_json(robot_plan.base.route))
     for item in robot_plan.base.evidence:
         console.print(f"  {item.subject}: {item.finding} {item.remedy}")
     recorder = SceneRecorder()
-    options = RehearsalOptions(gate=AmplitudeGate(tolerance_mm=gate_mm))
+    options = RehearsalOptions(gate=gate)
     with progress_bar(console, "preparing the patient"):
         patient = prepare_patient(anatomy, motion, options)
     for gating, path in ((True, folder.outcome), (False, folder.outcome_ungated)):

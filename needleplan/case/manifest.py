@@ -118,6 +118,8 @@ class StructureTable(_Table):
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
+        if self.clearance_mm is not None and not self.role.is_obstacle:
+            raise ValueError(f"clearance_mm is for structures that needles avoid, not for the role {self.role}")
         if (self.source is None) == (not self.sources):
             raise ValueError("a structure needs either source or sources")
         if self.source is None and (self.labels or self.frame or self.unit):

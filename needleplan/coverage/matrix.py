@@ -48,8 +48,10 @@ class CoverageOptions:
             raise OptionError(f"the margin must be between 0 and {LARGEST_MARGIN_MM:g} mm, not {self.margin_mm:g}")
         if min(self.maximum_insertions, self.paths_per_aim, self.setting_count, self.point_count) < 1:
             raise OptionError("numbers of insertions, paths, settings and points must be at least 1")
-        if not (self.pull_back_mm > 0 and self.path_separation_deg >= 0 and self.time_limit_s > 0):
-            raise OptionError("pull-back and time limit must be greater than zero")
+        if not (0.5 <= self.pull_back_mm <= 100 and 0 <= self.path_separation_deg <= 180):
+            raise OptionError("pull-back must be 0.5 to 100 mm and path separation 0 to 180 degrees")
+        if not 0 < self.time_limit_s <= 86_400:
+            raise OptionError(f"the time limit must be above zero and at most a day, not {self.time_limit_s:g} s")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,7 @@
 """Applicators and the zone tables that belong to them, from package data or from a user's CSV files."""
 
 import csv
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -105,6 +106,11 @@ class DeviceCatalogue:
         for row in self.zones:
             if row.applicator not in names:
                 raise DeviceError(f"a zone row names the applicator {row.applicator!r}, which is not listed")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of every figure and text of the tables."""
+        return hashlib.sha256(repr((self.applicators, self.zones)).encode()).hexdigest()
 
     def applicator(self, name: str) -> Applicator:
         """The applicator of that name; raises DeviceError with the names there are."""

@@ -36,8 +36,12 @@ class SamplingOptions:
     maximum_candidates: int = 120_000
 
     def __post_init__(self) -> None:
-        if not (self.entry_spacing_mm > 0 and self.aim_count >= 1 and self.maximum_candidates >= 1):
-            raise OptionError("entry spacing, number of aims and number of candidates must be greater than zero")
+        if not 1.0 <= self.entry_spacing_mm <= 200.0:
+            raise OptionError(f"the spacing of entries must be between 1 and 200 mm, not {self.entry_spacing_mm:g}")
+        if not 1 <= self.aim_count <= 5000:
+            raise OptionError(f"the number of aims must be between 1 and 5000, not {self.aim_count}")
+        if not 1 <= self.maximum_candidates <= 10_000_000:
+            raise OptionError(f"the number of candidates must be 1 to 10 million, not {self.maximum_candidates}")
 
 
 def sample_trajectories(

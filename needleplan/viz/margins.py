@@ -182,7 +182,12 @@ def render_margins(
     lowest = mesh.vertices_mm[int(np.argmin(margins))]
     figure = new_figure(size, BACKGROUND)
     page = picture_axes(figure)
-    body = Body(mesh, vertex_values=margins, value_bins=tuple((b.high_mm, b.color) for b in bins), shininess=0.12)
+    body = Body(
+        anatomy.target.drawn_mesh,
+        vertex_values=margins,
+        value_bins=tuple((b.high_mm, b.color) for b in bins),
+        shininess=0.12,
+    )
     for index, direction in enumerate((-posterior, -left, posterior, left)):
         view = View(direction, superior, middle, tall)
         tile = render([body], view, cell, BACKGROUND)

@@ -97,7 +97,7 @@ Cuts = list[tuple[StructureSurface, list[FloatArray]]]
 
 def _cuts(anatomy: Anatomy, plane: ImagePlane) -> Cuts:
     """Outlines of every structure in the plane, in drawing order."""
-    return [(s, outlines(s.mesh, plane)) for s in sorted(anatomy.surfaces, key=lambda s: look_of(s).order)]
+    return [(s, outlines(s.drawn_mesh, plane)) for s in sorted(anatomy.surfaces, key=lambda s: look_of(s).order)]
 
 
 def _draw_structures(axes: Any, cuts: Cuts, window: tuple[float, float, float, float], line: float) -> list[str]:

@@ -54,7 +54,7 @@ def _structure_body(
     look = look_of(surface)
     translucent = look.opacity < 0.99 or opacity_factor < 1.0
     return Body(
-        surface.mesh,
+        surface.drawn_mesh,
         look.color,
         opacity=look.opacity * opacity_factor,
         rim=look.rim * opacity_factor,
@@ -192,7 +192,7 @@ def render_target(
     fade = (0.75 * reach, 1.25 * reach)
     bodies = [_structure_body(s, 0.6) if s.role is Role.ORGAN else _structure_body(s, 1.0, fade) for s in shown]
     # Half transparent, so that a tip inside the tumour is seen.
-    bodies.append(Body(anatomy.target.mesh, TARGET, opacity=0.5, rim=0.9, shininess=0.3, hide_back=True))
+    bodies.append(Body(anatomy.target.drawn_mesh, TARGET, opacity=0.5, rim=0.9, shininess=0.3, hide_back=True))
     bodies += _zone_bodies(zone, 0.22, 0.80)
     for insertion in insertions:
         bodies += needle_bodies(insertion, _shape(insertion, shapes))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_cases import ball, box, made_case, motion, rotation
 
-from needleplan.anatomy.build import CUT_FACE_CLEARANCE_MM, build_anatomy
+from needleplan.anatomy.build import CUT_FACE_CLEARANCE_MM, build_anatomy, build_surface
 from needleplan.anatomy.tree import MeshTree
 from needleplan.case.model import Case, EntryShape, EntrySubstitute, PatientPosition, Role, Structure
 from needleplan.errors import CaseError, GeometryError
@@ -101,3 +101,26 @@ def test_missing_skin_and_missing_structures_are_refused():
 def test_inside_out_surfaces_are_refused():
     with pytest.raises(GeometryError, match="'tumour' encloses"):
         build_anatomy(made_case(ball(radius=9).flipped(), ball(radius=80)))
+
+
+def test_no_voxel_of_an_obstacle_lies_outside_its_surface():
+    inside = np.zeros((9, 9, 30), dtype=bool)
+    inside[4, 4, 3:27] = True  # one voxel thick, which smoothing all but removes
+    grid = Grid(inside.shape, np.diag([4.0, 3.0, 2.0, 1.0]))
+    structure = Structure("nerve", Role.NO_GO, VoxelMask.cropped(grid, inside))
+    surface = build_surface(structure, np.array([0.0, 0.0, 1.0]))
+    assert surface.mesh.volume_mm3 == pytest.approx(structure.geometry.volume_mm3)
+    assert surface.surface_error_mm == 0.0
+    assert surface.smooth is not None and surface.smooth.volume_mm3 < 0.5 * surface.mesh.volume_mm3
+    np.testing.assert_array_equal(surface.smooth.faces, surface.mesh.faces)
+
+
+def test_an_arm_beside_the_trunk_stays_in_the_way():
+    inside = np.zeros((60, 30, 30), dtype=bool)
+    inside[3:40, 3:27, 3:27] = True
+    inside[46:56, 8:20, 3:27] = True
+    inside[43, 15, 15] = True  # a speck
+    grid = Grid(inside.shape, np.diag([4.0, 4.0, 4.0, 1.0]))
+    skin = build_surface(Structure("skin", Role.SKIN, VoxelMask.cropped(grid, inside)), np.array([0.0, 0.0, 1.0]))
+    volume = 64.0 * (37 * 24 * 24 + 10 * 12 * 24)
+    assert skin.mesh.volume_mm3 == pytest.approx(volume, rel=0.03)

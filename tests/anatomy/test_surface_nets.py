@@ -50,11 +50,15 @@ def test_random_voxels_have_a_closed_surface_near_their_boundary(seed, share, mi
     inside.flat[0] = True
     mask = VoxelMask(grid(inside.shape, mirrored), inside)
     mesh, cut, bound = surface_from_mask(mask, smooth)
-    assert mesh.is_watertight and mesh.volume_mm3 > 0
-    assert bound == pytest.approx(mask.grid.half_diagonal_mm)
+    assert mesh.is_watertight
+    if smooth:
+        assert bound == pytest.approx(mask.grid.half_diagonal_mm)
+    else:
+        assert bound == 0.0
+        assert mesh.volume_mm3 == pytest.approx(mask.volume_mm3)
     points, _ = surface_points(mesh, 0.4)
-    # 0.15 mm: the boundary is known by points of its faces only.
-    assert distance_to_boundary(mask, points).max() <= bound + 0.15
+    # 0.3 mm: the boundary is known by points of its faces only.
+    assert distance_to_boundary(mask, points).max() <= bound + 0.3
     assert not cut.any()
 
 

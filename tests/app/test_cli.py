@@ -202,3 +202,46 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_own_tables_travel_with_the_plan_and_are_not_mixed_up(phantom, tmp_path, capsys) -> None:
+    tables = Path(__file__).parents[2] / "examples" / "tables"
+    applicators, zones = sorted(tables.glob("*applicators*.csv"))[0], sorted(tables.glob("*zones*.csv"))[0]
+    name = applicators.read_text().splitlines()[1].split(",")[0]
+    setting = zones.read_text().splitlines()[1].split(",")[1]
+    out = tmp_path / "own"
+    out.mkdir()
+    for source, kept in ((applicators, "applicators.csv"), (zones, "zones.csv")):
+        (out / kept).write_bytes(source.read_bytes())
+    own = ["--applicators-csv", str(out / "applicators.csv"), "--zones-csv", str(out / "zones.csv")]
+    arguments = ["plan", str(phantom), "--out", str(out), *QUICK, *own, "--applicator", name, "--setting", setting]
+    assert run(capsys, *arguments)[0] == 0
+    assert (out / "zones.csv").read_bytes() == zones.read_bytes(), "a user's file in the folder must survive"
+    assert run(capsys, "assess", str(out))[0] == 0
+    (out / "zones.csv").unlink()
+    code, _, err = run(capsys, "assess", str(out))
+    assert code == 2
+    assert_one_sentence(err)
+    assert "zone tables" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["phantom", "--seed", "-1", "--out", "x"],
+        ["demo", "--seed", "-4", "--out", "x"],
+        ["simulate", "{planned}", "--seed", "-1"],
+        ["plan", "{case}", "--out", "{out}", "--seed", "-1"],
+        ["plan", "{case}", "--out", "{out}", "--aims", "1000000000"],
+        ["plan", "{case}", "--out", "{out}", "--entry-spacing-mm", "0.001"],
+        ["plan", "{case}", "--out", "{out}", "--entry-spacing-mm", "inf"],
+        ["plan", "{case}", "--out", "{out}", "--time-limit-s", "inf"],
+        ["plan", "{case}", "--out", "{case}"],
+        ["plan", "{case}", "--out", ""],
+    ],
+)
+def test_impossible_values_are_refused_at_once(arguments, phantom, planned, tmp_path, capsys) -> None:
+    places = {"case": str(phantom), "out": str(tmp_path / "o"), "planned": str(planned)}
+    code, _, err = run(capsys, *(text.format(**places) for text in arguments))
+    assert code == 2
+    assert_one_sentence(err)

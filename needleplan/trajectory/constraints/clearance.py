@@ -4,7 +4,9 @@ import numpy as np
 
 from needleplan.anatomy.model import StructureSurface
 from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.case.model import Role
 from needleplan.errors import OptionError
+from needleplan.trajectory.constraints.single_skin_crossing import HANDLE_MM
 from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
 
@@ -55,11 +57,17 @@ def clearance_mm(
 ) -> np.ndarray:
     """(n,) distance from needle surface to an obstacle, exact up to ``cap_mm`` from the axis.
 
-    Minus the needle's radius where the axis crosses the obstacle or lies inside it.
+    Minus the needle's radius where the axis crosses the obstacle or lies inside it. Where obstacles may lie outside
+    the entry surface (one that stands in for a skin, or a forbidden region) the shaft and handle outside count too.
     """
     tree = queries.tree(surface)
     distance = tree.segment_distance_mm(table.entry_mm, table.tip_mm, cap_mm)
     # A path that lies inside an obstacle altogether crosses no surface, but then its entry lies inside.
     entries, of_row = np.unique(table.entry_mm, axis=0, return_inverse=True)
     distance[tree.contains(entries)[of_row.ravel()]] = 0.0
+    if surface.role is Role.NO_GO or queries.anatomy.case.entry_substitute is not None:
+        # Before it is advanced, and when it is pulled back, the whole needle stands outside.
+        back = (table.applicator.usable_length_mm + HANDLE_MM) * table.direction
+        outside = tree.segment_distance_mm(table.entry_mm, table.entry_mm - back, cap_mm)
+        distance = np.minimum(distance, outside)
     return distance - table.applicator.radius_mm
