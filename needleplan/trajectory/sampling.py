@@ -94,7 +94,10 @@ def sample_aims(queries: AnatomyQueries, count: int) -> FloatArray:
     distance = queries.distance(anatomy.target)
 
     def lattice(step: float) -> FloatArray:
-        ranges = [np.arange(np.floor(a / step), np.ceil(b / step) + 1) for a, b in zip(local.min(0), local.max(0))]  # noqa: B905
+        ranges = [
+            np.arange(np.floor(a / step), np.ceil(b / step) + 1)
+            for a, b in zip(local.min(axis=0), local.max(axis=0), strict=True)
+        ]
         offsets = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3) * step
         return origin + offsets @ anatomy.axes.T
 

@@ -1,9 +1,8 @@
 """One URDF serves two libraries: PyBullet and our kinematics must place every link at the same point."""
 
 import numpy as np
+import pybullet
 import pytest
-
-pybullet = pytest.importorskip("pybullet", reason="PyBullet is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -379,3 +379,11 @@ def test_a_demand_beyond_the_usual_cap_is_decided_exactly():
     column = Clearance(wall.anatomy.surface("bone"), 15.0).evaluate(table, wall)
     np.testing.assert_allclose(column.values, [20 - RADIUS, 14 - RADIUS], atol=0.05)
     assert column.passed.tolist() == [True, False]
+
+
+def test_the_shaft_outside_keeps_clear_of_forbidden_regions():
+    outside = body(Structure("gantry", Role.NO_GO, box((-9, -160, -9), (9, -130, 9))))
+    table = paths([[0, -80, 0], [80, 0, 0]], [[0, 0, 0], [0, 0, 0]])
+    column = Clearance(outside.anatomy.surface("gantry"), 0.0).evaluate(table, outside)
+    assert column.passed.tolist() == [False, True]
+    assert column.values[0] == pytest.approx(-RADIUS)
