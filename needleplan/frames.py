@@ -40,7 +40,15 @@ class LengthUnit(StrEnum):
 
 
 def read_only(values: ArrayLike, dtype: type = np.float64) -> NDArray:  # type: ignore[type-arg]
-    """A C-contiguous copy of ``values`` that cannot be written to."""
+    """A C-contiguous copy of ``values`` that cannot be written to; ``values`` itself where it is one already."""
+    if (
+        isinstance(values, np.ndarray)
+        and values.base is None
+        and values.dtype == dtype
+        and values.flags.c_contiguous
+        and not values.flags.writeable
+    ):
+        return values
     array: NDArray = np.array(values, dtype=dtype, order="C")  # type: ignore[type-arg]
     array.setflags(write=False)
     return array

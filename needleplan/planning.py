@@ -27,15 +27,15 @@ from needleplan.plan import (
     PlanStatus,
     Provenance,
 )
-from needleplan.trajectory.constraints.clearance import clearance_mm
 from needleplan.trajectory.contract import Reachability
 from needleplan.trajectory.explanation import explain_rejections
+from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.ranking import ObjectiveWeights, default_objectives, rank
 from needleplan.trajectory.sampling import SamplingOptions, sample_trajectories
 from needleplan.trajectory.screening import PathLimits, default_constraints, screen
 from needleplan.trajectory.table import TrajectoryTable
 
-#: Clearances in a plan are exact up to this distance from the needle's axis.
+#: Clearances in a plan are exact up to this distance from the needle's surface.
 REPORTED_CLEARANCE_CAP_MM = 60.0
 
 #: Spacing of the points of a structure's surface that are looked for in the predicted zone.
@@ -133,9 +133,10 @@ def make_plan(
         table = sample_trajectories(queries, applicator, options.sampling)
     with watch("screen"):
         constraints = default_constraints(queries, options.limits, reachability)
-        table = screen(table, queries, constraints, progress)
+        measured = MeasuredPaths(table, queries)
+        table = screen(table, queries, constraints, progress, measured)
     with watch("rank"):
-        table = rank(table, queries, default_objectives(queries, options.weights))
+        table = rank(table, queries, default_objectives(queries, options.weights), measured)
     if not table.feasible.any():
         evidence = explain_rejections(table, queries)
         plan = _assemble(
@@ -199,8 +200,9 @@ def _with_clearances(
     entry = np.array([insertion.entry_mm for insertion in insertions])
     tip = np.array([insertion.tip_mm for insertion in insertions])
     paths = TrajectoryTable(table.applicator, entry, np.zeros_like(entry), tip, tip)
+    measured = MeasuredPaths(paths, queries)
     columns = {
-        surface.name: clearance_mm(paths, queries, surface, REPORTED_CLEARANCE_CAP_MM)
+        surface.name: measured.clearance_mm(surface, REPORTED_CLEARANCE_CAP_MM)
         for surface in queries.anatomy.obstacles
     }
     return [

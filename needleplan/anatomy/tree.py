@@ -377,6 +377,39 @@ class Crossings:
     face: NDArray[np.int64]
     outward: NDArray[np.bool_]
 
+    def joined(self, parts: int) -> "Crossings":
+        """Crossings of paths made of ``parts`` equal pieces each, whose own crossings these are, piece by piece.
+
+        Raises:
+            GeometryError: the number of segments is not a multiple of ``parts``.
+        """
+        if parts < 1 or len(self.count) % parts:
+            raise GeometryError(f"{len(self.count)} segments are not paths of {parts} parts each")
+        n = len(self.count) // parts
+        place = np.tile(np.arange(parts, dtype=np.float64), n)[:, None]
+        parameter = ((self.parameter + place) / parts).reshape(n, -1)
+        face, outward = self.face.reshape(n, -1), self.outward.reshape(n, -1)
+        return _merged(parameter, face, np.where(outward, 1, -1), np.full((n, 1), 1e-9))
+
+
+def _merged(parameter: FloatArray, face: NDArray[np.int64], sign: NDArray[Any], apart: FloatArray) -> Crossings:
+    """Sorted crossings without doubles: hits nearer than ``apart`` (n, 1) that go the same way are one."""
+    rank = np.argsort(parameter, axis=1, kind="stable")
+    parameter = np.take_along_axis(parameter, rank, axis=1)
+    face = np.take_along_axis(face, rank, axis=1)
+    sign = np.take_along_axis(sign, rank, axis=1)
+    with np.errstate(invalid="ignore"):
+        gap = np.diff(parameter, axis=1)
+    same = np.zeros(parameter.shape, dtype=bool)
+    same[:, 1:] = (gap < apart) & (sign[:, 1:] == sign[:, :-1])
+    parameter = np.where(same, np.inf, parameter)
+    rank = np.argsort(parameter, axis=1, kind="stable")
+    parameter = np.take_along_axis(parameter, rank, axis=1)
+    missing = ~np.isfinite(parameter)
+    face = np.where(missing, -1, np.take_along_axis(face, rank, axis=1))
+    outward = np.where(missing, False, np.take_along_axis(sign, rank, axis=1) > 0)
+    return Crossings((~missing).sum(axis=1), parameter, face, outward)
+
 
 class MeshTree:
     """Exact queries of one mesh.
@@ -438,22 +471,10 @@ class MeshTree:
                 break
             room = int(hits.max())
         widest = max(1, int(hits.max()) if n else 1)
-        rank = np.argsort(parameter[:, :widest], axis=1, kind="stable")
-        parameter = np.take_along_axis(parameter[:, :widest], rank, axis=1)
-        face = np.take_along_axis(face[:, :widest], rank, axis=1)
-        sign = np.take_along_axis(sign[:, :widest], rank, axis=1)
         length = np.linalg.norm(end - start, axis=1, keepdims=True)
-        with np.errstate(invalid="ignore"):
-            gap = np.diff(parameter, axis=1) * length
-        same = np.zeros(parameter.shape, dtype=bool)
-        same[:, 1:] = (gap < 1e-3) & (sign[:, 1:] == sign[:, :-1])
-        parameter = np.where(same, np.inf, parameter)
-        rank = np.argsort(parameter, axis=1, kind="stable")
-        parameter = np.take_along_axis(parameter, rank, axis=1)
-        missing = ~np.isfinite(parameter)
-        face = np.where(missing, -1, np.take_along_axis(face, rank, axis=1))
-        outward = np.where(missing, False, np.take_along_axis(sign, rank, axis=1) > 0)
-        return Crossings((~missing).sum(axis=1), parameter, face, outward)
+        # A micrometre, as a share of the path.
+        apart = 1e-3 / np.maximum(length, 1e-300)
+        return _merged(parameter[:, :widest], face[:, :widest], sign[:, :widest], apart)
 
     def contains(self, points_mm: ArrayLike) -> NDArray[np.bool_]:
         """For points (n, 3): True inside the closed surface.

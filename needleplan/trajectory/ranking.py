@@ -13,6 +13,7 @@ from needleplan.compiled import compiled
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
 from needleplan.trajectory.contract import TrajectoryObjective
+from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.objectives.capsule_angle import CapsuleAngle
 from needleplan.trajectory.objectives.obstacle_distance import ObstacleDistance
 from needleplan.trajectory.objectives.out_of_plane import OutOfPlane
@@ -53,13 +54,17 @@ def default_objectives(
 
 
 def rank(
-    table: TrajectoryTable, queries: AnatomyQueries, objectives: Sequence[TrajectoryObjective]
+    table: TrajectoryTable,
+    queries: AnatomyQueries,
+    objectives: Sequence[TrajectoryObjective],
+    measured: MeasuredPaths | None = None,
 ) -> TrajectoryTable:
     """The table with one column more for each objective, the weighted cost and the Pareto front.
 
     The weighted order puts a row of the front first whenever all weights are above zero.
     """
-    columns = tuple(objective.evaluate(table, queries) for objective in objectives)
+    paths = MeasuredPaths(table, queries) if measured is None else measured.with_columns(table)
+    columns = tuple(objective.evaluate(paths) for objective in objectives)
     feasible = table.feasible
     cost = np.zeros(len(table))
     for column in columns:

@@ -15,6 +15,7 @@ from needleplan.trajectory.constraints.skin_angle import SkinAngle
 from needleplan.trajectory.constraints.table_side import TableSide
 from needleplan.trajectory.constraints.usable_length import UsableLength
 from needleplan.trajectory.contract import Reachability, TrajectoryConstraint
+from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.table import TrajectoryTable
 
 
@@ -109,8 +110,16 @@ def screen(
     queries: AnatomyQueries,
     constraints: Sequence[TrajectoryConstraint],
     progress: Callable[[str, float], None] | None = None,
+    measured: MeasuredPaths | None = None,
 ) -> TrajectoryTable:
     """The table with one column more for each constraint; no row is dropped.
+
+    Args:
+        table: the candidates.
+        queries: the anatomy.
+        constraints: what is demanded of them.
+        progress: called with the name of each constraint and the fraction done.
+        measured: measurements of these paths that may exist already.
 
     Raises:
         OptionError: two constraints have the same name.
@@ -119,10 +128,11 @@ def screen(
     if len(set(names)) < len(names):
         raise OptionError(f"two constraints have the same name: {sorted(names)}")
     columns = []
+    paths = MeasuredPaths(table, queries) if measured is None else measured.with_columns(table)
     for index, constraint in enumerate(constraints):
         if progress:
             progress(constraint.name, index / len(constraints))
-        columns.append(constraint.evaluate(table, queries))
+        columns.append(constraint.evaluate(paths))
     if progress:
         progress("done", 1.0)
     return dataclasses.replace(table, constraints=(*table.constraints, *columns))

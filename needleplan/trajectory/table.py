@@ -1,7 +1,7 @@
 """Candidate needle paths as a table: one row a path, one column a constraint or an objective."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,33 +9,45 @@ from numpy.typing import NDArray
 from needleplan.devices.catalogue import Applicator
 from needleplan.errors import GeometryError
 from needleplan.frames import FloatArray, read_only
+from needleplan.trajectory.arcs import arc_directions, arc_lengths_mm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConstraintColumn:
-    """One hard constraint over all candidates.
+    """One constraint over all candidates.
 
     Attributes:
         name: name of the constraint, with the structure where it concerns one.
         unit: unit of the values.
         values: (n,) measured values.
         limit: the value that decides.
-        passed: (n,) True where the candidate satisfies it.
+        at_least: True where a value must reach the limit, False where it must not exceed it.
         sentence: what is demanded, in words.
+        hard: True where a candidate that fails is rejected; False where it only costs.
+        passed: (n,) True where the candidate satisfies it: decided by the limit alone.
     """
 
     name: str
     unit: str
     values: FloatArray
     limit: float
-    passed: NDArray[np.bool_]
+    at_least: bool
     sentence: str
+    hard: bool = True
+    passed: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", read_only(self.values))
-        object.__setattr__(self, "passed", read_only(self.passed, np.bool_))
         if np.isnan(self.values).any():
             raise GeometryError(f"constraint {self.name!r} has a value that is not a number")
+        passed = self.values >= self.limit if self.at_least else self.values <= self.limit
+        object.__setattr__(self, "passed", read_only(passed, np.bool_))
+
+    @property
+    def shortfall(self) -> FloatArray:
+        """(n,) how far each value is on the wrong side of the limit, in ``unit``; 0 where it passes."""
+        gap = self.limit - self.values if self.at_least else self.values - self.limit
+        return np.maximum(gap, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +83,8 @@ class TrajectoryTable:
         entry_normal: (n, 3) outward unit normals there.
         aim_mm: (n, 3) points of the target where the middle of the zone shall lie.
         tip_mm: (n, 3) tip positions: behind the aim by the applicator's distance from tip to zone centre.
+        curvature_per_mm: (n, 3) curvature of paths that are circular arcs from entry to tip: perpendicular to the
+            chord, towards the arc's centre, with 1 / radius as length. None where all paths are straight.
         constraints: columns that ``screen`` added.
         objectives: columns that ``rank`` added.
         cost: (n,) weighted cost, infinite for rejected rows; None before ``rank``.
@@ -82,6 +96,7 @@ class TrajectoryTable:
     entry_normal: FloatArray
     aim_mm: FloatArray
     tip_mm: FloatArray
+    curvature_per_mm: FloatArray | None = None
     constraints: tuple[ConstraintColumn, ...] = ()
     objectives: tuple[ObjectiveColumn, ...] = ()
     cost: FloatArray | None = None
@@ -93,40 +108,70 @@ class TrajectoryTable:
             if array.shape != (len(self.entry_mm), 3):
                 raise GeometryError(f"{name} of a trajectory table must have the shape (n, 3), not {array.shape}")
             object.__setattr__(self, name, array)
+        if self.curvature_per_mm is not None:
+            object.__setattr__(self, "curvature_per_mm", _checked_curvature(self))
 
     def __len__(self) -> int:
         return len(self.entry_mm)
 
     @property
     def direction(self) -> FloatArray:
-        """(n, 3) unit vectors from entry to tip."""
+        """(n, 3) unit vectors from entry to tip: the needle's own direction where the path is straight."""
         path = self.tip_mm - self.entry_mm
         return path / np.linalg.norm(path, axis=1, keepdims=True)
 
     @property
+    def entry_direction(self) -> FloatArray:
+        """(n, 3) unit vectors along the needle where it enters: the direction of the shaft outside."""
+        if self.curvature_per_mm is None:
+            return self.direction
+        return arc_directions(self.entry_mm, self.tip_mm, self.curvature_per_mm)[0]
+
+    @property
+    def tip_direction(self) -> FloatArray:
+        """(n, 3) unit vectors along the needle at its tip."""
+        if self.curvature_per_mm is None:
+            return self.direction
+        return arc_directions(self.entry_mm, self.tip_mm, self.curvature_per_mm)[1]
+
+    @property
     def length_mm(self) -> FloatArray:
-        """(n,) lengths from entry to tip."""
-        return np.asarray(np.linalg.norm(self.tip_mm - self.entry_mm, axis=1))
+        """(n,) lengths of the paths from entry to tip, along the arc where they are curved."""
+        chord = np.asarray(np.linalg.norm(self.tip_mm - self.entry_mm, axis=1))
+        if self.curvature_per_mm is None:
+            return chord
+        return arc_lengths_mm(chord, np.linalg.norm(self.curvature_per_mm, axis=1))
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
         """(n,) True where every hard constraint is satisfied."""
         result: NDArray[np.bool_] = np.ones(len(self), dtype=np.bool_)
         for column in self.constraints:
-            result &= column.passed
+            if column.hard:
+                result &= column.passed
         return result
 
+    def constraint(self, name: str) -> ConstraintColumn:
+        """The column of a constraint; raises GeometryError with the names there are."""
+        for column in self.constraints:
+            if column.name == name:
+                return column
+        raise GeometryError(
+            f"no constraint is named {name!r}: there are {', '.join(c.name for c in self.constraints)}"
+        )
+
     def rejected_by(self) -> dict[str, int]:
-        """For each constraint the number of candidates that fail it (a candidate may fail several)."""
-        return {column.name: int(np.count_nonzero(~column.passed)) for column in self.constraints}
+        """For each hard constraint the number of candidates that fail it (a candidate may fail several)."""
+        return {column.name: int(np.count_nonzero(~column.passed)) for column in self.constraints if column.hard}
 
     def rejected_only_by(self) -> dict[str, int]:
-        """For each constraint the number of candidates that fail it and no other: what relaxing it would open."""
-        fails = np.stack([~column.passed for column in self.constraints]) if self.constraints else None
-        if fails is None:
+        """For each hard constraint the number of candidates that it alone rejects: what relaxing it would open."""
+        columns = [column for column in self.constraints if column.hard]
+        if not columns:
             return {}
+        fails = np.stack([~column.passed for column in columns])
         lonely = fails & (fails.sum(axis=0) == 1)
-        return {column.name: int(lonely[k].sum()) for k, column in enumerate(self.constraints)}
+        return {column.name: int(lonely[k].sum()) for k, column in enumerate(columns)}
 
     def order(self) -> NDArray[np.int64]:
         """Feasible rows, cheapest first; equal costs keep the order of the table.
@@ -148,12 +193,34 @@ class TrajectoryTable:
             entry_normal=self.entry_normal[rows],
             aim_mm=self.aim_mm[rows],
             tip_mm=self.tip_mm[rows],
-            constraints=tuple(
-                dataclasses.replace(c, values=c.values[rows], passed=c.passed[rows]) for c in self.constraints
-            ),
+            curvature_per_mm=None if self.curvature_per_mm is None else self.curvature_per_mm[rows],
+            constraints=tuple(dataclasses.replace(c, values=c.values[rows]) for c in self.constraints),
             objectives=tuple(
                 dataclasses.replace(o, values=o.values[rows], cost=o.cost[rows]) for o in self.objectives
             ),
             cost=None if self.cost is None else self.cost[rows],
             front=None if self.front is None else self.front[rows],
         )
+
+
+def _checked_curvature(table: TrajectoryTable) -> FloatArray:
+    """Curvatures of a table as a read-only array.
+
+    Raises:
+        GeometryError: wrong shape, not finite, not perpendicular to the chord, or so strong that no arc of less
+            than half a circle joins entry and tip.
+    """
+    curvature = read_only(np.asarray(table.curvature_per_mm, dtype=np.float64))
+    if curvature.shape != (len(table), 3):
+        raise GeometryError(f"curvature_per_mm must have the shape ({len(table)}, 3), not {curvature.shape}")
+    chord = table.tip_mm - table.entry_mm
+    length = np.linalg.norm(chord, axis=1)
+    size = np.linalg.norm(curvature, axis=1)
+    along = np.abs(np.einsum("ij,ij->i", chord, curvature))
+    if not np.isfinite(curvature).all() or (along > 1e-6 * length * size + 1e-15).any():
+        raise GeometryError(
+            "the curvature of a path must be finite and perpendicular to the line from entry to tip"
+        )
+    if (size * length >= 2.0).any():
+        raise GeometryError("a path is curved so strongly that its arc would be half a circle or more")
+    return curvature

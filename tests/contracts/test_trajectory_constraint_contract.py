@@ -17,6 +17,7 @@ from needleplan.trajectory.constraints.skin_angle import SkinAngle
 from needleplan.trajectory.constraints.table_side import TableSide
 from needleplan.trajectory.constraints.usable_length import UsableLength
 from needleplan.trajectory.contract import Reachability, TrajectoryConstraint
+from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.screening import screen
 from needleplan.trajectory.table import TrajectoryTable
 
@@ -83,7 +84,7 @@ def test_every_constraint_of_the_packages_is_held_to_its_contract(queries):
 def test_one_finite_value_and_one_decision_a_row(name, queries, table):
     seen = set()
     for constraint, change in ladder(name, queries):
-        column = constraint.evaluate(change(table), queries)
+        column = constraint.evaluate(MeasuredPaths(change(table), queries))
         assert column.values.shape == column.passed.shape == (len(table),)
         assert np.isfinite(column.values).all() and np.isfinite(column.limit)
         assert column.name == constraint.name and column.sentence.strip() and "\n" not in column.sentence
@@ -96,7 +97,7 @@ def test_one_finite_value_and_one_decision_a_row(name, queries, table):
 def test_the_limit_alone_decides(name, queries, table):
     senses = []
     for constraint, change in ladder(name, queries):
-        column = constraint.evaluate(change(table), queries)
+        column = constraint.evaluate(MeasuredPaths(change(table), queries))
         at_least = np.array_equal(column.passed, column.values >= column.limit)
         at_most = np.array_equal(column.passed, column.values <= column.limit)
         senses.append((at_least, at_most))
@@ -105,7 +106,9 @@ def test_the_limit_alone_decides(name, queries, table):
 
 @every_constraint
 def test_a_looser_limit_never_rejects_what_a_stricter_one_accepts(name, queries, table):
-    columns = [constraint.evaluate(change(table), queries) for constraint, change in ladder(name, queries)]
+    columns = [
+        constraint.evaluate(MeasuredPaths(change(table), queries)) for constraint, change in ladder(name, queries)
+    ]
     for loose, strict in pairwise(columns):
         assert not (strict.passed & ~loose.passed).any()
     if len(columns) > 1:
@@ -116,12 +119,12 @@ def test_a_looser_limit_never_rejects_what_a_stricter_one_accepts(name, queries,
 def test_other_rows_change_nothing(name, queries, table):
     rng = np.random.default_rng(2)
     for constraint, change in ladder(name, queries):
-        whole = constraint.evaluate(change(table), queries)
+        whole = constraint.evaluate(MeasuredPaths(change(table), queries))
         order = rng.permutation(len(table))
         rows = [order, order[:37], np.arange(1), np.array([5, 5, 5, len(table) - 100, 0]), np.arange(0)]
         rows += [np.array([row]) for row in range(len(table) - 104, len(table) - 92)]
         for chosen in rows:
-            part = constraint.evaluate(change(table.subset(chosen)), queries)
+            part = constraint.evaluate(MeasuredPaths(change(table.subset(chosen)), queries))
             np.testing.assert_array_equal(part.passed, whole.passed[chosen])
             np.testing.assert_allclose(part.values, whole.values[chosen], rtol=0, atol=1e-9)
 
@@ -129,10 +132,10 @@ def test_other_rows_change_nothing(name, queries, table):
 @every_constraint
 def test_columns_that_are_there_already_change_nothing(name, queries, table):
     constraint, change = ladder(name, queries)[-1]
-    first = constraint.evaluate(change(table), queries)
+    first = constraint.evaluate(MeasuredPaths(change(table), queries))
     others = [ladder(other, queries)[0][0] for other in NAMES if other != name]
     screened = screen(change(table), queries, others)
-    again = constraint.evaluate(screened, queries)
+    again = constraint.evaluate(MeasuredPaths(screened, queries))
     np.testing.assert_array_equal(first.values, again.values)
     np.testing.assert_array_equal(first.passed, again.passed)
     assert len(screened.constraints) == len(others)
@@ -143,8 +146,8 @@ def test_a_moved_patient_gives_the_same_column(name, queries, table):
     moved_queries, moved_table = made_queries(moved=True), carried_along(table)
     pairs = zip(ladder(name, queries), ladder(name, moved_queries), strict=True)
     for (constraint, change), (moved_constraint, _) in pairs:
-        here = constraint.evaluate(change(table), queries)
-        there = moved_constraint.evaluate(change(moved_table), moved_queries)
+        here = constraint.evaluate(MeasuredPaths(change(table), queries))
+        there = moved_constraint.evaluate(MeasuredPaths(change(moved_table), moved_queries))
         # An angle near 0 or 180 degrees is known to the square root of the rounding error.
         np.testing.assert_allclose(there.values, here.values, rtol=0, atol=1e-5)
         sure = np.abs(here.values - here.limit) > 1e-5

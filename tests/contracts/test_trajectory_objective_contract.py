@@ -8,6 +8,7 @@ from made_path_tables import carried_along, made_queries, made_table
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.trajectory.constraints.clearance import Clearance
 from needleplan.trajectory.contract import TrajectoryObjective
+from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.objectives.capsule_angle import CapsuleAngle
 from needleplan.trajectory.objectives.obstacle_distance import ObstacleDistance
 from needleplan.trajectory.objectives.out_of_plane import OutOfPlane
@@ -49,7 +50,7 @@ def test_every_objective_of_the_packages_is_held_to_its_contract(queries):
 @every_objective
 def test_one_finite_value_and_one_cost_a_row(name, queries, table):
     objective = made(name, queries)
-    column = objective.evaluate(table, queries)
+    column = objective.evaluate(MeasuredPaths(table, queries))
     assert column.values.shape == column.cost.shape == (len(table),)
     assert np.isfinite(column.values).all() and np.isfinite(column.cost).all()
     assert column.cost.min() >= 0.0 and np.ptp(column.cost) > 0.1
@@ -62,23 +63,23 @@ def test_one_finite_value_and_one_cost_a_row(name, queries, table):
 @every_objective
 def test_other_rows_change_nothing(name, queries, table):
     objective = made(name, queries)
-    whole = objective.evaluate(table, queries)
+    whole = objective.evaluate(MeasuredPaths(table, queries))
     order = np.random.default_rng(3).permutation(len(table))
     last = len(table) - 100
     rows = [order, order[:41], np.array([9, 9, last, 0]), np.arange(0)]
     rows += [np.array([row]) for row in range(last - 4, last + 8)]
     for chosen in rows:
-        part = objective.evaluate(table.subset(chosen), queries)
+        part = objective.evaluate(MeasuredPaths(table.subset(chosen), queries))
         np.testing.assert_allclose(part.cost, whole.cost[chosen], rtol=0, atol=1e-9)
         np.testing.assert_allclose(part.values, whole.values[chosen], rtol=0, atol=1e-9)
 
 
 @every_objective
 def test_cost_follows_the_value_in_one_sense_and_not_the_weight(name, queries, table):
-    column = made(name, queries).evaluate(table, queries)
+    column = made(name, queries).evaluate(MeasuredPaths(table, queries))
     rising = np.diff(column.cost[np.argsort(column.values, kind="stable")])
     assert (rising >= -1e-12).all() or (rising <= 1e-12).all()
-    heavy = made(name, queries, weight=7.0).evaluate(table, queries)
+    heavy = made(name, queries, weight=7.0).evaluate(MeasuredPaths(table, queries))
     np.testing.assert_array_equal(heavy.cost, column.cost)
     assert heavy.weight == 7.0
 
@@ -107,16 +108,16 @@ def test_the_better_path_costs_less(name, moved, table):
     queries = made_queries(moved)
     paths = pair(table, *PAIRS[name])
     paths = screened(carried_along(paths) if moved else paths, queries)
-    better, worse = made(name, queries).evaluate(paths, queries).cost
+    better, worse = made(name, queries).evaluate(MeasuredPaths(paths, queries)).cost
     assert better < worse - 0.02
 
 
 @every_objective
 def test_a_moved_patient_gives_the_same_costs(name, queries, table):
-    here = made(name, queries).evaluate(table, queries)
+    here = made(name, queries).evaluate(MeasuredPaths(table, queries))
     there_queries = made_queries(moved=True)
     there_table = screened(carried_along(made_table()), there_queries)
-    there = made(name, there_queries).evaluate(there_table, there_queries)
+    there = made(name, there_queries).evaluate(MeasuredPaths(there_table, there_queries))
     # Angles near 0 and 90 degrees are known to the square root of the rounding error.
     np.testing.assert_allclose(there.cost, here.cost, rtol=0, atol=1e-6)
     np.testing.assert_allclose(there.values, here.values, rtol=0, atol=1e-4)

@@ -10,11 +10,12 @@ from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.case.model import PatientPosition, Role, Structure
 from needleplan.errors import OptionError
-from needleplan.trajectory.constraints.clearance import Clearance, clearance_mm
-from needleplan.trajectory.constraints.organ_path import OrganPath, organ_path_mm
+from needleplan.trajectory.constraints.clearance import Clearance
+from needleplan.trajectory.constraints.organ_path import OrganPath
 from needleplan.trajectory.constraints.single_skin_crossing import SingleSkinCrossing
 from needleplan.trajectory.constraints.table_side import TableSide
 from needleplan.trajectory.explanation import explain_rejections
+from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.ranking import ObjectiveWeights, default_objectives, pareto_front, rank
 from needleplan.trajectory.sampling import SamplingOptions, sample_aims, sample_trajectories
 from needleplan.trajectory.screening import PathLimits, default_constraints, screen
@@ -50,12 +51,12 @@ def body(*others, **options):
 def test_clearance_to_a_ball_is_the_closed_form():
     queries = body(Structure("vessel", Role.VESSEL, ball((12, -8, 20), 15, 5)))
     table = random_paths()
-    found = clearance_mm(table, queries, queries.anatomy.surface("vessel"), 30.0)
+    found = MeasuredPaths(table, queries).clearance_mm(queries.anatomy.surface("vessel"), 30.0)
     axis = point_to_segment(np.array([12, -8, 20.0]), table.entry_mm, table.tip_mm) - 15
-    np.testing.assert_allclose(found, np.clip(axis, 0, 30) - RADIUS, atol=0.02)
+    np.testing.assert_allclose(found, np.minimum(np.maximum(axis, 0) - RADIUS, 30), atol=0.02)
     # The polyhedron lies inside the ball: distances to it are never smaller.
-    assert (found >= np.clip(axis, 0, 30) - RADIUS - 1e-9).all()
-    assert {0.0, 30.0} <= set(np.round(np.clip(axis, 0, 30), 6))
+    assert (found >= np.minimum(np.maximum(axis, 0) - RADIUS, 30) - 1e-9).all()
+    assert {-RADIUS, 30.0} <= set(np.round(found, 6).tolist())
 
 
 def test_clearance_to_a_long_cylinder_and_a_plane_is_the_closed_form():
@@ -68,17 +69,19 @@ def test_clearance_to_a_long_cylinder_and_a_plane_is_the_closed_form():
     d = (b - a)[:, :2]
     t = (-(a[:, :2] * d).sum(1) / (d * d).sum(1)).clip(0, 1)
     to_axis = np.linalg.norm(a[:, :2] + t[:, None] * d, axis=1) - 6.0
-    found = clearance_mm(table, queries, queries.anatomy.surface("vessel"), 100.0)
+    found = MeasuredPaths(table, queries).clearance_mm(queries.anatomy.surface("vessel"), 100.0)
     np.testing.assert_allclose(found, np.maximum(to_axis, 0) - RADIUS, atol=0.01)
     low, high = np.minimum(a[:, 0], b[:, 0]), np.maximum(a[:, 0], b[:, 0])
     to_slab = np.maximum(np.maximum(30 - high, low - 45), 0)
-    found = clearance_mm(table, queries, queries.anatomy.surface("bone"), 200.0)
+    found = MeasuredPaths(table, queries).clearance_mm(queries.anatomy.surface("bone"), 200.0)
     np.testing.assert_allclose(found, to_slab - RADIUS, atol=1e-9)
 
 
 def test_a_path_wholly_inside_an_obstacle_has_no_clearance():
     queries = body(Structure("bowel", Role.BOWEL, ball((0, 0, 40), 25)))
-    found = clearance_mm(paths([0, 0, 50], [0, 0, 45]), queries, queries.anatomy.surface("bowel"), 12.0)
+    found = MeasuredPaths(paths([0, 0, 50], [0, 0, 45]), queries).clearance_mm(
+        queries.anatomy.surface("bowel"), 12.0
+    )
     np.testing.assert_allclose(found, -RADIUS)
 
 
@@ -230,11 +233,11 @@ def test_dumbbell_body_is_not_crossed_twice():
     table = paths(
         [[70, 0, -20], [-30, 0, -20], [-70, 0, -20], [-50, -20, -20], [70, 0, -20]], [tip] * 4 + [[50, 0, -20]]
     )
-    column = SingleSkinCrossing().evaluate(table, queries)
+    column = SingleSkinCrossing().evaluate(MeasuredPaths(table, queries))
     # From afar through the other limb; from the gap (the shaft would stand in the other limb); free; free; and
     # into the outer side of the other limb, its own shaft free.
     assert column.passed.tolist() == [False, False, True, True, True]
-    outside = SingleSkinCrossing().evaluate(paths([-70, 0, -20], [-20, 0, -20]), queries)
+    outside = SingleSkinCrossing().evaluate(MeasuredPaths(paths([-70, 0, -20], [-20, 0, -20]), queries))
     assert not outside.passed[0]
 
 
@@ -265,8 +268,8 @@ def test_shaft_of_a_needle_that_is_drawn_back_stays_clear_as_well():
     skin = joined(ball((0, 0, 0), 80, 3), box((-40, -225, -40), (40, -215, 40)))
     queries = queries_of(made_case(ball((0, 0, 0), 10), skin))
     deep = paths([0, -79.99, 0.0], [0, 70.0, 0])
-    assert not SingleSkinCrossing().evaluate(deep, queries).passed[0]
-    assert SingleSkinCrossing().evaluate(paths([79.5, 0.2, 0.1], [-60, 0.0, 0]), queries).passed[0]
+    assert not SingleSkinCrossing().evaluate(MeasuredPaths(deep, queries)).passed[0]
+    assert SingleSkinCrossing().evaluate(MeasuredPaths(paths([79.5, 0.2, 0.1], [-60, 0.0, 0]), queries)).passed[0]
 
 
 @pytest.mark.parametrize("position", list(PatientPosition))
@@ -274,7 +277,7 @@ def test_needles_come_from_the_side_away_from_the_table(position):
     up = {"supine": (0, -1, 0), "prone": (0, 1, 0), "left": (-1, 0, 0), "right": (1, 0, 0)}[position.value]
     queries = body(position=position)
     entry = 80 * np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1)], dtype=float)
-    column = TableSide(89.0).evaluate(paths(entry, [0, 0, 0]), queries)
+    column = TableSide(89.0).evaluate(MeasuredPaths(paths(entry, [0, 0, 0]), queries))
     assert column.passed.tolist() == [tuple(row) == up for row in (entry / 80).astype(int).tolist()]
     table = ranked(queries)
     assert (table.entry_mm[table.feasible] @ up).min() > -15
@@ -284,20 +287,20 @@ def test_organ_before_the_target_is_measured():
     organ = ball((0, 0, 0), 40, 5)
     queries = body(Structure("liver", Role.ORGAN, organ))
     liver = queries.anatomy.surface("liver")
-    found = organ_path_mm(
-        paths([[80, 0.1, 0.2], [0, 0, -80.0], [0, 80, 0]], [[0, 0, 0], [0, 0, -5], [0, 20, 0]]), queries, liver
-    )
+    found = MeasuredPaths(
+        paths([[80, 0.1, 0.2], [0, 0, -80.0], [0, 80, 0]], [[0, 0, 0], [0, 0, -5], [0, 20, 0]]), queries
+    ).organ_path_mm(liver)
     np.testing.assert_allclose(found, [30, 30, 20], atol=0.1)
     # Two lobes: both count, the gap between them does not.
     lobes = joined(ball((0, 0, 0), 20, 5), ball((45, 0, 0), 15, 5))
     queries = body(Structure("liver", Role.ORGAN, lobes))
     table = paths([79, 0.1, 0.2], [0, 0, 0])
-    found = organ_path_mm(table, queries, queries.anatomy.surface("liver"))
+    found = MeasuredPaths(table, queries).organ_path_mm(queries.anatomy.surface("liver"))
     np.testing.assert_allclose(found, 30 + 10, atol=0.15)
-    column = OrganPath(queries.anatomy.surface("liver"), 39.0).evaluate(table, queries)
+    column = OrganPath(queries.anatomy.surface("liver"), 39.0).evaluate(MeasuredPaths(table, queries))
     assert (
         column.passed[0]
-        and not OrganPath(queries.anatomy.surface("liver"), 41.0).evaluate(table, queries).passed[0]
+        and not OrganPath(queries.anatomy.surface("liver"), 41.0).evaluate(MeasuredPaths(table, queries)).passed[0]
     )
     with pytest.raises(OptionError):
         default_constraints(queries, PathLimits(organ_path_mm=-1.0))
@@ -376,7 +379,7 @@ def test_impossible_options_are_refused():
 def test_a_demand_beyond_the_usual_cap_is_decided_exactly():
     wall = body(Structure("bone", Role.BONE, box((20, -9, -9), (22, 9, 9))))
     table = paths([[0, -90, 0], [0, -90, 0]], [[0, 0, 0], [6, 0, 0]])
-    column = Clearance(wall.anatomy.surface("bone"), 15.0).evaluate(table, wall)
+    column = Clearance(wall.anatomy.surface("bone"), 15.0).evaluate(MeasuredPaths(table, wall))
     np.testing.assert_allclose(column.values, [20 - RADIUS, 14 - RADIUS], atol=0.05)
     assert column.passed.tolist() == [True, False]
 
@@ -384,6 +387,6 @@ def test_a_demand_beyond_the_usual_cap_is_decided_exactly():
 def test_the_shaft_outside_keeps_clear_of_forbidden_regions():
     outside = body(Structure("gantry", Role.NO_GO, box((-9, -160, -9), (9, -130, 9))))
     table = paths([[0, -80, 0], [80, 0, 0]], [[0, 0, 0], [0, 0, 0]])
-    column = Clearance(outside.anatomy.surface("gantry"), 0.0).evaluate(table, outside)
+    column = Clearance(outside.anatomy.surface("gantry"), 0.0).evaluate(MeasuredPaths(table, outside))
     assert column.passed.tolist() == [False, True]
     assert column.values[0] == pytest.approx(-RADIUS)

@@ -1,8 +1,8 @@
 """A path that the robot cannot carry out is no path."""
 
-from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.trajectory.contract import Reachability, TrajectoryConstraint
-from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
+from needleplan.trajectory.measured import MeasuredPaths
+from needleplan.trajectory.table import ConstraintColumn
 
 
 class RobotReach(TrajectoryConstraint):
@@ -19,8 +19,11 @@ class RobotReach(TrajectoryConstraint):
     def name(self) -> str:
         return "robot reach"
 
-    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ConstraintColumn:
-        reached = self.reachability.reachable(table.entry_mm, table.tip_mm)
+    def with_limit(self, limit: float) -> None:
+        """Reached or not: there is nothing between."""
+
+    def evaluate(self, paths: MeasuredPaths) -> ConstraintColumn:
+        reached = self.reachability.reachable(paths.table.entry_mm, paths.table.tip_mm)
         return ConstraintColumn(
-            self.name, "", reached.astype(float), 1.0, reached, "the robot can hold its guide on the path"
+            self.name, "", reached.astype(float), 1.0, True, "the robot can hold its guide on the path"
         )

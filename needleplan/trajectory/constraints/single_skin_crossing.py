@@ -2,14 +2,12 @@
 
 import numpy as np
 
-from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.trajectory.contract import TrajectoryConstraint
-from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
+from needleplan.trajectory.measured import HANDLE_MM, MeasuredPaths
+from needleplan.trajectory.table import ConstraintColumn
 
 #: Roughness of a voxel surface about the entry that is not a second puncture.
 ENTRY_ROUGHNESS_MM = 3.0
-#: Handle and guide behind the usable shaft.
-HANDLE_MM = 60.0
 
 
 class SingleSkinCrossing(TrajectoryConstraint):
@@ -22,17 +20,23 @@ class SingleSkinCrossing(TrajectoryConstraint):
     def name(self) -> str:
         return "skin crossed once"
 
-    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ConstraintColumn:
-        tree = queries.tree(queries.anatomy.entry)
-        direction = table.direction
-        skip = np.minimum(ENTRY_ROUGHNESS_MM, 0.5 * table.length_mm)[:, None] * direction
-        inner = tree.crossings(table.entry_mm + skip, table.tip_mm).count
+    def with_limit(self, limit: float) -> None:
+        """A second passage of the skin cannot be allowed."""
+
+    def evaluate(self, paths: MeasuredPaths) -> ConstraintColumn:
+        table = paths.table
+        tree = paths.queries.tree(paths.queries.anatomy.entry)
+        outward = table.entry_direction
+        inner = paths.crossings(paths.queries.anatomy.entry)
+        skip = np.minimum(ENTRY_ROUGHNESS_MM / np.maximum(table.length_mm, 1e-9), 0.5)
+        again = (np.isfinite(inner.parameter) & (inner.parameter > skip[:, None])).sum(axis=1)
         # Before it enters, and for ablations short of the deepest tip, more of the needle stands out of the body
         # than at the end: it comes along its axis from as far as it is long.
         outside = table.applicator.usable_length_mm + HANDLE_MM
-        outer = tree.crossings(table.entry_mm - skip, table.entry_mm - outside * direction).count
+        near = np.minimum(ENTRY_ROUGHNESS_MM, 0.5 * table.length_mm)[:, None]
+        outer = tree.crossings(table.entry_mm - near * outward, table.entry_mm - outside * outward).count
         missed = ~tree.contains(table.tip_mm)
-        values = (inner + outer).astype(np.float64) + missed
+        values = (again + outer).astype(np.float64) + missed
         return ConstraintColumn(
-            self.name, "", values, 0.0, values <= 0, "the needle passes the skin once, its handle stays outside"
+            self.name, "", values, 0.0, False, "the needle passes the skin once, its handle stays outside"
         )

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.errors import OptionError
 from needleplan.trajectory.contract import TrajectoryConstraint
-from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
+from needleplan.trajectory.measured import MeasuredPaths
+from needleplan.trajectory.table import ConstraintColumn
 
 
 class SkinAngle(TrajectoryConstraint):
@@ -24,14 +24,17 @@ class SkinAngle(TrajectoryConstraint):
     def name(self) -> str:
         return "skin angle"
 
-    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ConstraintColumn:
-        cosine = -np.einsum("ij,ij->i", table.direction, table.entry_normal)
+    def with_limit(self, limit: float) -> "SkinAngle | None":
+        return SkinAngle(limit) if 0 < limit < 90 else None
+
+    def evaluate(self, paths: MeasuredPaths) -> ConstraintColumn:
+        cosine = -np.einsum("ij,ij->i", paths.table.entry_direction, paths.table.entry_normal)
         values = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
         return ConstraintColumn(
             self.name,
             "deg",
             values,
             self.limit_deg,
-            values <= self.limit_deg,
+            False,
             f"at most {self.limit_deg:g} degrees from the perpendicular to the skin",
         )

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.errors import OptionError
 from needleplan.trajectory.contract import TrajectoryConstraint
-from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
+from needleplan.trajectory.measured import MeasuredPaths
+from needleplan.trajectory.table import ConstraintColumn
 
 
 class TableSide(TrajectoryConstraint):
@@ -24,14 +24,17 @@ class TableSide(TrajectoryConstraint):
     def name(self) -> str:
         return "table side"
 
-    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ConstraintColumn:
-        cosine = -table.direction @ queries.anatomy.case.up
+    def with_limit(self, limit: float) -> "TableSide | None":
+        return TableSide(limit) if 0 < limit <= 180 else None
+
+    def evaluate(self, paths: MeasuredPaths) -> ConstraintColumn:
+        cosine = -paths.table.entry_direction @ paths.queries.anatomy.case.up
         values = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
         return ConstraintColumn(
             self.name,
             "deg",
             values,
             self.limit_deg,
-            values <= self.limit_deg,
+            False,
             f"shaft at most {self.limit_deg:g} degrees from straight up off the table",
         )

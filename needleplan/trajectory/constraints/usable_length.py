@@ -1,20 +1,32 @@
 """The applicator must be long enough."""
 
-from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.errors import OptionError
 from needleplan.trajectory.contract import TrajectoryConstraint
-from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
+from needleplan.trajectory.measured import MeasuredPaths
+from needleplan.trajectory.table import ConstraintColumn
 
 
 class UsableLength(TrajectoryConstraint):
-    """The path from entry to tip is no longer than the applicator's usable length."""
+    """The path from entry to tip is no longer than the applicator's usable length.
+
+    Args:
+        limit_mm: another length than the applicator's; None takes the applicator's own.
+    """
+
+    def __init__(self, limit_mm: float | None = None) -> None:
+        if limit_mm is not None and not 0 < limit_mm <= 1000:
+            raise OptionError(f"the usable length must be above 0 and at most 1000 mm, not {limit_mm:g}")
+        self.limit_mm = limit_mm
 
     @property
     def name(self) -> str:
         return "usable length"
 
-    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ConstraintColumn:
-        limit = table.applicator.usable_length_mm
-        values = table.length_mm
+    def with_limit(self, limit: float) -> "UsableLength | None":
+        return UsableLength(limit) if 0 < limit <= 1000 else None
+
+    def evaluate(self, paths: MeasuredPaths) -> ConstraintColumn:
+        limit = paths.table.applicator.usable_length_mm if self.limit_mm is None else self.limit_mm
         return ConstraintColumn(
-            self.name, "mm", values, limit, values <= limit, f"path no longer than {limit:g} mm"
+            self.name, "mm", paths.table.length_mm, limit, False, f"path no longer than {limit:g} mm"
         )

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.trajectory.contract import TrajectoryObjective
-from needleplan.trajectory.table import ObjectiveColumn, TrajectoryTable
+from needleplan.trajectory.measured import MeasuredPaths
+from needleplan.trajectory.table import ObjectiveColumn
 
 #: Beyond this distance in hand an obstacle no longer matters.
 SCALE_MM = 5.0
@@ -20,9 +20,9 @@ class ObstacleDistance(TrajectoryObjective):
     def name(self) -> str:
         return "clearance in hand"
 
-    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ObjectiveColumn:
-        columns = [c for c in table.constraints if c.name.startswith("clearance to ")]
-        values = np.full(len(table), SCALE_MM)
+    def evaluate(self, paths: MeasuredPaths) -> ObjectiveColumn:
+        columns = [c for c in paths.table.constraints if c.name.startswith("clearance to ")]
+        values = np.full(len(paths), SCALE_MM)
         for column in columns:
             values = np.minimum(values, column.values - column.limit)
         cost = np.clip(1.0 - values / SCALE_MM, 0.0, None)

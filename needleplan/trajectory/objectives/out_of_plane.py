@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.trajectory.contract import TrajectoryObjective
-from needleplan.trajectory.table import ObjectiveColumn, TrajectoryTable
+from needleplan.trajectory.measured import MeasuredPaths
+from needleplan.trajectory.table import ObjectiveColumn
 
 
 class OutOfPlane(TrajectoryObjective):
@@ -17,7 +17,7 @@ class OutOfPlane(TrajectoryObjective):
     def name(self) -> str:
         return "out-of-plane angle"
 
-    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ObjectiveColumn:
-        sine = np.abs(table.direction @ queries.anatomy.case.cranial)
+    def evaluate(self, paths: MeasuredPaths) -> ObjectiveColumn:
+        sine = np.abs(paths.table.direction @ paths.queries.anatomy.case.cranial)
         values = np.degrees(np.arcsin(np.clip(sine, 0.0, 1.0)))
         return ObjectiveColumn(self.name, "deg", values, values / 90.0, self.weight)

@@ -1,8 +1,8 @@
 """A short path bends less and wounds less."""
 
-from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.trajectory.contract import TrajectoryObjective
-from needleplan.trajectory.table import ObjectiveColumn, TrajectoryTable
+from needleplan.trajectory.measured import MeasuredPaths
+from needleplan.trajectory.table import ObjectiveColumn
 
 #: A path of this length costs 1.
 SCALE_MM = 150.0
@@ -18,6 +18,6 @@ class PathLength(TrajectoryObjective):
     def name(self) -> str:
         return "length"
 
-    def evaluate(self, table: TrajectoryTable, queries: AnatomyQueries) -> ObjectiveColumn:
-        values = table.length_mm
+    def evaluate(self, paths: MeasuredPaths) -> ObjectiveColumn:
+        values = paths.table.length_mm
         return ObjectiveColumn(self.name, "mm", values, values / SCALE_MM, self.weight)

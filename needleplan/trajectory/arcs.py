@@ -1,0 +1,72 @@
+"""Circular arcs between two points, and chords that replace them within a stated distance."""
+
+import numpy as np
+
+from needleplan.frames import FloatArray
+
+
+def arc_lengths_mm(chord_mm: FloatArray, curvature_per_mm: FloatArray) -> FloatArray:
+    """(n,) lengths of arcs with chords (n,) and curvatures (n,): 2 asin(chord k / 2) / k."""
+    half = 0.5 * chord_mm * curvature_per_mm
+    # asin(x) / x, by its series where the division would lose its digits.
+    ratio = np.where(half < 1e-4, 1.0 + half**2 / 6.0, np.arcsin(half) / np.maximum(half, 1e-4))
+    return np.asarray(chord_mm * ratio)
+
+
+def arc_points_mm(
+    start_mm: FloatArray, end_mm: FloatArray, curvature_per_mm: FloatArray, share: FloatArray
+) -> FloatArray:
+    """Points of arcs at shares of their length.
+
+    Args:
+        start_mm: (n, 3).
+        end_mm: (n, 3).
+        curvature_per_mm: (n, 3) perpendicular to the chord, towards the centre, 1 / radius long.
+        share: (k,) from 0 (start) to 1 (end).
+
+    Returns:
+        (n, k, 3).
+    """
+    chord = end_mm - start_mm
+    length = np.linalg.norm(chord, axis=1)
+    size = np.linalg.norm(curvature_per_mm, axis=1)
+    half = np.arcsin(np.clip(0.5 * length * size, 0.0, 1.0))  # half the angle of the arc
+    angle = half[:, None] * (2.0 * share - 1.0)
+    # Along the chord sin(angle) / sin(half), across it (cos(half) - cos(angle)) / size away from the centre;
+    # products of sines instead of differences of cosines keep the digits of slight curves.
+    bent = size > 1e-12
+    safe = np.where(bent, np.sin(half), 1.0)
+    along = np.where(bent[:, None], np.sin(angle) / safe[:, None], 2.0 * share - 1.0)
+    across = 2.0 * np.sin(0.5 * (angle + half[:, None])) * np.sin(0.5 * (angle - half[:, None]))
+    scale = np.where(bent, 1.0 / np.maximum(size, 1e-12) ** 2, 0.0)
+    middle = 0.5 * (start_mm + end_mm)
+    offset = (across * scale[:, None])[:, :, None] * curvature_per_mm[:, None, :]
+    return np.asarray(middle[:, None, :] + 0.5 * along[:, :, None] * chord[:, None, :] + offset)
+
+
+def arc_directions(
+    start_mm: FloatArray, end_mm: FloatArray, curvature_per_mm: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Unit tangents (n, 3) of arcs at their start and at their end."""
+    chord = end_mm - start_mm
+    length = np.linalg.norm(chord, axis=1)
+    size = np.linalg.norm(curvature_per_mm, axis=1)
+    sine = np.clip(0.5 * length * size, 0.0, 1.0)
+    cosine = np.sqrt(1.0 - sine**2)
+    unit = chord / length[:, None]
+    towards = curvature_per_mm / np.maximum(size, 1e-300)[:, None]
+    bend = sine[:, None] * towards
+    forward = cosine[:, None] * unit
+    return np.asarray(forward - bend), np.asarray(forward + bend)
+
+
+def chord_count(chord_mm: FloatArray, curvature_per_mm: FloatArray, tolerance_mm: float) -> int:
+    """Number of equal parts into which the most bent arc must be cut for chords within ``tolerance_mm`` of it.
+
+    The rise of an arc over its chord is R (1 - cos(a / 2)) <= R a^2 / 8 for a part of angle a.
+    """
+    size = np.asarray(curvature_per_mm)
+    angle = 2.0 * np.arcsin(np.clip(0.5 * chord_mm * size, 0.0, 1.0))
+    rise = np.where(size > 0, angle**2 / np.maximum(8.0 * size, 1e-300), 0.0)
+    worst = float(rise.max()) if rise.size else 0.0
+    return max(1, int(np.ceil(np.sqrt(worst / tolerance_mm))))
