@@ -50,7 +50,12 @@ class SurfaceMesh:
     @property
     def face_normals(self) -> FloatArray:
         """(m, 3) outward unit normals; zero for a face without area."""
-        vectors = self.area_vectors_mm2
+        return self.normals_of(np.arange(len(self.faces)))
+
+    def normals_of(self, faces: NDArray[np.integer[Any]]) -> FloatArray:
+        """(n, 3) outward unit normals of the faces with indices (n,); zero for a face without area."""
+        a, b, c = (self.vertices_mm[self.faces[faces, k]] for k in range(3))
+        vectors = np.cross(b - a, c - a)
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
