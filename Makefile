@@ -33,3 +33,4 @@ check: lint test
 
 clean:
 	rm -rf out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find needleplan robots sim -name '*.nb[ic]' -delete

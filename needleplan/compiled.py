@@ -1,4 +1,8 @@
-"""The one way in which numeric kernels are compiled: cached on disk, and threaded through OpenMP."""
+"""The one way in which numeric kernels are compiled: cached on disk, and threaded through OpenMP.
+
+The cache notices a change of the file that a kernel stands in, but not of a kernel that it calls from another file:
+``make clean`` empties it.
+"""
 
 from typing import Any
 

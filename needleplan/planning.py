@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy as np
 from needleplan import __version__
 from needleplan.ablation.contract import LethalZone
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
+from needleplan.anatomy.model import StructureSurface
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.anatomy.surface_points import surface_points
 from needleplan.assess import Assessment, assess
-from needleplan.case.model import Severity
+from needleplan.case.model import Role, Severity
 from needleplan.coverage.ablations import choose_ablations
 from needleplan.coverage.contract import CoverageSolver, PathSelection
 from needleplan.coverage.integer_program import IntegerProgramSolver
@@ -27,12 +28,14 @@ from needleplan.plan import (
     PlanStatus,
     Provenance,
 )
+from needleplan.trajectory.constraints.placed_needle import PlacedNeedle
 from needleplan.trajectory.contract import Reachability
 from needleplan.trajectory.explanation import explain_rejections
 from needleplan.trajectory.measured import MeasuredPaths
-from needleplan.trajectory.ranking import ObjectiveWeights, default_objectives, rank
-from needleplan.trajectory.sampling import SamplingOptions, sample_trajectories
-from needleplan.trajectory.screening import PathLimits, default_constraints, screen
+from needleplan.trajectory.ranking import ObjectiveWeights, default_objectives
+from needleplan.trajectory.sampling import SamplingOptions
+from needleplan.trajectory.screening import PathLimits, default_constraints
+from needleplan.trajectory.search import SearchOptions, SearchResolution, search_trajectories
 from needleplan.trajectory.table import TrajectoryTable
 
 #: Clearances in a plan are exact up to this distance from the needle's surface.
@@ -51,7 +54,9 @@ class PlanningOptions:
     Attributes:
         applicator: name of the applicator.
         setting: zone table to use, ``in_vivo`` or ``ex_vivo``.
-        sampling: how densely candidate paths are laid out.
+        sampling: how densely candidate paths are laid out at first.
+        search: how far they are refined where a path may hide and about the best. Aims stay as they are laid out:
+            each of them widens the coverage problem.
         limits: limits of the hard constraints.
         weights: shares of the objectives.
         coverage: margin, number of insertions, what is offered to the solver.
@@ -61,6 +66,7 @@ class PlanningOptions:
     applicator: str = "generic-mwa-2450"
     setting: str = "in_vivo"
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    search: SearchOptions = field(default_factory=lambda: SearchOptions(2, 0, 60_000, 50))
     limits: PathLimits = field(default_factory=PathLimits)
     weights: ObjectiveWeights = field(default_factory=ObjectiveWeights)
     coverage: CoverageOptions = field(default_factory=CoverageOptions)
@@ -86,12 +92,14 @@ class Planning:
     Attributes:
         plan: the plan.
         candidates: all candidate paths with their columns.
+        resolution: which paths the search cannot have missed.
         assessment: score of the plan; None where it has no insertion.
         zone_model: the model that predicted the zones.
     """
 
     plan: Plan
     candidates: TrajectoryTable
+    resolution: SearchResolution
     assessment: Assessment | None
     zone_model: EllipsoidTableModel
 
@@ -103,6 +111,7 @@ def make_plan(
     zone_model: EllipsoidTableModel | None = None,
     solver: CoverageSolver | None = None,
     reachability: Reachability | None = None,
+    placed: Sequence[PlacedNeedle] = (),
     timings_s: dict[str, float] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Planning:
@@ -114,6 +123,7 @@ def make_plan(
         zone_model: predicts zones; the built-in tables where None.
         solver: chooses the paths; HiGHS where None.
         reachability: the robot's answer, if paths must be reachable.
+        placed: needles that are in the patient already; the limits say what distance is kept from them.
         timings_s: times of earlier stages, to be kept in the plan.
         progress: called with what is being done and the fraction done.
 
@@ -129,20 +139,23 @@ def make_plan(
     applicator = zone_model.catalogue.applicator(options.applicator)
     zone_model.table(applicator.name)
     watch = _Stopwatch(dict(timings_s or {}))
-    with watch("sample trajectories"):
-        table = sample_trajectories(queries, applicator, options.sampling)
-    with watch("screen"):
-        constraints = default_constraints(queries, options.limits, reachability)
-        measured = MeasuredPaths(table, queries)
-        table = screen(table, queries, constraints, progress, measured)
-    with watch("rank"):
-        table = rank(table, queries, default_objectives(queries, options.weights), measured)
+    with watch("search paths"):
+        search = search_trajectories(
+            queries,
+            applicator,
+            default_constraints(queries, options.limits, reachability, placed),
+            default_objectives(queries, options.weights, reachability, lungs=_lungs(queries)),
+            options.sampling,
+            options.search,
+            progress=progress,
+        )
+    table = search.table
     if not table.feasible.any():
-        evidence = explain_rejections(table, queries)
+        evidence = (*explain_rejections(table, queries), _searched(search.resolution))
         plan = _assemble(
             queries, options, zone_model, table, PlanStatus.INFEASIBLE, evidence, (), None, None, watch.times_s
         )
-        return Planning(plan, table, None, zone_model)
+        return Planning(plan, table, search.resolution, None, zone_model)
     with watch("build coverage"):
         matrix = build_coverage(table, queries, zone_model, options.coverage, progress)
     if not matrix.coverable.any():
@@ -158,7 +171,7 @@ def make_plan(
             None,
             watch.times_s,
         )
-        return Planning(plan, table, None, zone_model)
+        return Planning(plan, table, search.resolution, None, zone_model)
     with watch("solve coverage"):
         selection = solver.solve(matrix, options.coverage.maximum_insertions)
         choice = choose_ablations(matrix, selection, options.coverage.time_limit_s)
@@ -167,11 +180,24 @@ def make_plan(
         assessment = assess(queries, insertions, zone_model, options.coverage.margin_mm)
     proof = _proof(matrix, selection, len(insertions))
     status, evidence = _judge(matrix, selection, assessment.metrics, options)
+    evidence += (_searched(search.resolution),)
     evidence += _heated(queries, zone_model.zone(insertions))
     plan = _assemble(
         queries, options, zone_model, table, status, evidence, insertions, assessment.metrics, proof, watch.times_s
     )
-    return Planning(plan, table, assessment, zone_model)
+    return Planning(plan, table, search.resolution, assessment, zone_model)
+
+
+def _searched(resolution: SearchResolution) -> Evidence:
+    """Which paths cannot have been missed."""
+    return Evidence("search", resolution.sentence, "" if resolution.exhausted else "Refine further to see more.")
+
+
+def _lungs(queries: AnatomyQueries) -> tuple[StructureSurface, ...]:
+    """Aerated lung: structures of that role, and an organ that holds the target and is called a lung."""
+    organ = queries.host_organ
+    held = (organ,) if organ is not None and "lung" in organ.name.lower() else ()
+    return (*queries.anatomy.with_role(Role.LUNG), *held)
 
 
 class _Stopwatch:

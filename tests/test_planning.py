@@ -117,8 +117,9 @@ def test_a_moved_patient_gets_the_moved_plan(planned, seed):
             (a.power_w, a.duration_s) for a in theirs.ablations
         ]
         assert mine.clearances_mm == pytest.approx(theirs.clearances_mm, abs=2e-3)
+    # Where zones meet, their boundary is halved until some micrometres are left, and ends elsewhere when moved.
     for name in ("target_coverage_fraction", "margin_coverage_fraction", "minimal_margin_mm"):
-        assert getattr(moved.metrics, name) == pytest.approx(getattr(plan.metrics, name), abs=2e-3)
+        assert getattr(moved.metrics, name) == pytest.approx(getattr(plan.metrics, name), abs=1e-2)
 
 
 @pytest.fixture(scope="module")

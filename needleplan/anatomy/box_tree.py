@@ -16,7 +16,7 @@ from needleplan.compiled import compiled
 
 #: Children of a node.
 WIDTH = 8
-LEAF_SIZE = 4
+LEAF_SIZE = 8
 #: Each level pushes at most seven siblings, and 2^31 triangles make fewer than 12 levels.
 STACK_SIZE = 96
 #: Rounding of the float32 arithmetic on boxes, as a share of the size of the numbers: ten operations at 6e-8 each,
@@ -92,12 +92,13 @@ def _rounded_up(value: float) -> Any:
 
 
 @compiled
-def build_boxes(triangles: Any, order: Any, origin: Any, boxes: Any, link: Any, count: Any) -> int:
+def build_boxes(triangles: Any, order: Any, origin: Any, boxes: Any, child: Any) -> int:
     """Fill the nodes of a tree over triangles (m, 9); returns their number.
 
-    ``order`` (m,) is permuted so that each leaf's triangles are consecutive. Child c of node i is a leaf of
-    count[i, c] triangles from link[i, c] on, or the node link[i, c] where count[i, c] is 0, or none where it is -1.
-    ``boxes`` (k, 6, 8) hold the middles relative to ``origin`` (3,) and the half sizes of the children's boxes.
+    ``order`` (m,) is permuted so that each leaf's triangles are consecutive. Child c of node i is
+    a leaf of child[i, 1, c] triangles from child[i, 0, c] on, or the node child[i, 0, c] where child[i, 1, c] is 0,
+    or none where that is -1. ``boxes`` (k, 6, 8) hold the middles relative to ``origin`` (3,) and the half sizes of
+    the children's boxes.
     """
     m = triangles.shape[0]
     centre = np.empty((3, m))
@@ -126,11 +127,11 @@ def build_boxes(triangles: Any, order: Any, origin: Any, boxes: Any, link: Any, 
                     parts += 1
         for c in range(WIDTH):
             if c >= parts:
-                link[node, c], count[node, c] = 0, -1
+                child[node, 0, c], child[node, 1, c] = 0, -1
             elif cuts[c + 1] - cuts[c] <= LEAF_SIZE:
-                link[node, c], count[node, c] = cuts[c], cuts[c + 1] - cuts[c]
+                child[node, 0, c], child[node, 1, c] = cuts[c], cuts[c + 1] - cuts[c]
             else:
-                link[node, c], count[node, c] = used, 0
+                child[node, 0, c], child[node, 1, c] = used, 0
                 stack[top, 0], stack[top, 1], stack[top, 2] = used, cuts[c], cuts[c + 1]
                 top += 1
                 used += 1
@@ -140,17 +141,17 @@ def build_boxes(triangles: Any, order: Any, origin: Any, boxes: Any, link: Any, 
         for axis in range(3):
             whole[node, axis], whole[node, 3 + axis] = np.inf, -np.inf
         for c in range(WIDTH):
-            if count[node, c] < 0:
+            if child[node, 1, c] < 0:
                 for axis in range(3):
                     boxes[node, axis, c], boxes[node, 3 + axis, c] = _ZERO, _NOWHERE
                 continue
             for axis in range(3):
                 low = np.inf
                 high = -np.inf
-                if count[node, c] == 0:
-                    low, high = whole[link[node, c], axis], whole[link[node, c], 3 + axis]
+                if child[node, 1, c] == 0:
+                    low, high = whole[child[node, 0, c], axis], whole[child[node, 0, c], 3 + axis]
                 else:
-                    for i in range(link[node, c], link[node, c] + count[node, c]):
+                    for i in range(child[node, 0, c], child[node, 0, c] + child[node, 1, c]):
                         for corner in range(3):
                             value = triangles[order[i], 3 * corner + axis]
                             low = min(low, value)
@@ -227,7 +228,7 @@ def _separation(
 @compiled
 def nearest_to_segment(
     ax: float, ay: float, az: float, ux: float, uy: float, uz: float, best: float, enough: float,
-    guess: int, triangles: Any, origin: Any, boxes: Any, link: Any, count: Any, stack: Any, bounds: Any, near: Any,
+    guess: int, triangles: Any, origin: Any, boxes: Any, child: Any, stack: Any, bounds: Any, near: Any,
 ) -> tuple[float, int]:  # fmt: skip
     """Least squared distance from segment a + s u to the triangles, at most ``best``, and the nearest triangle.
 
@@ -269,12 +270,12 @@ def nearest_to_segment(
             c = first if place == 0 else (place - 1 if place <= first else place)
             if near[c] >= limit:
                 continue
-            if count[node, c] == 0:
-                stack[top] = link[node, c]
+            if child[node, 1, c] == 0:
+                stack[top] = child[node, 0, c]
                 bounds[top] = near[c]
                 top += 1
                 continue
-            for k in range(link[node, c], link[node, c] + count[node, c]):
+            for k in range(child[node, 0, c], child[node, 0, c] + child[node, 1, c]):
                 apart = _separation(triangles[k], ax, ay, az, ux, uy, uz, inverse, best)
                 if apart == 2:
                     continue
@@ -323,7 +324,7 @@ def _child_misses(
 @compiled
 def crossings_of_segment(
     ax: float, ay: float, az: float, ux: float, uy: float, uz: float,
-    triangles: Any, faces: Any, origin: Any, boxes: Any, link: Any, count: Any, stack: Any, near: Any,
+    triangles: Any, faces: Any, origin: Any, boxes: Any, child: Any, stack: Any, near: Any,
     parameter: Any, face: Any, sign: Any,
 ) -> int:  # fmt: skip
     """All triangles that segment a + s u crosses; returns their number, and stores as many as there is room for."""
@@ -339,13 +340,13 @@ def crossings_of_segment(
         node = stack[top]
         _child_misses(boxes, node, mx, my, mz, ex, ey, ez, slack, near)
         for c in range(WIDTH):
-            if near[c] > _ZERO or count[node, c] < 0:
+            if near[c] > _ZERO or child[node, 1, c] < 0:
                 continue
-            if count[node, c] == 0:
-                stack[top] = link[node, c]
+            if child[node, 1, c] == 0:
+                stack[top] = child[node, 0, c]
                 top += 1
                 continue
-            for k in range(link[node, c], link[node, c] + count[node, c]):
+            for k in range(child[node, 0, c], child[node, 0, c] + child[node, 1, c]):
                 hit, s, facing = crossing(ax, ay, az, ux, uy, uz, triangles[k])
                 if hit:
                     if found < parameter.size:

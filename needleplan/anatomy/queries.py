@@ -1,9 +1,12 @@
 """Exact queries of an anatomy, with the search structures built once and shared."""
 
+from functools import cached_property
+
 import numpy as np
 
 from needleplan.anatomy.distance import SurfaceDistance
 from needleplan.anatomy.model import Anatomy, StructureSurface
+from needleplan.anatomy.skin_normals import SkinNormals
 from needleplan.anatomy.tree import MeshTree
 from needleplan.case.model import Role
 from needleplan.frames import FloatArray, read_only
@@ -39,7 +42,18 @@ class AnatomyQueries:
             self._distances[key] = SurfaceDistance(surface.mesh)
         return self._distances[key]
 
-    @property
+    @cached_property
+    def skin_normals(self) -> SkinNormals:
+        """Normals of the entry surface."""
+        anatomy = self.anatomy
+        return SkinNormals(anatomy.entry.mesh, anatomy.axes, self.origin_mm)
+
+    @cached_property
+    def origin_mm(self) -> FloatArray:
+        """(3,) the middle of the target's vertices, from which samples are laid out along the patient's axes."""
+        return np.asarray(self.anatomy.target.mesh.vertices_mm.mean(axis=0))
+
+    @cached_property
     def host_organ(self) -> StructureSurface | None:
         """The organ that holds most of the target's surface; None where no organ holds any of it."""
         organs = self.anatomy.with_role(Role.ORGAN)

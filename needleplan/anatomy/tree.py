@@ -30,8 +30,8 @@ SERIAL_PATHS = 64
 
 @compiled
 def _measure_block(
-    block: int, start: Any, end: Any, cap: float, enough: float, triangles: Any, origin: Any, boxes: Any, link: Any,
-    count: Any, result: Any,
+    block: int, start: Any, end: Any, cap: float, enough: float, triangles: Any, origin: Any, boxes: Any,
+    child: Any, result: Any,
 ) -> None:  # fmt: skip
     """Distances of ``_BLOCK`` consecutive paths: tables list alike paths together, so one's nearest face is tried
     first for the next."""
@@ -42,7 +42,7 @@ def _measure_block(
     for i in range(block * _BLOCK, min((block + 1) * _BLOCK, start.shape[0])):
         square, guess = nearest_to_segment(
             start[i, 0], start[i, 1], start[i, 2], end[i, 0] - start[i, 0], end[i, 1] - start[i, 1],
-            end[i, 2] - start[i, 2], cap * cap, enough * enough, guess, triangles, origin, boxes, link, count,
+            end[i, 2] - start[i, 2], cap * cap, enough * enough, guess, triangles, origin, boxes, child,
             stack, bounds, near,
         )  # fmt: skip
         result[i] = np.sqrt(square)
@@ -50,7 +50,7 @@ def _measure_block(
 
 @compiled_parallel
 def _segment_distances(
-    start: Any, end: Any, cap: float, enough: float, triangles: Any, origin: Any, boxes: Any, link: Any, count: Any,
+    start: Any, end: Any, cap: float, enough: float, triangles: Any, origin: Any, boxes: Any, child: Any,
     result: Any,
 ) -> None:  # fmt: skip
     blocks = (start.shape[0] + _BLOCK - 1) // _BLOCK
@@ -59,16 +59,16 @@ def _segment_distances(
     for b in prange(hand * _LANES):
         block = (b % hand) * _LANES + b // hand
         if block < blocks:
-            _measure_block(block, start, end, cap, enough, triangles, origin, boxes, link, count, result)
+            _measure_block(block, start, end, cap, enough, triangles, origin, boxes, child, result)
 
 
 @compiled
 def _few_segment_distances(
-    start: Any, end: Any, cap: float, enough: float, triangles: Any, origin: Any, boxes: Any, link: Any, count: Any,
+    start: Any, end: Any, cap: float, enough: float, triangles: Any, origin: Any, boxes: Any, child: Any,
     result: Any,
 ) -> None:  # fmt: skip
     for block in range((start.shape[0] + _BLOCK - 1) // _BLOCK):
-        _measure_block(block, start, end, cap, enough, triangles, origin, boxes, link, count, result)
+        _measure_block(block, start, end, cap, enough, triangles, origin, boxes, child, result)
 
 
 @compiled
@@ -105,8 +105,7 @@ def _cross_one(
     faces: Any,
     origin: Any,
     boxes: Any,
-    link: Any,
-    count: Any,
+    child: Any,
     parameter: Any,
     face: Any,
     sign: Any,
@@ -115,7 +114,7 @@ def _cross_one(
     near = np.empty(WIDTH, np.float32)
     found = crossings_of_segment(
         start[i, 0], start[i, 1], start[i, 2], end[i, 0] - start[i, 0], end[i, 1] - start[i, 1],
-        end[i, 2] - start[i, 2], triangles, faces, origin, boxes, link, count, stack, near, parameter[i],
+        end[i, 2] - start[i, 2], triangles, faces, origin, boxes, child, stack, near, parameter[i],
         face[i], sign[i],
     )  # fmt: skip
     if found > parameter.shape[1]:
@@ -133,15 +132,14 @@ def _segment_crossings(
     faces: Any,
     origin: Any,
     boxes: Any,
-    link: Any,
-    count: Any,
+    child: Any,
     hits: Any,
     parameter: Any,
     face: Any,
     sign: Any,
 ) -> None:
     for i in prange(start.shape[0]):
-        hits[i] = _cross_one(i, start, end, triangles, faces, origin, boxes, link, count, parameter, face, sign)
+        hits[i] = _cross_one(i, start, end, triangles, faces, origin, boxes, child, parameter, face, sign)
 
 
 @compiled
@@ -152,15 +150,14 @@ def _few_segment_crossings(
     faces: Any,
     origin: Any,
     boxes: Any,
-    link: Any,
-    count: Any,
+    child: Any,
     hits: Any,
     parameter: Any,
     face: Any,
     sign: Any,
 ) -> None:
     for i in range(start.shape[0]):
-        hits[i] = _cross_one(i, start, end, triangles, faces, origin, boxes, link, count, parameter, face, sign)
+        hits[i] = _cross_one(i, start, end, triangles, faces, origin, boxes, child, parameter, face, sign)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +191,8 @@ class Crossings:
         hits = np.isfinite(parameter).sum(axis=1)
         sign = np.where(outward, 1, -1).astype(np.int8)
         rank = np.argsort(parameter, axis=1, kind="stable")
-        parameter, face, sign = (np.take_along_axis(part, rank, axis=1) for part in (parameter, face, sign))
+        parameter = np.take_along_axis(parameter, rank, axis=1)
+        face, sign = np.take_along_axis(face, rank, axis=1), np.take_along_axis(sign, rank, axis=1)
         # Chords meet at their ends: a crossing just there is found in both.
         for row in np.flatnonzero(hits > 1):
             hits[row] = _in_order(parameter[row], face[row], sign[row], hits[row], _SAME_SHARE)
@@ -219,9 +217,9 @@ class MeshTree:
         self._origin = np.append(self._bounds.mean(axis=0), np.abs(np.diff(self._bounds, axis=0)).sum())
         # A node has at least two children, and every leaf holds at least one triangle.
         boxes = np.empty((m, 6, WIDTH), np.float32)
-        link, count = np.empty((m, WIDTH), np.int32), np.empty((m, WIDTH), np.int32)
-        used = build_boxes(corners, self._order, self._origin, boxes, link, count)
-        self._boxes, self._link, self._count = boxes[:used].copy(), link[:used].copy(), count[:used].copy()
+        child = np.empty((m, 2, WIDTH), np.int32)
+        used = build_boxes(corners, self._order, self._origin, boxes, child)
+        self._boxes, self._child = boxes[:used].copy(), child[:used].copy()
         self._triangles = corners[self._order]
 
     @property
@@ -231,8 +229,8 @@ class MeshTree:
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """Triangles, origin, boxes, links and counts as the kernels of ``box_tree`` take them."""
-        return self._triangles, self._origin, self._boxes, self._link, self._count
+        """Triangles, origin, boxes and children as the kernels of ``box_tree`` take them."""
+        return self._triangles, self._origin, self._boxes, self._child
 
     def segment_distance_mm(self, start_mm: ArrayLike, end_mm: ArrayLike, cap_mm: float = np.inf) -> FloatArray:
         """Exact least distance between line segments and the surface.
@@ -279,7 +277,7 @@ class MeshTree:
             sign = np.zeros((n, room), np.int8)
             meet = _segment_crossings if n >= SERIAL_PATHS else _few_segment_crossings
             meet(
-                start, end, self._triangles, self._order, self._origin, self._boxes, self._link, self._count,
+                start, end, self._triangles, self._order, self._origin, self._boxes, self._child,
                 hits, parameter, face, sign,
             )  # fmt: skip
             if not n or hits.max() <= room:
@@ -303,12 +301,17 @@ class MeshTree:
         for first in range(0, len(rows), _CHUNK):
             part = rows[first : first + _CHUNK]
             candidates = points[part]
-            votes = np.zeros(len(part), np.int64)
-            for direction in _PROBE_DIRECTIONS:
-                crossings = self.crossings(candidates, candidates + reach * direction)
-                votes += (crossings.count % 2 == 1).astype(np.int64)
-            result[part] = votes >= 2
+            first_vote, second_vote = (self._odd(candidates, reach * d) for d in _PROBE_DIRECTIONS[:2])
+            inside = first_vote & second_vote
+            # The third is only asked where the first two differ: it cannot change a majority that stands.
+            torn = np.flatnonzero(first_vote != second_vote)
+            inside[torn] = self._odd(candidates[torn], reach * _PROBE_DIRECTIONS[2])
+            result[part] = inside
         return result
+
+    def _odd(self, points: FloatArray, way: FloatArray) -> NDArray[np.bool_]:
+        """(n,) True where segments from points (n, 3) along ``way`` (3,) cross the surface oddly often."""
+        return self.crossings(points, points + way).count % 2 == 1
 
 
 _PROBE_DIRECTIONS = (

@@ -21,8 +21,9 @@ def point_triangle(px: float, py: float, pz: float, t: Any) -> float:
     if d3 >= 0.0 and d4 <= d3:
         return bpx * bpx + bpy * bpy + bpz * bpz
     vc = d1 * d4 - d3 * d2
-    if vc <= 0.0 and d1 >= 0.0 and d3 <= 0.0:
-        v = d1 / (d1 - d3) if d1 != d3 else 0.0
+    # An edge without length says nothing: the point is then on the side of another one.
+    if vc <= 0.0 and d1 >= 0.0 and d3 <= 0.0 and d1 != d3:
+        v = d1 / (d1 - d3)
         x, y, z = apx - v * abx, apy - v * aby, apz - v * abz
         return x * x + y * y + z * z
     cpx, cpy, cpz = px - t[6], py - t[7], pz - t[8]
@@ -71,9 +72,12 @@ def segment_segment(
         s = min(1.0, max(0.0, -c / a))
     else:
         b = ux * vx + uy * vy + uz * vz
-        denominator = a * e - b * b
-        if denominator > 1e-14 * a * e:
-            s = min(1.0, max(0.0, (b * f - c * e) / denominator))
+        # |u x v|^2 keeps the angle of nearly parallel lines, which a e - b^2 loses.
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        denominator = nx * nx + ny * ny + nz * nz
+        if denominator > 1e-24 * a * e:
+            along = (vy * wz - vz * wy) * nx + (vz * wx - vx * wz) * ny + (vx * wy - vy * wx) * nz
+            s = min(1.0, max(0.0, along / denominator))
         r = (b * s + f) / e
         if r < 0.0:
             r = 0.0

@@ -1,6 +1,7 @@
 """Contracts of constraints, objectives, deflection and robot reach."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,35 @@ from numpy.typing import NDArray
 from needleplan.frames import FloatArray
 from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.table import ConstraintColumn, ObjectiveColumn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neighbourhood:
+    """How far other paths may lie from given ones.
+
+    Attributes:
+        entry_mm: (n,) their entries lie within this of each path's entry,
+        tip_mm: (n,) their tips within this of its tip,
+        turn_deg: (n,) their directions within this of its direction,
+        normal_deg: (n,) and the skin's normals at their entries within this of the normal at its entry.
+    """
+
+    entry_mm: FloatArray
+    tip_mm: FloatArray
+    turn_deg: FloatArray
+    normal_deg: FloatArray
+
+    @property
+    def sway_mm(self) -> FloatArray:
+        """(n,) no point of a straight path moves farther than the farther of its ends."""
+        return np.maximum(self.entry_mm, self.tip_mm)
+
+    def swing_mm(self, behind_mm: float | FloatArray) -> FloatArray:
+        """(n,) no point of a straight shaft moves farther that stands ``behind_mm`` outside the entry.
+
+        It moves with the entry, and by a chord of the turn about it.
+        """
+        return self.entry_mm + 2.0 * behind_mm * np.sin(0.5 * np.radians(np.minimum(self.turn_deg, 180.0)))
 
 
 class TrajectoryConstraint(ABC):
@@ -36,6 +66,19 @@ class TrajectoryConstraint(ABC):
     def located_mm(self, paths: MeasuredPaths) -> FloatArray | None:
         """(n,) where along each path, in mm from the entry, the measured value arises; None where nowhere."""
         return None
+
+    def excludes(self, paths: MeasuredPaths, column: ConstraintColumn, around: Neighbourhood) -> NDArray[np.bool_]:
+        """(n,) True where it is proven that every straight path in a path's neighbourhood fails this constraint.
+
+        Args:
+            paths: straight paths that fail it.
+            column: its column for them.
+            around: their neighbourhoods.
+
+        Returns:
+            All False unless an implementation knows a bound: a search then looks closer.
+        """
+        return np.zeros(len(paths), dtype=np.bool_)
 
 
 class TrajectoryObjective(ABC):
@@ -77,3 +120,11 @@ class Reachability(ABC):
     @abstractmethod
     def reachable(self, entry_mm: FloatArray, tip_mm: FloatArray) -> NDArray[np.bool_]:
         """(n,) True where the path from entry (n, 3) to tip (n, 3), patient LPS mm, can be carried out."""
+
+    def manipulability(self, entry_mm: FloatArray, tip_mm: FloatArray) -> FloatArray | None:
+        """(n,) how freely the robot moves while it holds its guide on each path: 0 (locked or not reached) to 1.
+
+        A share of what the robot can do at its best, so that different robots can be compared by it. Each path is
+        measured by itself. None where an implementation does not measure it.
+        """
+        return None

@@ -1,7 +1,9 @@
 """Candidate paths with what several constraints and objectives need of them, each quantity measured once."""
 
 import copy
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +57,23 @@ class MeasuredPaths:
         other = copy.copy(self)
         other.table = table
         return other
+
+    @classmethod
+    def joined(cls, parts: Sequence["MeasuredPaths"]) -> "MeasuredPaths":
+        """Several sets of paths in one anatomy as one, with the clearances that all of them have measured."""
+        result = cls(TrajectoryTable.joined([part.table for part in parts]), parts[0].queries)
+        for name, (cap_mm, _) in parts[0]._clearance.items():
+            known = [part._clearance.get(name) for part in parts]
+            if all(found is not None and found[0] == cap_mm for found in known):
+                result._clearance[name] = (
+                    cap_mm,
+                    np.concatenate([found[1] for found in known if found is not None]),
+                )
+        return result
+
+    def of_rows(self, rows: NDArray[np.integer[Any]]) -> "MeasuredPaths":
+        """Some of the paths, in the order given, without measurements."""
+        return MeasuredPaths(self.table.subset(rows), self.queries)
 
     @cached_property
     def chords_mm(self) -> tuple[FloatArray, FloatArray]:
@@ -164,10 +183,20 @@ class MeasuredPaths:
         last = (entering.shape[1] - 1 - np.argmax(entering[:, ::-1], axis=1))[:, None]
         face = np.take_along_axis(crossings.face, last, axis=1)[:, 0]
         share = np.take_along_axis(crossings.parameter, last, axis=1)[:, 0]
-        normals = organ.mesh.face_normals[np.maximum(face, 0)]
+        normals = organ.mesh.normals_of(np.maximum(face, 0))
         cosine = -np.einsum("ij,ij->i", self._direction_at(np.where(np.isfinite(share), share, 0.0)), normals)
         angle = np.degrees(np.arccos(np.clip(cosine, 0.0, 1.0)))
         return np.where(entering.any(axis=1), angle, 0.0)
+
+    def parts_inside(self, surface: StructureSurface) -> tuple[FloatArray, FloatArray]:
+        """Begin and end (n, k), as shares of the length, of the parts between two crossings inside a surface.
+
+        Not a number where a path has fewer such parts.
+        """
+        crossings = self.crossings(surface)
+        begin, end = crossings.parameter[:, :-1], crossings.parameter[:, 1:]
+        inside = np.isfinite(end) & ~crossings.outward[:, :-1] & crossings.outward[:, 1:]
+        return np.where(inside, begin, np.nan), np.where(inside, end, np.nan)
 
     def _direction_at(self, share: FloatArray) -> FloatArray:
         """(n, 3) direction of each path at a share of its length: that of the chord there."""

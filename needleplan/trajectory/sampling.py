@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.anatomy.surface_points import surface_points
 from needleplan.devices.catalogue import Applicator
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
+from needleplan.trajectory.lattice import EntryCloud, NestedLattice, nested_lattice
 from needleplan.trajectory.table import TrajectoryTable
 
-#: Skin normals are averaged over this radius: a voxel surface is rough at the scale of a needle.
-NORMAL_RADIUS_MM = 8.0
+#: Entry and aim of a path are at least so far apart.
+_APART_MM = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,62 +56,110 @@ def sample_trajectories(
         The table without columns.
     """
     options = options or SamplingOptions()
-    anatomy = queries.anatomy
-    origin = anatomy.target.mesh.vertices_mm.mean(axis=0)
-    aims = sample_aims(queries, options.aim_count)
-    spacing = options.entry_spacing_mm
-    while True:
-        entries, normals = _sample_entries(anatomy.entry.mesh, anatomy.entry_faces, anatomy.axes, origin, spacing)
-        if len(entries) * len(aims) <= options.maximum_candidates or len(entries) <= 1:
-            break
-        spacing *= max(1.05, np.sqrt(len(entries) * len(aims) / options.maximum_candidates))
-    entry = np.repeat(entries, len(aims), axis=0)
-    aim = np.tile(aims, (len(entries), 1))
-    path = aim - entry
-    distance = np.linalg.norm(path, axis=1)
-    apart = distance > 1e-6
-    entry, aim, path = entry[apart], aim[apart], path[apart] / distance[apart, None]
+    return paths_between(*entry_and_aim_lattices(queries, options, 1, 1), applicator)
+
+
+def paths_between(entries: NestedLattice, aims: NestedLattice, applicator: Applicator) -> TrajectoryTable:
+    """Every pair of a coarsest entry and a coarsest aim, entry by entry."""
+    entry = np.repeat(entries.levels[0].point, len(aims.levels[0].point))
+    aim = np.tile(aims.levels[0].point, len(entries.levels[0].point))
+    apart = np.linalg.norm(entries.points_mm[entry] - aims.points_mm[aim], axis=1) > _APART_MM
+    return paths_of_pairs(entries, aims, entry[apart], aim[apart], applicator)
+
+
+def paths_of_pairs(
+    entries: NestedLattice,
+    aims: NestedLattice,
+    entry: NDArray[np.int64],
+    aim: NDArray[np.int64],
+    applicator: Applicator,
+) -> TrajectoryTable:
+    """The table of paths from finest entries (n,) to finest aims (n,), given by their indices."""
+    entry_mm, aim_mm = entries.points_mm[entry], aims.points_mm[aim]
+    path = aim_mm - entry_mm
+    path /= np.linalg.norm(path, axis=1, keepdims=True)
     return TrajectoryTable(
         applicator,
-        entry_mm=entry,
-        entry_normal=np.repeat(normals, len(aims), axis=0)[apart],
-        aim_mm=aim,
-        tip_mm=aim + applicator.tip_to_centre_mm * path,
+        entry_mm=entry_mm,
+        entry_normal=entries.normals[entry],
+        aim_mm=aim_mm,
+        tip_mm=aim_mm + applicator.tip_to_centre_mm * path,
     )
 
 
+def entry_and_aim_lattices(
+    queries: AnatomyQueries, options: SamplingOptions, entry_levels: int, aim_levels: int
+) -> tuple[NestedLattice, NestedLattice]:
+    """Entries and aims on nested levels; the pairs of the coarsest are at most ``options.maximum_candidates``."""
+    aims = aim_lattice(queries, options.aim_count, aim_levels)
+    count = len(aims.levels[0].point)
+    spacing = options.entry_spacing_mm
+    cloud = EntryCloud(queries, spacing / (1 << (entry_levels - 1)))
+    while True:
+        entries = cloud.count(spacing)
+        if entries * count <= options.maximum_candidates or entries <= 1:
+            break
+        spacing *= max(1.05, np.sqrt(entries * count / options.maximum_candidates))
+    return cloud.lattice(spacing, entry_levels), aims
+
+
 def sample_aims(queries: AnatomyQueries, count: int) -> FloatArray:
-    """Points (n, 3) of the target to aim at: about ``count`` of a cubic lattice, and two that matter most.
+    """Points (n, 3) of the target to aim at: those of ``aim_lattice`` with one level."""
+    return aim_lattice(queries, count, 1).points_mm
+
+
+def aim_lattice(queries: AnatomyQueries, count: int, levels: int) -> NestedLattice:
+    """Aims in the target: about ``count`` on the coarsest level of a cubic lattice, and two that matter most.
 
     The first is the centre of the smallest ball about the target, where one zone reaches all of it soonest; the
     second the innermost point.
     """
     anatomy = queries.anatomy
     mesh = anatomy.target.mesh
-    origin = mesh.vertices_mm.mean(axis=0)
+    origin = queries.origin_mm
     spacing = float(np.cbrt(mesh.volume_mm3 / count))
     local = (mesh.vertices_mm - origin) @ anatomy.axes
     distance = queries.distance(anatomy.target)
 
-    def lattice(step: float) -> FloatArray:
+    def lattice(step: float) -> tuple[FloatArray, NDArray[np.int64]]:
         ranges = [
             np.arange(np.floor(a / step), np.ceil(b / step) + 1)
             for a, b in zip(local.min(axis=0), local.max(axis=0), strict=True)
         ]
-        offsets = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3) * step
-        return origin + offsets @ anatomy.axes.T
+        index = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+        return origin + (index * step) @ anatomy.axes.T, index.astype(np.int64)
 
-    fine = lattice(spacing / 3.0)
+    fine, _ = lattice(spacing / 3.0)
     depth = distance.signed_distance_mm(fine)
     special = [fine[int(np.argmin(np.round(depth, 3)))]]
     centre = _smallest_ball_centre(mesh.vertices_mm)
     if distance.signed_distance_mm(centre[None, :])[0] < 0:
         special.insert(0, centre)
-    aims = np.array(special)
-    coarse = lattice(spacing)
-    coarse = coarse[distance.signed_distance_mm(coarse) < 0]
-    apart = np.linalg.norm(coarse[:, None, :] - aims[None, :, :], axis=2).min(axis=1) > 0.4 * spacing
-    return np.concatenate([aims, coarse[apart]])
+    first = np.array(special)
+    step = spacing / (1 << (levels - 1))
+    points, index = lattice(step)
+    inside = distance.signed_distance_mm(points) < 0
+    points, index = points[inside], index[inside]
+    apart = np.linalg.norm(points[:, None, :] - first[None, :, :], axis=2).min(axis=1) > 0.4 * step
+    # The two special aims lie in cubes of their own, far from all others.
+    far = (1 << 18) + 64 * np.arange(len(first))
+    cell = np.concatenate([np.repeat(far[:, None], 3, axis=1), index[apart]])
+    aims = np.concatenate([first, points[apart]])
+    # The point of a lattice nearest to a place inside lies inside too, or the surface passes between the two: then
+    # a point of the surface's own cloud is as near, and that cloud's gap more.
+    dense, _ = lattice(spacing / 6.0)
+    inner = dense[distance.signed_distance_mm(dense) < 0]
+    edge, gap = surface_points(mesh, 0.25 * spacing)
+    half_diagonal = spacing / 6.0 * np.sqrt(3.0) / 2.0
+    cover = _greatest_gap_mm(np.concatenate([edge, inner]), aims) + half_diagonal + gap
+    return nested_lattice(aims, np.zeros_like(aims), cell, cell + 0.5, levels, cover)
+
+
+def _greatest_gap_mm(points_mm: FloatArray, aims_mm: FloatArray) -> float:
+    """Greatest distance from points (n, 3) to the nearest of aims (m, 3)."""
+    from scipy.spatial import cKDTree
+
+    return float(cKDTree(aims_mm).query(points_mm)[0].max())
 
 
 def _smallest_ball_centre(points: FloatArray) -> FloatArray:
@@ -122,32 +170,3 @@ def _smallest_ball_centre(points: FloatArray) -> FloatArray:
         farthest = points[int(np.argmax(np.round(((points - centre) ** 2).sum(axis=1), 6)))]
         centre = centre + (farthest - centre) / (step + 1.0)
     return np.asarray(centre)
-
-
-def _sample_entries(
-    mesh: SurfaceMesh, allowed: NDArray[np.bool_], axes: FloatArray, origin: FloatArray, spacing: float
-) -> tuple[FloatArray, FloatArray]:
-    """One point of the allowed faces for each cube of edge ``spacing`` that they pass, and normals there."""
-    from scipy.spatial import cKDTree
-
-    # Large faces are split so that no cube they pass is missed.
-    cloud, _ = surface_points(SurfaceMesh(mesh.vertices_mm, mesh.faces[allowed]), 0.5 * spacing)
-    # Rounded, so that a point between two cubes falls into the same one after a motion of the case.
-    scaled = np.round((cloud - origin) @ axes / spacing, 6)
-    cell = np.floor(scaled).astype(np.int64)
-    away = np.round(np.linalg.norm(scaled - cell - 0.5, axis=1), 6)
-    order = np.lexsort((away, cell[:, 2], cell[:, 1], cell[:, 0]))
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (np.diff(cell[order], axis=0) != 0).any(axis=1)
-    chosen = cloud[order[first]]
-    # Normals come from the whole surface, weighted by area, so that the rim of a region is not skewed.
-    vectors = mesh.area_vectors_mm2
-    tree = cKDTree(mesh.face_centres_mm)
-    normals = np.empty_like(chosen)
-    for k, near in enumerate(tree.query_ball_point(chosen, NORMAL_RADIUS_MM)):
-        if len(near) < 3:
-            near = tree.query(chosen[k], k=min(3, len(vectors)))[1]
-        total = vectors[near].sum(axis=0)
-        length = np.linalg.norm(total)
-        normals[k] = total / length if length > 0 else (0.0, 0.0, 1.0)
-    return chosen, normals

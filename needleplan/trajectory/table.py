@@ -1,6 +1,7 @@
 """Candidate needle paths as a table: one row a path, one column a constraint or an objective."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -184,6 +185,37 @@ class TrajectoryTable:
         feasible = np.flatnonzero(self.feasible)
         # Costs are compared to a billionth, so that rounding of a moved case cannot change the order.
         return feasible[np.argsort(np.round(self.cost[feasible], 9), kind="stable")]
+
+    @classmethod
+    def joined(cls, tables: Sequence["TrajectoryTable"]) -> "TrajectoryTable":
+        """Tables of one applicator with the same constraint columns, one below the other; without objectives.
+
+        Raises:
+            GeometryError: there is no table, or the tables differ in applicator, columns or curvature.
+        """
+        if not tables:
+            raise GeometryError("there is no trajectory table to join")
+        first = tables[0]
+        demands = [(c.name, c.limit, c.at_least, c.hard) for c in first.constraints]
+        for other in tables[1:]:
+            same = [(c.name, c.limit, c.at_least, c.hard) for c in other.constraints] == demands
+            bent = (other.curvature_per_mm is None) == (first.curvature_per_mm is None)
+            if other.applicator != first.applicator or not same or not bent:
+                raise GeometryError("trajectory tables that differ in applicator, constraints or curvature")
+        columns = tuple(
+            dataclasses.replace(column, values=np.concatenate([table.constraints[k].values for table in tables]))
+            for k, column in enumerate(first.constraints)
+        )
+        bends = [table.curvature_per_mm for table in tables if table.curvature_per_mm is not None]
+        return cls(
+            first.applicator,
+            np.concatenate([table.entry_mm for table in tables]),
+            np.concatenate([table.entry_normal for table in tables]),
+            np.concatenate([table.aim_mm for table in tables]),
+            np.concatenate([table.tip_mm for table in tables]),
+            np.concatenate(bends) if bends else None,
+            columns,
+        )
 
     def subset(self, rows: NDArray[np.integer]) -> "TrajectoryTable":
         """The table of some rows, in the order given."""

@@ -4,9 +4,11 @@ import fcl
 import numba
 import numpy as np
 import pytest
+from brute_force import distances_mm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_cases import ball, box, joined, motion, surface
+from made_meshes import NASTY_KINDS, NEARLY_PARALLEL, nasty_mesh, nasty_segments
 
 from needleplan.anatomy.distance import SurfaceDistance
 from needleplan.anatomy.mesh import SurfaceMesh
@@ -14,94 +16,15 @@ from needleplan.anatomy.tree import MeshTree
 from needleplan.errors import GeometryError
 
 
-def squared_point_segment(p, a, b):
-    """Squared distance of a point to a segment, both (..., 3)."""
-    d = b - a
-    dd = (d * d).sum(-1)
-    t = np.where(dd > 0, ((p - a) * d).sum(-1) / np.where(dd > 0, dd, 1.0), 0.0).clip(0, 1)
-    return ((p - a - t[..., None] * d) ** 2).sum(-1)
-
-
-def segment_segment(p, q, a, b):
-    """Distance of segments: the least over both interiors (linear system) and the four ends."""
-    best = min(
-        squared_point_segment(p, a, b),
-        squared_point_segment(q, a, b),
-        squared_point_segment(a, p, q),
-        squared_point_segment(b, p, q),
-    )
-    u, v = q - p, b - a
-    system = np.array([[u @ u, -u @ v], [u @ v, -v @ v]])
-    if abs(np.linalg.det(system)) > 1e-12 * (u @ u) * (v @ v) > 0:
-        s, t = np.linalg.solve(system, [u @ (a - p), v @ (a - p)])
-        if 0 <= s <= 1 and 0 <= t <= 1:
-            best = min(best, ((p + s * u - a - t * v) ** 2).sum())
-    return best
-
-
-def point_in_triangle(p, t):
-    """Squared distance of a point to the flat inside of a triangle; inf where its foot lies outside."""
-    n = np.cross(t[1] - t[0], t[2] - t[0])
-    if n @ n < 1e-20:
-        return np.inf
-    foot = p - ((p - t[0]) @ n) / (n @ n) * n
-    sides = [np.cross(t[(k + 1) % 3] - t[k], foot - t[k]) @ n for k in range(3)]
-    return ((p - foot) ** 2).sum() if min(sides) >= 0 else np.inf
-
-
-def brute(p, q, triangles):
-    """Distance of one segment to triangles, by another route than the code under test."""
-    best = np.inf
-    for t in triangles:
-        best = min(best, point_in_triangle(p, t), point_in_triangle(q, t))
-        for k in range(3):
-            best = min(best, segment_segment(p, q, t[k], t[(k + 1) % 3]))
-        n = np.cross(t[1] - t[0], t[2] - t[0])
-        a, b = (p - t[0]) @ n, (q - t[0]) @ n
-        if a * b < 0:
-            hit = p + a / (a - b) * (q - p)
-            if min(np.cross(t[(k + 1) % 3] - t[k], hit - t[k]) @ n for k in range(3)) >= 0:
-                best = 0.0
-    return np.sqrt(best)
-
-
-def soup(rng, kind: str) -> SurfaceMesh:
-    """Random triangles of one nasty kind; open and non-manifold all of them."""
-    vertices = rng.uniform(-20, 20, size=(24, 3))
-    faces = rng.integers(0, 24, size=(30, 3))
-    if kind == "flat":
-        vertices[:, 2] = 0.0
-    elif kind == "thin":
-        vertices[:, 1:] *= 1e-4
-    elif kind == "whole numbers":
-        vertices = np.round(vertices / 5.0) * 5.0
-    elif kind == "degenerate":
-        faces[::2, 2] = faces[::2, 1]
-        vertices[12:] = vertices[:12]
-    elif kind == "collinear":
-        vertices = vertices[0] + np.linspace(-1, 1, 24)[:, None] * vertices[1]
-    elif kind == "nested":
-        return joined(ball(radius=12, subdivisions=0), ball(radius=5, subdivisions=0), ball((9, 0, 0), 3, 0))
-    return SurfaceMesh(vertices, faces)
-
-
-KINDS = ("random", "flat", "thin", "whole numbers", "degenerate", "collinear", "nested")
-
-
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), kind=st.sampled_from(KINDS))
+@given(seed=st.integers(0, 10**6), kind=st.sampled_from(NASTY_KINDS))
 def test_segment_distance_is_that_of_all_triangles(seed, kind):
     rng = np.random.default_rng(seed)
-    mesh = soup(rng, kind)
-    start, end = rng.uniform(-25, 25, size=(2, 12, 3))
-    end[0] = start[0]
-    start[1], end[1] = mesh.vertices_mm[0], mesh.vertices_mm[1]
-    start[2, 2] = end[2, 2] = 0.0
-    start[3:5], end[3:5] = np.round(start[3:5] / 5) * 5, np.round(end[3:5] / 5) * 5
-    end[5] = start[5] + 1e-9
+    mesh = nasty_mesh(rng, kind)
+    start, end = nasty_segments(rng, mesh)
     found = MeshTree(mesh).segment_distance_mm(start, end)
-    expected = [brute(p, q, mesh.triangles_mm) for p, q in zip(start, end, strict=True)]
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=2e-6)
+    loose = 1e-4 if kind in NEARLY_PARALLEL else 1e-8
+    np.testing.assert_allclose(found, distances_mm(mesh, start, end), rtol=1e-9, atol=loose)
 
 
 def bumpy(subdivisions=3):
