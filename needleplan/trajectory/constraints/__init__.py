@@ -1,1 +1,1 @@
-"""Hard constraints on needle paths, one file each."""
+"""Constraints on needle paths, one file each."""

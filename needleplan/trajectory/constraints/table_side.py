@@ -1,9 +1,10 @@
 """The table and the mattress are in the way of needles from below."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from needleplan.errors import OptionError
-from needleplan.trajectory.contract import TrajectoryConstraint
+from needleplan.trajectory.contract import Neighbourhood, TrajectoryConstraint
 from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.table import ConstraintColumn
 
@@ -26,6 +27,10 @@ class TableSide(TrajectoryConstraint):
 
     def with_limit(self, limit: float) -> "TableSide | None":
         return TableSide(limit) if 0 < limit <= 180 else None
+
+    def excludes(self, paths: MeasuredPaths, column: ConstraintColumn, around: Neighbourhood) -> NDArray[np.bool_]:
+        """Where even the neighbour with the best direction stands too oblique."""
+        return np.asarray(column.values - around.turn_deg > column.limit)
 
     def evaluate(self, paths: MeasuredPaths) -> ConstraintColumn:
         cosine = -paths.table.entry_direction @ paths.queries.anatomy.case.up
