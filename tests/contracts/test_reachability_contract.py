@@ -82,3 +82,29 @@ def test_a_moved_patient_laid_on_the_table_again_gives_the_same_answers(made):
     turn, shift = CARRY[:3, :3], CARRY[:3, 3]
     moved = make(moved=True).reachable(entries @ turn.T + shift, tips @ turn.T + shift)
     np.testing.assert_array_equal(moved, reach.reachable(entries, tips))
+
+
+def test_manipulability_is_a_share_and_nothing_where_out_of_reach(made):
+    make, reach, (entries, tips) = made
+    found = make().manipulability(entries, tips)
+    if found is None:
+        assert reach.manipulability(entries, tips) is None
+        return
+    reached = reach.reachable(entries, tips)
+    assert found.shape == (16,) and (found >= 0).all() and (found <= 1).all()
+    assert (found[~reached] == 0).all() and found[reached].max() > 0.05 and np.ptp(found[reached]) > 0.01
+    assert reach.manipulability(np.empty((0, 3)), np.empty((0, 3))).shape == (0,)
+    # Asked for in another order, alone, and after reach was decided, it is the same.
+    np.testing.assert_array_equal(reach.manipulability(entries[::-1], tips[::-1])[::-1], found)
+    for k in (0, 5, 15):
+        assert make().manipulability(entries[k : k + 1], tips[k : k + 1])[0] == found[k]
+
+
+def test_a_moved_patient_is_reached_as_freely(made):
+    make, reach, (entries, tips) = made
+    turn, shift = CARRY[:3, :3], CARRY[:3, 3]
+    moved = make(moved=True).manipulability(entries @ turn.T + shift, tips @ turn.T + shift)
+    here = reach.manipulability(entries, tips)
+    assert (moved is None) == (here is None)
+    if here is not None:
+        np.testing.assert_allclose(moved, here, atol=1e-3)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from found_implementations import implementations
 
+from needleplan.errors import MotionError
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.motion.lujan import LujanMotion
 from needleplan.motion.recorded import BeyondEnd, BreathingTrace, RecordedMotion
@@ -111,6 +112,33 @@ def test_the_period_is_the_time_between_two_breaths(motion, span_s, rest_mm):
         return
     rising = np.count_nonzero((size[:-1] < 0.5 * size.max()) & (size[1:] >= 0.5 * size.max()))
     assert span_s / motion.period_s == pytest.approx(rising, abs=2.0)
+
+
+@every_motion
+def test_no_speed_exceeds_the_bound_and_the_bound_is_near(motion, span_s, rest_mm):
+    times = np.linspace(0, span_s, 100_001)
+    speed = np.linalg.norm(np.diff(motion.displacement_mm(times), axis=0), axis=1) / (times[1] - times[0])
+    assert speed.max() <= motion.speed_bound_mm_s * (1 + 1e-9) + 1e-9
+    assert speed.max() >= 0.5 * motion.speed_bound_mm_s
+
+
+@every_motion
+def test_the_span_shows_all_of_the_motion(motion, span_s, rest_mm):
+    assert 0 < motion.span_s < np.inf
+    if isinstance(motion, RecordedMotion) and motion.name.endswith("refuse)"):
+        assert motion.displacement_mm(motion.span_s).shape == (3,)
+        with pytest.raises(MotionError, match="beyond the end"):
+            motion.displacement_mm(motion.span_s + 1e-3)
+        return
+    times = np.linspace(0, 3 * motion.span_s, 3001)
+    again = motion.displacement_mm(times + motion.span_s)
+    np.testing.assert_allclose(again, motion.displacement_mm(times), rtol=0, atol=1e-6)
+
+
+def test_a_recording_that_starts_after_its_end_has_no_span():
+    late = RecordedMotion(made_trace(), beyond_end=BeyondEnd.REFUSE, start_s=500.0)
+    with pytest.raises(MotionError, match="nothing is left"):
+        _ = late.span_s
 
 
 def test_equal_motions_are_equal_and_different_phases_are_not():
