@@ -26,6 +26,19 @@ class RespiratoryMotion(ABC):
     def period_s(self) -> float:
         """Mean breathing period in seconds."""
 
+    @property
+    @abstractmethod
+    def span_s(self) -> float:
+        """Time from zero within which the motion shows all that it does; above zero.
+
+        One period of a motion that repeats itself, else all of the recording that is left.
+        """
+
+    @property
+    @abstractmethod
+    def speed_bound_mm_s(self) -> float:
+        """A speed in mm/s that the target never exceeds: what is proven between two samples rests on it."""
+
     @abstractmethod
     def displacement_mm(self, time_s: ArrayLike) -> FloatArray:
         """Displacement of the target's organ from end-exhale.

@@ -58,6 +58,19 @@ class LujanMotion(RespiratoryMotion):
         """Model and parameters."""
         return f"lujan(A={self.peak_mm:g} mm, T={self.period_s:g} s, n={self.exponent})"
 
+    @property
+    def span_s(self) -> float:
+        """One period."""
+        return self.period_s
+
+    @property
+    def speed_bound_mm_s(self) -> float:
+        """Greatest speed, where the second derivative is zero: ``tan^2(x) = 1 / (2 n - 1)``."""
+        power = 2 * self.exponent
+        angle = np.arctan(1.0 / np.sqrt(power - 1.0))
+        slope = power * np.cos(angle) ** (power - 1) * np.sin(angle)
+        return float(self.peak_mm * np.pi / self.period_s * slope)
+
     def displacement_mm(self, time_s: ArrayLike) -> FloatArray:
         """Displacement (..., 3) from end-exhale at ``time_s`` (...,)."""
         angle = np.pi * np.asarray(time_s, dtype=np.float64) / self.period_s - self.phase_rad

@@ -160,6 +160,7 @@ class RecordedMotion(RespiratoryMotion):
             values = values + weight[:, None] * (values[0] - values[-1])
         self._duration_s = float(times[-1])
         self._curve = PchipInterpolator(times, values, axis=0)
+        self._speed_bound_mm_s = _greatest_speed_mm_s(self._curve.x, self._curve.c)
 
     @property
     def name(self) -> str:
@@ -186,6 +187,28 @@ class RecordedMotion(RespiratoryMotion):
         """Mean time between the ends of exhalation."""
         return self._period_s
 
+    @property
+    def span_s(self) -> float:
+        """The whole loop, or what is left of the recording after ``start_s``.
+
+        Raises:
+            MotionError: the motion starts at the end of its recording or later.
+        """
+        if self._beyond_end is BeyondEnd.LOOP:
+            return self._duration_s
+        left = self._duration_s - self._start_s
+        if left <= 0:
+            raise MotionError(
+                f"{self._trace.source}: nothing is left of the trace of {self._duration_s:.2f} s after its start "
+                f"at {self._start_s:.2f} s"
+            )
+        return left
+
+    @property
+    def speed_bound_mm_s(self) -> float:
+        """Length of the vector of the greatest speeds along the three axes of the trace."""
+        return self._speed_bound_mm_s
+
     def displacement_mm(self, time_s: ArrayLike) -> FloatArray:
         """Displacement (..., 3) at ``time_s`` (...,); raises MotionError beyond the end where that is refused."""
         times = np.asarray(time_s, dtype=np.float64) + self._start_s
@@ -199,3 +222,18 @@ class RecordedMotion(RespiratoryMotion):
                 f"{self._duration_s:.2f} s; loop it or record longer"
             )
         return np.asarray(self._curve(times))
+
+
+def _greatest_speed_mm_s(knots_s: FloatArray, coefficients: FloatArray) -> float:
+    """A bound of the speed of a piecewise cubic: the greatest speeds along the axes within a piece, put together.
+
+    Args:
+        knots_s: (m + 1,) ends of the pieces.
+        coefficients: (4, m, 3) of each piece, highest power of the time since its beginning first.
+    """
+    length = np.diff(knots_s)[:, None]
+    a, b, c = 3.0 * coefficients[0], 2.0 * coefficients[1], coefficients[2]
+    # A quadratic is greatest at an end of its piece or at its vertex.
+    vertex = np.clip(-b / np.where(a == 0.0, np.inf, 2.0 * a), 0.0, length)
+    along = np.max([np.abs((a * x + b) * x + c) for x in (np.zeros_like(length), length, vertex)], axis=0)
+    return float(np.linalg.norm(along, axis=1).max())

@@ -26,6 +26,16 @@ class StaticMotion(RespiratoryMotion):
         """Nominal 4 s; nothing moves."""
         return 4.0
 
+    @property
+    def span_s(self) -> float:
+        """The nominal period."""
+        return self.period_s
+
+    @property
+    def speed_bound_mm_s(self) -> float:
+        """Zero."""
+        return 0.0
+
     def displacement_mm(self, time_s: ArrayLike) -> FloatArray:
         """Zeros of shape (..., 3)."""
         return np.zeros((*np.shape(time_s), 3))

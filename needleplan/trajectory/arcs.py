@@ -60,6 +60,23 @@ def arc_directions(
     return np.asarray(forward - bend), np.asarray(forward + bend)
 
 
+def arcs_followed_mm(
+    start_mm: FloatArray, end_mm: FloatArray, curvature_per_mm: FloatArray, beyond_mm: FloatArray
+) -> FloatArray:
+    """Points (n, 3) on the circles of arcs, at lengths (n,) along them beyond their ends, or before if negative."""
+    chord = end_mm - start_mm
+    size = np.linalg.norm(curvature_per_mm, axis=1)
+    sine = 0.5 * size * np.linalg.norm(chord, axis=1)
+    forward = arc_directions(start_mm, end_mm, curvature_per_mm)[1]
+    # Towards the centre at the end, and as long as the curvature, so that slight curves keep their digits.
+    inward = np.sqrt(1.0 - sine**2)[:, None] * curvature_per_mm - (0.5 * size**2)[:, None] * chord
+    angle = size * beyond_mm
+    # sin(a) / a and (1 - cos(a)) / a^2; numpy's sinc is that of pi x.
+    along = beyond_mm * np.sinc(angle / np.pi)
+    across = 0.5 * beyond_mm**2 * np.sinc(0.5 * angle / np.pi) ** 2
+    return np.asarray(end_mm + along[:, None] * forward + across[:, None] * inward)
+
+
 def chord_count(chord_mm: FloatArray, curvature_per_mm: FloatArray, tolerance_mm: float) -> int:
     """Number of equal parts into which the most bent arc must be cut for chords within ``tolerance_mm`` of it.
 

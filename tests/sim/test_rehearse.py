@@ -42,6 +42,14 @@ class ConstantOffset(RespiratoryMotion):
     def period_s(self) -> float:
         return 4.0
 
+    @property
+    def span_s(self) -> float:
+        return 4.0
+
+    @property
+    def speed_bound_mm_s(self) -> float:
+        return 0.0
+
     def displacement_mm(self, time_s: ArrayLike) -> FloatArray:
         return np.broadcast_to(OFFSET, (*np.shape(time_s), 3)).copy()
 

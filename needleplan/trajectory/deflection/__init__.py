@@ -1,0 +1,1 @@
+"""How needles bend in tissue, one file each model."""
