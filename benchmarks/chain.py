@@ -15,14 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
+from clock import Clock, print_rows, print_times
 from ray_peers import open3d_rays, vtk_loop
 from rich.console import Console
-from rich.table import Table
 from rows import Row, write_rows
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
@@ -66,33 +64,6 @@ PLANNING = (
     "build anatomy", "sample", "screen", "rank", "build coverage", "solve coverage (HiGHS)", "choose ablations",
     "assess",
 )  # fmt: skip
-
-Answer = TypeVar("Answer")
-
-
-class Clock:
-    """Wall times of named stages over repeats."""
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self.times_s: dict[str, list[float]] = {}
-        self.counts: dict[str, int] = {}
-
-    def __call__(self, name: str, work: Callable[[], Answer], count: int = 0) -> Answer:
-        """Run one stage; ``count`` is the number of things it handles, for a rate."""
-        start = time.perf_counter()
-        answer = work()
-        self.times_s.setdefault(name, []).append(time.perf_counter() - start)
-        self.counts[name] = count
-        return answer
-
-    def median_s(self, name: str) -> float:
-        """Median time of a stage."""
-        return statistics.median(self.times_s[name])
-
-    def rate(self, name: str) -> float:
-        """Things a second, by the median time."""
-        return self.counts[name] / self.median_s(name)
 
 
 def run_chain(clock: Clock, manifest: Path, data: Path | None, out: Path, quick: bool) -> None:
@@ -249,38 +220,13 @@ def main(json_path: Path, repeats: int = 3, data: Path | None = None, quick: boo
                     limit = "limit set by this project"
                     rows.append(Row.against("needleplan demo", statistics.median(demos), "s", limit, DEMO_LIMIT_S))
                 write_rows(json_path, rows)
-    print_times(clocks, demos)
+    print_times(clocks)
+    if demos:
+        print(
+            f"needleplan demo: {len(demos)} runs, median {statistics.median(demos):.1f} s, best {min(demos):.1f} s"
+        )
     print_rows(rows)
     return rows
-
-
-def print_times(clocks: list[Clock], demos: list[float]) -> None:
-    """Median and best of every stage."""
-    table = Table(title="wall time", title_justify="left")
-    for heading in ("stage", "runs", "median s", "best s"):
-        table.add_column(heading, justify="left" if heading == "stage" else "right")
-    for clock in clocks:
-        for name, times in clock.times_s.items():
-            table.add_row(
-                f"{clock.prefix}: {name}", str(len(times)), f"{statistics.median(times):.3f}", f"{min(times):.3f}"
-            )
-    if demos:
-        table.add_row("needleplan demo", str(len(demos)), f"{statistics.median(demos):.1f}", f"{min(demos):.1f}")
-    Console().print(table)
-
-
-def print_rows(rows: list[Row]) -> None:
-    """The rows that have a peer."""
-    table = Table(title="beside peers and limits (ratio = value / peer)", title_justify="left")
-    for heading in ("figure", "value", "peer", "peer's value", "ratio"):
-        table.add_column(heading, justify="left" if heading in ("figure", "peer") else "right")
-    for row in rows:
-        if row.peer_name is not None:
-            unit = "" if row.unit == "1" else f" {row.unit}"
-            table.add_row(
-                row.name, f"{row.value:.4g}{unit}", row.peer_name, f"{row.peer_value:.4g}{unit}", f"{row.ratio:.3g}"
-            )
-    Console().print(table)
 
 
 if __name__ == "__main__":
