@@ -74,8 +74,15 @@ def build_parser() -> argparse.ArgumentParser:
     plan = command("plan", "Plan a case and write plan.json, pictures and report.html.")
     _add_case(plan)
     plan.add_argument("--out", type=folder_path, required=True, metavar="DIR", help="folder for the results")
-    plan.add_argument("--no-pictures", action="store_true", help="write plan.json only")
+    plan.add_argument("--no-pictures", action="store_true", help="write no pictures and no report")
+    _add_search(plan)
     _add_planning(plan)
+
+    paths = command("paths", "Find every needle path of a case, map them on the skin, and explain the rest.")
+    _add_case(paths)
+    paths.add_argument("--out", type=folder_path, metavar="DIR", help="folder for paths.json and the skin map")
+    paths.add_argument("--no-pictures", action="store_true", help="write paths.json only")
+    _add_search(paths)
 
     simulate = command("simulate", "Let the robot carry out the plan in a folder in a breathing patient.")
     _add_folder(simulate)
@@ -115,17 +122,14 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="root of relative sources")
 
 
-def _add_planning(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("planning")
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("paths")
     group.add_argument("--applicator", default="generic-mwa-2450", metavar="NAME", help="see 'needleplan devices'")
-    group.add_argument("--setting", choices=("in_vivo", "ex_vivo"), default="in_vivo", help="zone table (in_vivo)")
     group.add_argument("--applicators-csv", type=Path, metavar="FILE", help="own applicators (with --zones-csv)")
     group.add_argument("--zones-csv", type=Path, metavar="FILE", help="own zone table (with --applicators-csv)")
-    group.add_argument("--margin-mm", type=float, default=5.0, help="margin about the target (5)")
-    group.add_argument("--max-insertions", type=int, default=12, help="most punctures (12)")
-    group.add_argument("--time-limit-s", type=float, default=30.0, help="time of each exact search (30)")
     group.add_argument("--entry-spacing-mm", type=float, default=9.0, help="spacing of skin entries (9)")
     group.add_argument("--aims", type=int, default=50, help="points of the target to aim at (50)")
+    group.add_argument("--preset", metavar="NAME|FILE", help="limits of a preset; single limits below override it")
     group.add_argument(
         "--clearance",
         action="append",
@@ -133,9 +137,17 @@ def _add_planning(parser: argparse.ArgumentParser) -> None:
         metavar="ROLE=MM",
         help="clearance to vessel, airway, bone, lung, bowel, critical or no_go; may be repeated",
     )
-    group.add_argument("--skin-angle-deg", type=float, default=65.0, help="most from the perpendicular (65)")
-    group.add_argument("--table-angle-deg", type=float, default=90.0, help="most from straight up (90)")
-    group.add_argument("--organ-path-mm", type=float, default=0.0, help="least organ before the target (0)")
+    group.add_argument("--skin-angle-deg", type=float, metavar="DEG", help="most from the perpendicular (65)")
+    group.add_argument("--table-angle-deg", type=float, metavar="DEG", help="most from straight up (90)")
+    group.add_argument("--organ-path-mm", type=float, metavar="MM", help="least organ before the target (0)")
+
+
+def _add_planning(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("planning")
+    group.add_argument("--setting", choices=("in_vivo", "ex_vivo"), default="in_vivo", help="zone table (in_vivo)")
+    group.add_argument("--margin-mm", type=float, default=5.0, help="margin about the target (5)")
+    group.add_argument("--max-insertions", type=int, default=12, help="most punctures (12)")
+    group.add_argument("--time-limit-s", type=float, default=30.0, help="time of each exact search (30)")
     group.add_argument("--seed", type=whole_number, default=0, help="seed kept in the plan (0)")
 
 

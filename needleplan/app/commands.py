@@ -1,27 +1,21 @@
 """What each command of the command line does."""
 
-import dataclasses
 import sys
 import time
 from argparse import Namespace
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.app.cli import EXIT_BAD_INPUT, EXIT_INFEASIBLE, EXIT_OK
 from needleplan.app.folder import PlanFolder
 from needleplan.app.progress import progress_bar
-from needleplan.app.summary import print_metrics, print_plan, print_where
-from needleplan.coverage.matrix import CoverageOptions
-from needleplan.devices.catalogue import DeviceCatalogue, builtin_catalogue, load_catalogue
+from needleplan.app.search_options import planning_from, search_from
+from needleplan.app.summary import print_metrics, print_paths, print_plan, print_where
+from needleplan.devices.catalogue import builtin_catalogue
 from needleplan.errors import OptionError
 from needleplan.plan import PlanStatus
-from needleplan.planning import PlanningOptions
-from needleplan.trajectory.sampling import SamplingOptions
-from needleplan.trajectory.screening import PathLimits
 
 
 def run_check(options: Namespace) -> int:
@@ -75,6 +69,36 @@ def run_plan(options: Namespace) -> int:
         places += [("pictures", str(folder.pictures)), ("report", str(folder.report))]
     print_where(console, places)
     return EXIT_INFEASIBLE if planned.plan.status is PlanStatus.INFEASIBLE else EXIT_OK
+
+
+def run_paths(options: Namespace) -> int:
+    """Find, map and explain the paths of a case."""
+    from needleplan.anatomy.build import build_anatomy
+    from needleplan.anatomy.queries import AnatomyQueries
+    from needleplan.app.path_files import write_paths
+    from needleplan.app.paths import study_paths
+    from needleplan.case.load import load_case
+
+    console = Console()
+    search, catalogue = search_from(options)
+    applicator = (catalogue or builtin_catalogue()).applicator(search.applicator)
+    times: dict[str, float] = {}
+    start = time.perf_counter()
+    with progress_bar(console, "reading the case") as progress:
+        case = load_case(options.case, options.data)
+        times["read case"] = round(time.perf_counter() - start, 4)
+        anatomy = build_anatomy(case, progress)
+        times["build anatomy"] = round(time.perf_counter() - start - times["read case"], 4)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+    with progress_bar(console, f"searching paths of {case.name}") as progress:
+        study = study_paths(AnatomyQueries(anatomy), applicator, search, times, progress)
+    print_paths(console, study)
+    if options.out is not None:
+        with progress_bar(console, "writing"):
+            places = write_paths(options.out, study, anatomy, pictures=not options.no_pictures)
+        print_where(console, places)
+    return EXIT_OK if study.feasible else EXIT_INFEASIBLE
 
 
 def run_simulate(options: Namespace) -> int:
@@ -225,47 +249,3 @@ def run_robots(options: Namespace) -> int:
     for name in list_robots():
         console.print(f"{name}: {load_robot(name).summary}", soft_wrap=True)
     return EXIT_OK
-
-
-def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableModel]:
-    """Planning options and zone model from the command line.
-
-    Raises:
-        NeedleplanError: a clearance is not ROLE=MM, a table is missing its partner, or a value is impossible.
-    """
-    limits: dict[str, float] = {}
-    known = [f.name.removesuffix("_mm") for f in dataclasses.fields(PathLimits) if f.name.endswith("_mm")]
-    known.remove("organ_path")
-    for text in options.clearance:
-        role, _, number = text.partition("=")
-        try:
-            if role not in known:
-                raise ValueError(role)
-            limits[f"{role}_mm"] = float(number)
-        except ValueError as error:
-            raise OptionError(
-                f"--clearance {text!r} must be ROLE=MM with a role of {', '.join(known)} and a number"
-            ) from error
-    catalogue: DeviceCatalogue | None = None
-    if (options.applicators_csv is None) != (options.zones_csv is None):
-        raise OptionError("--applicators-csv and --zones-csv go together: give both or neither")
-    if options.applicators_csv is not None:
-        catalogue = load_catalogue(Path(options.applicators_csv), Path(options.zones_csv))
-    planning = PlanningOptions(
-        applicator=options.applicator,
-        setting=options.setting,
-        sampling=SamplingOptions(entry_spacing_mm=options.entry_spacing_mm, aim_count=options.aims),
-        limits=PathLimits(
-            skin_angle_deg=options.skin_angle_deg,
-            table_angle_deg=options.table_angle_deg,
-            organ_path_mm=options.organ_path_mm,
-            **limits,
-        ),
-        coverage=CoverageOptions(
-            margin_mm=options.margin_mm,
-            maximum_insertions=options.max_insertions,
-            time_limit_s=options.time_limit_s,
-        ),
-        seed=options.seed,
-    )
-    return planning, EllipsoidTableModel(catalogue, options.setting)

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from needleplan.case.load import load_case
 from needleplan.case.model import Case
-from needleplan.errors import PlanFileError
+from needleplan.errors import GeometryError, PlanFileError
 from needleplan.io.bounded import read_whole
-from needleplan.io.plan_file import read_plan, write_json
-from needleplan.io.value_json import from_json, parse_strict
+from needleplan.io.plan_file import MAXIMUM_BYTES, read_plan, write_json
+from needleplan.io.value_json import from_json, parse_strict, to_json
 from needleplan.plan import Plan
+from needleplan.trajectory.skin_map import SkinMap
 
 _SOURCE_SCHEMA = "needleplan.source"
+_SKIN_SCHEMA = "needleplan.skin_map"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class PlanFolder:
         return self.root / "rehearsal.mp4"
 
     @property
+    def skin_map(self) -> Path:
+        """Where the candidate paths start, and what blocks the rest of the skin."""
+        return self.root / "skin_map.json"
+
+    @property
     def pictures(self) -> Path:
         """Folder of the pictures."""
         return self.root / "pictures"
@@ -94,6 +101,27 @@ class PlanFolder:
     @property
     def _source(self) -> Path:
         return self.root / "source.json"
+
+    def write_skin_map(self, skin: SkinMap) -> None:
+        """Keep the skin map beside the plan, from which the report draws it."""
+        write_json(self.skin_map, {"schema": _SKIN_SCHEMA, "version": 1, **to_json(skin)})
+
+    def read_skin_map(self) -> SkinMap | None:
+        """The skin map of the plan; None where the folder holds none.
+
+        Raises:
+            PlanFileError: the file is damaged or holds something else.
+        """
+        if not self.skin_map.is_file():
+            return None
+        text = read_whole(self.skin_map, MAXIMUM_BYTES).decode("utf-8", errors="replace")
+        data = parse_strict(text, self.skin_map.name)
+        if not isinstance(data, dict) or data.pop("schema", None) != _SKIN_SCHEMA or data.pop("version", None) != 1:
+            raise PlanFileError(f"{self.skin_map.name}: its schema must say {_SKIN_SCHEMA!r} and its version 1")
+        try:
+            return from_json(SkinMap, data, self.skin_map.name)
+        except (GeometryError, ValueError) as error:
+            raise PlanFileError(f"{self.skin_map.name}: {error}") from error
 
     def write_source(self, case: Path, data: Path | None) -> None:
         """Remember the case's manifest and data folder."""

@@ -45,7 +45,8 @@ ProgressCallback = Callable[[str, float], None]
 
 #: File names of the pictures of a plan.
 PICTURE_NAMES = (
-    "patient", "target", "planes", "needle-planes", "margins", "tumour", "breathing-gated", "breathing-ungated",
+    "patient", "target", "planes", "needle-planes", "margins", "tumour", "skin-map", "breathing-gated",
+    "breathing-ungated",
 )  # fmt: skip
 
 #: Further rehearsals, gated and not, that begin at other moments of the breath.
@@ -73,12 +74,14 @@ def write_plan_folder(
     """
     folder.root.mkdir(parents=True, exist_ok=True)
     write_plan(folder.plan, planned.plan)
-    for stale in (folder.report, folder.applicators, folder.zones, *_pictures(folder)):
+    for stale in (folder.report, folder.skin_map, folder.applicators, folder.zones, *_pictures(folder)):
         stale.unlink(missing_ok=True)
     _forget_rehearsals(folder)
     if tables is not None:
         folder.applicators.write_bytes(tables[0])
         folder.zones.write_bytes(tables[1])
+    if planned.skin is not None:
+        folder.write_skin_map(planned.skin)
     assess_folder(folder, planned)
     if pictures:
         write_report_again(folder, planned, progress)
@@ -110,7 +113,7 @@ def load_planned(folder: PlanFolder, data: Path | None, progress: ProgressCallba
             f"{folder.plan}: the plan was made with other zone tables than those at hand; put its applicators.csv "
             "and zones.csv back beside it or plan the case again"
         )
-    draft = PlannedCase(anatomy, AnatomyQueries(anatomy), plan, model, None)
+    draft = PlannedCase(anatomy, AnatomyQueries(anatomy), plan, model, None, folder.read_skin_map())
     return dataclasses.replace(draft, assessment=assess_insertions(plan.insertions, draft))
 
 
@@ -270,10 +273,17 @@ def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: Progr
     def step(name: str) -> None:
         nonlocal drawn
         drawn += 1
-        report(name, drawn / 8.0)
+        report(name, drawn / 9.0)
 
     pictures, missing = draw_plan_pictures(
-        anatomy, plan, zone, planned.assessment, needles=shapes, margin_mm=_margin_mm(planned), progress=step
+        anatomy,
+        plan,
+        zone,
+        planned.assessment,
+        skin=planned.skin,
+        needles=shapes,
+        margin_mm=_margin_mm(planned),
+        progress=step,
     )
     rehearsals = []
     for path in (folder.outcome, folder.outcome_ungated):

@@ -18,6 +18,8 @@ from needleplan.case.model import Case
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.plan import Insertion, Plan
 from needleplan.planning import PlanningOptions, make_plan
+from needleplan.trajectory.screening import default_constraints
+from needleplan.trajectory.skin_map import SkinMap, map_skin
 from robots.catalogue import load_robot
 from robots.frames import PatientPlacement, place_anatomy
 from robots.model import RobotModel
@@ -40,6 +42,7 @@ class PlannedCase:
         plan: the plan.
         zone_model: the model that predicted its zones.
         assessment: score of the plan; None where it has no insertion.
+        skin: where its candidate paths start and what blocks them; None where it was not kept.
     """
 
     anatomy: Anatomy
@@ -47,6 +50,7 @@ class PlannedCase:
     plan: Plan
     zone_model: EllipsoidTableModel
     assessment: Assessment | None
+    skin: SkinMap | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +82,9 @@ def plan_case(
     queries = AnatomyQueries(anatomy)
     timings_s = {**(timings_s or {}), "build anatomy": time.perf_counter() - start}
     planning = make_plan(queries, options, zone_model=zone_model, timings_s=timings_s, progress=progress)
-    return PlannedCase(anatomy, queries, planning.plan, planning.zone_model, planning.assessment)
+    constraints = default_constraints(queries, None if options is None else options.limits)
+    skin = map_skin(planning.candidates, constraints)
+    return PlannedCase(anatomy, queries, planning.plan, planning.zone_model, planning.assessment, skin)
 
 
 def plan_robot(plan: Plan, anatomy: Anatomy, robot_name: str | None = None, seed: int = 0) -> RobotPlan:

@@ -70,7 +70,7 @@ def write_report(
         section("Clearances", clearances_section(plan, anatomy)),
         section("Planes", _shown(drawn, "planes", "needle-planes")),
         section("Margin", _shown(drawn, "margins", "tumour")),
-        section("Candidate paths", candidates_section(plan)),
+        section("Candidate paths", candidates_section(plan), _shown(drawn, "skin-map")),
         section("Coverage proof", proof_section(plan)),
         section("Robot", robot_section(route)),
         section(
@@ -89,7 +89,7 @@ def write_report(
     return path
 
 
-_PLACED = ("patient", "target", "planes", "needle-planes", "margins", "tumour")
+_PLACED = ("patient", "target", "planes", "needle-planes", "margins", "tumour", "skin-map")
 
 
 def _shown(drawn: Mapping[str, Picture], *names: str) -> Html:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from needleplan.app.paths import ListedPath, PathStudy
 from needleplan.outcome import Outcome
 from needleplan.plan import Metrics, Plan, PlanStatus
 
@@ -37,6 +38,62 @@ def print_plan(console: Console, plan: Plan) -> None:
         )
     if plan.insertions:
         console.print(_insertions(plan))
+
+
+def print_paths(console: Console, study: PathStudy) -> None:
+    """What a study of paths found."""
+    verdict = "[bold green]feasible[/]" if study.feasible else "[bold red]infeasible[/]"
+    console.print(f"[bold]{escape(study.case_name)}[/], {escape(study.applicator)}: {verdict}")
+    console.print(
+        f"  {study.feasible_count} of {study.candidates} candidate paths satisfy every hard constraint, "
+        f"{study.front_count} of them are on the Pareto front"
+    )
+    console.print(f"  a feasible path starts from {study.open_entries} of {study.entries} entries")
+    console.print(f"  {study.resolution.sentence}")
+    rejected = Table(title="What rejects paths and blocks entries", title_justify="left")
+    rejected.add_column("constraint")
+    for name in ("paths rejected", "by it alone", "entries blocked"):
+        rejected.add_column(name, justify="right")
+    for name, count in sorted(study.rejected_by.items(), key=lambda item: -item[1]):
+        if count:
+            blocked = study.blocked_entries.get(name, 0)
+            rejected.add_row(escape(name), str(count), str(study.rejected_only_by[name]), str(blocked))
+    if rejected.row_count:
+        console.print(rejected)
+    for item in study.evidence:
+        console.print(f"  {escape(item.subject)}: {escape(item.finding)}")
+        if item.remedy:
+            console.print(f"    what would help: {escape(item.remedy)}")
+    if study.best:
+        console.print(_choices(study.best))
+    if study.comparison is not None:
+        for sentence in study.comparison.sentences:
+            console.print(f"  {escape(sentence)}")
+    steps = ", ".join(f"{name} {seconds:.2f}" for name, seconds in study.timings_s.items())
+    console.print(f"  times in s: {steps}")
+
+
+def _choices(paths: Sequence[ListedPath]) -> Table:
+    """The best paths, one a row."""
+    table = Table(title="Best path and next distinct choices", title_justify="left")
+    for name in ("#", "cost", "length mm", "entry (LPS mm)", "tip (LPS mm)", "nearest (mm)"):
+        table.add_column(name, justify="right" if name in ("#", "cost", "length mm") else "left")
+    for place, path in enumerate(paths, start=1):
+        clearances = {
+            name.removeprefix("clearance to "): value
+            for name, value in path.constraints.items()
+            if name.startswith("clearance to ")
+        }
+        nearest = sorted(clearances.items(), key=lambda item: item[1])[:1]
+        table.add_row(
+            str(place),
+            f"{path.cost:.3f}",
+            f"{path.length_mm:.1f}",
+            ", ".join(f"{x:.1f}" for x in path.entry_mm),
+            ", ".join(f"{x:.1f}" for x in path.tip_mm),
+            ", ".join(f"{escape(name)} {value:.1f}" for name, value in nearest),
+        )
+    return table
 
 
 def print_metrics(console: Console, metrics: Metrics, label: str = "predicted") -> None:

@@ -1,67 +1,177 @@
-"""Why no path is feasible: which constraints reject, by how much the best candidates miss."""
+"""Why no path is feasible, as evidence: what fails, what is impossible or contradictory, what would open one."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.plan import Evidence
-from needleplan.trajectory.table import TrajectoryTable
+from needleplan.trajectory.constraints.clearance import Clearance
+from needleplan.trajectory.constraints.usable_length import UsableLength
+from needleplan.trajectory.contract import TrajectoryConstraint
+from needleplan.trajectory.measured import MeasuredPaths
+from needleplan.trajectory.relaxation import Barrier, conflicting_constraints, smallest_relaxations
+from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
 
-#: Candidates with the fewest failures that are described.
-_NEAREST = 3
+#: Half the diagonal of the cubes of 1 mm or less by which the target is counted.
+_HALF_DIAGONAL_MM = 0.5 * float(np.sqrt(3.0))
 
 
-def explain_rejections(table: TrajectoryTable, queries: AnatomyQueries) -> tuple[Evidence, ...]:
-    """Evidence for a table without a feasible row, the most telling first.
+def explain_rejections(
+    table: TrajectoryTable,
+    queries: AnatomyQueries,
+    constraints: Sequence[TrajectoryConstraint] = (),
+    measured: MeasuredPaths | None = None,
+) -> tuple[Evidence, ...]:
+    """Evidence for a table without a feasible row, the most telling first; never empty.
 
     Args:
         table: screened candidates, none of them feasible.
         queries: the anatomy.
+        constraints: the constraints that the table was screened by; without them no limit can be tried, and the
+            evidence says what rejects but not what would open a path.
+        measured: measurements of these paths that exist already.
+
+    Raises:
+        OptionError: the table was screened by other constraints.
     """
+    outside = _target_outside(queries)
     if not len(table):
-        return (Evidence("candidates", "There is no candidate path at all.", "Widen the entry region."),)
+        return (*outside, _no_candidate(queries))
+    named = {constraint.name: constraint for constraint in constraints}
+    evidence = list(outside)
+    for column in table.constraints:
+        if column.hard and not column.passed.any():
+            evidence.append(_all_fail(table, column))
+            evidence += _impossible(table, queries, column, named.get(column.name))
+    conflict = conflicting_constraints(table)
+    if len(conflict) > 1:
+        evidence.append(_contradiction(table, conflict))
+    if constraints:
+        evidence += _what_would_open(table, queries, constraints, measured)
+    return tuple(evidence)
+
+
+def _what_would_open(
+    table: TrajectoryTable,
+    queries: AnatomyQueries,
+    constraints: Sequence[TrajectoryConstraint],
+    measured: MeasuredPaths | None,
+) -> list[Evidence]:
+    """Changes of limits that open a path, and what no limit gets past."""
     evidence = []
-    fails = np.stack([~column.passed for column in table.constraints])
-    counts = fails.sum(axis=0)
-    for column, failed in zip(table.constraints, fails, strict=True):
-        if failed.all():
-            nearest = float(column.values[np.argmin(np.abs(column.values - column.limit))])
-            evidence.append(
-                Evidence(
-                    column.name,
-                    f"All {len(table)} candidate paths fail it: {column.sentence}, and the best reaches "
-                    f"{nearest:.1f} {column.unit}".rstrip()
-                    + ".",
-                    f"Relax {column.name!r} or change what it protects.",
-                )
-            )
-    lonely = table.rejected_only_by()
-    for name, count in sorted(lonely.items(), key=lambda item: -item[1]):
-        if count:
-            column = next(c for c in table.constraints if c.name == name)
-            rows = fails[table.constraints.index(column)] & (counts == 1)
-            gap = float(np.abs(column.values[rows] - column.limit).min())
-            evidence.append(
-                Evidence(
-                    name,
-                    f"{count} of {len(table)} paths fail nothing else.",
-                    f"Relaxing it by {gap:.2f} {column.unit} would open the nearest of them.".replace("  ", " "),
-                )
-            )
-    if not any(lonely.values()):
-        least = int(counts.min())
-        best_rows = np.flatnonzero(counts == least)[:_NEAREST]
-        names = sorted({table.constraints[k].name for row in best_rows for k in np.flatnonzero(fails[:, row])})
+    relaxations = smallest_relaxations(table, queries, constraints, measured)
+    for found in relaxations.found:
+        names = " and ".join(change.constraint for change in found.changes)
         evidence.append(
             Evidence(
-                "combination",
-                f"Every path fails at least {least} constraints at once; the nearest fail {', '.join(names)}.",
-                "Relax these together, or choose another entry region or applicator.",
+                names, f"Proven by screening again: {found.sentence}", f"Relax {names} if that can be accepted."
             )
         )
-    distance = queries.distance(queries.anatomy.entry)
-    outside = float((distance.signed_distance_mm(queries.anatomy.target.mesh.vertices_mm) > 0).mean())
-    if outside > 0:
+    if relaxations.barriers and not relaxations.found:
         evidence.append(
-            Evidence("target", f"{100 * outside:.0f} % of the target's surface lies outside the entry surface.")
+            Evidence(
+                "limits",
+                f"No change of limits opens any of the {len(table)} candidate paths: each would pass what no limit "
+                "may give up.",
+                "Choose another entry region, position or applicator, or correct the structures in the way.",
+            )
         )
-    return tuple(evidence)
+    evidence += [_barred(table, barrier) for barrier in relaxations.barriers if barrier.only]
+    return evidence
+
+
+def _target_outside(queries: AnatomyQueries) -> tuple[Evidence, ...]:
+    """Whether the target lies in the body at all."""
+    entry, target = queries.anatomy.entry, queries.anatomy.target
+    outside = float((queries.distance(entry).signed_distance_mm(target.mesh.vertices_mm) > 0).mean())
+    if outside == 0:
+        return ()
+    # Rounded up, so that a part is never said to be nothing.
+    return (
+        Evidence(
+            target.name,
+            f"{np.ceil(100 * outside):.0f} % of the surface of {target.name} lies outside {entry.name}, through "
+            "which every needle must come.",
+            "Correct the frame or the labels of the one that is misplaced.",
+        ),
+    )
+
+
+def _no_candidate(queries: AnatomyQueries) -> Evidence:
+    """Words for a table without rows."""
+    anatomy = queries.anatomy
+    area = float(np.linalg.norm(anatomy.entry.mesh.area_vectors_mm2[anatomy.entry_faces], axis=1).sum())
+    return Evidence(
+        "candidates",
+        f"There is no candidate path at all: {area / 100:.1f} cm² of {anatomy.entry.name} may be entered "
+        "through, and no line joins it to the target.",
+        "Widen the entry region, or ask for a smaller spacing of entries and more aims.",
+    )
+
+
+def _all_fail(table: TrajectoryTable, column: ConstraintColumn) -> Evidence:
+    """A constraint that every candidate fails."""
+    best = float(column.values.max() if column.at_least else column.values.min())
+    if column.name == UsableLength().name:
+        return Evidence(
+            column.name,
+            f"All {len(table)} candidate paths fail it: the shortest path is {best:.1f} mm long, and "
+            f"{table.applicator.name} may be used to {column.limit:g} mm.",
+            f"Choose an applicator with a usable length of at least {np.ceil(best):.0f} mm, or a nearer entry.",
+        )
+    reached = f", and the best reaches {best:.2f} {column.unit}" if column.unit else ""
+    return Evidence(
+        column.name,
+        f"All {len(table)} candidate paths fail it: {column.sentence}{reached}.",
+        f"Relax {column.name!r} or change what it protects.",
+    )
+
+
+def _impossible(
+    table: TrajectoryTable,
+    queries: AnatomyQueries,
+    column: ConstraintColumn,
+    constraint: TrajectoryConstraint | None,
+) -> list[Evidence]:
+    """A clearance that the target itself does not have: then no path has it, whether examined or not."""
+    if not isinstance(constraint, Clearance):
+        return []
+    # Every path passes a point of the target, and such a point lies within half a diagonal of a cube's middle.
+    points, _ = queries.target_points_mm(_HALF_DIAGONAL_MM)
+    distance = np.maximum(queries.distance(constraint.surface).signed_distance_mm(points), 0.0)
+    most = float(distance.max()) + _HALF_DIAGONAL_MM - table.applicator.radius_mm
+    if most >= column.limit:
+        return []
+    return [
+        Evidence(
+            column.name,
+            f"No path whatever can keep {column.limit:g} mm: no needle into {queries.anatomy.target.name} stays "
+            f"farther than {max(most, 0.0):.1f} mm from {constraint.surface.name}, wherever it enters.",
+            f"Ask for less than {max(most, 0.0):.1f} mm, or separate the two, as by hydrodissection.",
+        )
+    ]
+
+
+def _contradiction(table: TrajectoryTable, names: Sequence[str]) -> Evidence:
+    """Constraints that candidates satisfy one by one but not together."""
+    counts = [f"{name} by {int(table.constraint(name).passed.sum())}" for name in names]
+    return Evidence(
+        "contradiction",
+        f"No candidate path satisfies {_listed(list(names))} together, though each is satisfied by some of the "
+        f"{len(table)}: {', '.join(counts)}.",
+        "Relax one of them; without any one of them the others can be satisfied together.",
+    )
+
+
+def _barred(table: TrajectoryTable, barrier: Barrier) -> Evidence:
+    paths = "path fails" if barrier.only == 1 else "paths fail"
+    return Evidence(
+        barrier.constraint,
+        f"{barrier.only} of {len(table)} candidate {paths} nothing else, but no limit lets them pass: "
+        f"{barrier.sentence}.",
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"

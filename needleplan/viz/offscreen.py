@@ -70,12 +70,13 @@ class Body:
 
     Attributes:
         mesh: the surface.
-        color: hexadecimal RGB; unused where ``vertex_colors`` are given.
+        color: hexadecimal RGB; unused where ``face_colors`` or ``vertex_values`` are given.
         opacity: where the surface faces the camera.
         rim: where it is seen edge on; equal to ``opacity`` for a plain surface.
         shininess: strength of the highlight, 0 to 1.
         hide_back: True to draw only faces that look towards the camera.
         hidden_faces: (m,) True for faces that are left out.
+        face_colors: (m, 3) uint8 colour of each face; None where one colour or ``vertex_values`` paint the mesh.
         vertex_values: (n,) values that ``value_bins`` turn into colours, exact at the borders of the bins.
         value_bins: upper border and colour of each bin; the last border is taken as infinite.
         fade_mm: distances from the view's focus between which the surface fades away; None to show all of it.
@@ -88,6 +89,7 @@ class Body:
     shininess: float = 0.25
     hide_back: bool = False
     hidden_faces: NDArray[np.bool_] | None = None
+    face_colors: NDArray[np.uint8] | None = None
     vertex_values: FloatArray | None = None
     value_bins: tuple[tuple[float, str], ...] = field(default=())
     fade_mm: tuple[float, float] | None = None
@@ -156,7 +158,9 @@ def _actor(body: Body) -> Any:
     mapper = vtkPolyDataMapper()
     mapper.SetInputData(data)
     mapper.SetScalarVisibility(False)
-    if body.vertex_values is not None:
+    if body.face_colors is not None:
+        _paint_faces(mapper, data, body.face_colors, body.hidden_faces)
+    elif body.vertex_values is not None:
         _paint(mapper, data, body)
     actor = vtkActor()
     actor.SetMapper(mapper)
@@ -177,6 +181,17 @@ def _actor(body: Body) -> Any:
             "//VTK::Light::Impl", True, "//VTK::Light::Impl\n" + shader, False
         )
     return actor
+
+
+def _paint_faces(mapper: Any, data: Any, colors: NDArray[np.uint8], hidden_faces: NDArray[np.bool_] | None) -> None:
+    """Each face in its own colour, with sharp borders."""
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+
+    shown = colors if hidden_faces is None else colors[~hidden_faces]
+    data.GetCellData().SetScalars(numpy_to_vtk(np.ascontiguousarray(shown, dtype=np.uint8), deep=True))
+    mapper.SetScalarModeToUseCellData()
+    mapper.SetColorModeToDirectScalars()
+    mapper.SetScalarVisibility(True)
 
 
 def _paint(mapper: Any, data: Any, body: Body) -> None:

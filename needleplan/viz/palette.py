@@ -25,6 +25,15 @@ NOT_ABLATED = "#d55e00"
 INSUFFICIENT = "#f0e442"
 COVERED = "#0072b2"
 
+#: Score of the best path from a patch of skin, best first: one hue, growing darker.
+SKIN_SCORES = ("#dffcff", "#6fd3ee", "#2b86c4", "#123f86")
+#: What blocks a patch of skin, the largest area first. Apart from the blue of the scores for every kind of colour
+#: vision: Okabe and Ito's vermillion, orange and purple, Tol's olive, wine and rose (Colour Schemes, SRON 2021),
+#: and greys that differ in lightness. Patches carry numbers too.
+SKIN_BLOCKED = ("#737b87", "#d55e00", "#ddcc77", "#aa4499", "#7d7d22", "#f0a8b8", "#882255", "#c2c7cf")
+SKIN_OTHERS = "#4a4036"
+SKIN_NOT_EXAMINED = "#2c323b"
+
 #: Colours of one needle after the other where needles must be told apart.
 NEEDLES = ("#ff8a3d", "#a78bfa", "#34d399", "#f472b6", "#60a5fa", "#facc15", "#fb7185", "#2dd4bf")
 

@@ -7,6 +7,7 @@ from needleplan.anatomy.model import Anatomy
 from needleplan.assess import Assessment
 from needleplan.outcome import Outcome
 from needleplan.plan import Plan
+from needleplan.trajectory.skin_map import SkinMap
 from needleplan.viz.breathing import draw_breathing
 from needleplan.viz.canvas import Picture, RgbArray
 from needleplan.viz.margins import draw_margins, render_margins
@@ -14,6 +15,15 @@ from needleplan.viz.needles import NeedleShape
 from needleplan.viz.offscreen import RenderingError
 from needleplan.viz.planes import IN_PLANE_MM, draw_needle_planes, draw_planes
 from needleplan.viz.scene import render_patient, render_target
+from needleplan.viz.skin_map import render_skin_map
+
+#: File name, heading and caption of the skin map.
+_SKIN_MAP = (
+    "skin-map",
+    "Where a path can start",
+    "Blue where a feasible path starts, by the cost of the best one; elsewhere the constraint that blocks, by "
+    "number and colour. Each patch of skin shows its nearest examined entry.",
+)
 
 
 def draw_plan_pictures(
@@ -22,6 +32,7 @@ def draw_plan_pictures(
     zone: LethalZone | None,
     assessment: Assessment | None,
     *,
+    skin: SkinMap | None = None,
     needles: Mapping[str, NeedleShape] | None = None,
     margin_mm: float = 5.0,
     progress: Callable[[str], None] = lambda name: None,
@@ -33,6 +44,7 @@ def draw_plan_pictures(
         plan: the plan.
         zone: predicted lethal zone of its insertions; None where there is none.
         assessment: score of the plan; None leaves the margin pictures out.
+        skin: where candidate paths start; None, or one without an entry, leaves its picture out.
         needles: outer shape of each applicator by name.
         margin_mm: margin drawn about the tumour where there is no assessment that states it.
         progress: called with the name of each picture before it is drawn.
@@ -93,6 +105,8 @@ def draw_plan_pictures(
                 lambda: render_margins(anatomy, assessment),
             ),
         ]
+    if skin is not None and len(skin):
+        drawings.append((*_SKIN_MAP, lambda: render_skin_map(anatomy, skin, insertions)))
     pictures: list[Picture] = []
     missing: list[str] = []
     for name, title, caption, draw in drawings:
@@ -102,6 +116,11 @@ def draw_plan_pictures(
         except RenderingError as error:
             missing.append(f"The picture '{title}' is missing: {error}.")
     return tuple(pictures), tuple(missing)
+
+
+def draw_skin_map(anatomy: Anatomy, skin: SkinMap) -> Picture:
+    """The skin map by itself; raises RenderingError where nothing can be rendered."""
+    return Picture(*_SKIN_MAP, render_skin_map(anatomy, skin))
 
 
 def draw_rehearsal_pictures(outcomes: Sequence[Outcome]) -> tuple[Picture, ...]:

@@ -72,7 +72,12 @@ def test_plan_folder_holds_what_it_should(planned) -> None:
     assert plan.status is PlanStatus.COMPLETE
     assert plan.metrics is not None
     assert plan.metrics.target_coverage_fraction == 1.0
-    assert sorted(path.name for path in planned.iterdir()) == ["assessment.json", "plan.json", "source.json"]
+    assert sorted(path.name for path in planned.iterdir()) == [
+        "assessment.json",
+        "plan.json",
+        "skin_map.json",
+        "source.json",
+    ]
 
 
 @pytest.mark.long

@@ -112,3 +112,33 @@ def test_own_zone_table_plans_with_the_zones_of_the_files(capsys):
     for insertion in plan.insertions:
         for ablation in insertion.ablations:
             assert ablation.power_w in (50.0, 100.0) and ablation.duration_s in (180.0, 600.0)
+
+
+def test_edit_a_path_moves_undoes_and_breathes(capsys):
+    state = load("edit_a_path").main(sampling=SamplingOptions(entry_spacing_mm=16.0, aim_count=8), voxel_mm=3.0)
+    printed = capsys.readouterr().out
+    assert state.feasible and not state.entry_locked
+    for line in (
+        "best of the table: cost",
+        "entry 12 mm to the side",
+        "entry locked",
+        "safe for ",
+        "cheapest paths",
+    ):
+        assert line in printed
+    # Undone is as before.
+    first, last = (
+        line.split(": ")[1] for line in printed.splitlines() if line.startswith(("best of", "all undone"))
+    )
+    assert first == last
+
+
+def test_the_table_of_paths_has_a_row_for_each_case_and_a_reason_for_a_bad_one(tmp_path, capsys):
+    phantom = make_phantom(PhantomParameters(), np.random.default_rng(3))
+    manifest = save_phantom(phantom, tmp_path, voxel_mm=4.0)
+    missing = tmp_path / "missing.toml"
+    (study,) = load("table_of_paths").main([manifest, missing], options=QUICK)
+    header, rule, first, bad = capsys.readouterr().out.splitlines()
+    assert header.count("|") == rule.count("|") == first.count("|") == bad.count("|")
+    assert f"| {study.case_name} | {study.candidates:,} | {study.feasible_count:,} |" in first
+    assert "missing.toml" in bad

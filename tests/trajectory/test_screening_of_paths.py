@@ -14,7 +14,6 @@ from needleplan.trajectory.constraints.clearance import Clearance
 from needleplan.trajectory.constraints.organ_path import OrganPath
 from needleplan.trajectory.constraints.single_skin_crossing import SingleSkinCrossing
 from needleplan.trajectory.constraints.table_side import TableSide
-from needleplan.trajectory.explanation import explain_rejections
 from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.ranking import ObjectiveWeights, default_objectives, pareto_front, rank
 from needleplan.trajectory.sampling import SamplingOptions, sample_aims, sample_trajectories
@@ -308,19 +307,6 @@ def test_organ_before_the_target_is_measured():
         default_constraints(queries, PathLimits(organ_path_mm=float("nan")))
     with pytest.raises(OptionError, match="no organ"):
         default_constraints(body(), PathLimits(organ_path_mm=5.0))
-
-
-def test_explanation_names_what_rejects_and_by_how_much():
-    shell = joined(ball((0, 0, 0), 40, 3), ball((0, 0, 0), 30, 3).flipped())
-    queries = body(Structure("bone", Role.BONE, shell))
-    table = screen(sample_trajectories(queries, APPLICATOR, COARSE), queries, default_constraints(queries))
-    assert not table.feasible.any()
-    evidence = explain_rejections(table, queries)
-    assert evidence[0].subject == "clearance to bone"
-    assert f"All {len(table)} candidate paths fail it" in evidence[0].finding
-    assert any("fail nothing else" in item.finding for item in evidence)
-    # The best axis crosses the bone: by its own radius short of 0, plus 2 mm.
-    assert f"Relaxing it by {2 + RADIUS:.2f} mm" in next(e for e in evidence if "nothing else" in e.finding).remedy
 
 
 def test_pareto_front_is_that_of_all_pairs():

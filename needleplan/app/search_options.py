@@ -1,0 +1,79 @@
+"""Planning options from the words of the command line."""
+
+import dataclasses
+from argparse import Namespace
+from pathlib import Path
+
+from needleplan.ablation.ellipsoid import EllipsoidTableModel
+from needleplan.case.model import Role
+from needleplan.coverage.matrix import CoverageOptions
+from needleplan.devices.catalogue import DeviceCatalogue, load_catalogue
+from needleplan.errors import OptionError
+from needleplan.planning import PlanningOptions
+from needleplan.trajectory.preset import load_preset
+from needleplan.trajectory.sampling import SamplingOptions
+from needleplan.trajectory.screening import PathLimits
+
+
+def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableModel]:
+    """Planning options and zone model from the command line of ``plan``.
+
+    Raises:
+        NeedleplanError: as of ``search_from``, or a value of the coverage is impossible.
+    """
+    search, catalogue = search_from(options)
+    planning = dataclasses.replace(
+        search,
+        setting=options.setting,
+        coverage=CoverageOptions(
+            margin_mm=options.margin_mm,
+            maximum_insertions=options.max_insertions,
+            time_limit_s=options.time_limit_s,
+        ),
+        seed=options.seed,
+    )
+    return planning, EllipsoidTableModel(catalogue, options.setting)
+
+
+def search_from(options: Namespace) -> tuple[PlanningOptions, DeviceCatalogue | None]:
+    """What decides about paths, and the user's own applicators, from the command line.
+
+    Raises:
+        NeedleplanError: a table is missing its partner, or a value is impossible.
+    """
+    catalogue: DeviceCatalogue | None = None
+    if (options.applicators_csv is None) != (options.zones_csv is None):
+        raise OptionError("--applicators-csv and --zones-csv go together: give both or neither")
+    if options.applicators_csv is not None:
+        catalogue = load_catalogue(Path(options.applicators_csv), Path(options.zones_csv))
+    search = PlanningOptions(
+        applicator=options.applicator,
+        sampling=SamplingOptions(entry_spacing_mm=options.entry_spacing_mm, aim_count=options.aims),
+        limits=limits_from(options),
+    )
+    return search, catalogue
+
+
+def limits_from(options: Namespace) -> PathLimits:
+    """The preset's limits, or the defaults, with those that were given one by one in their place.
+
+    Raises:
+        OptionError: the preset is unknown, a clearance is not ROLE=MM, or a limit is impossible.
+    """
+    limits = PathLimits() if options.preset is None else load_preset(options.preset)
+    given: dict[str, float] = {}
+    known = [role.value for role in Role if role.is_obstacle]
+    for text in options.clearance:
+        role, _, number = text.partition("=")
+        try:
+            if role not in known:
+                raise ValueError(role)
+            given[f"{role}_mm"] = float(number)
+        except ValueError as error:
+            raise OptionError(
+                f"--clearance {text!r} must be ROLE=MM with a role of {', '.join(known)} and a number"
+            ) from error
+    for name in ("skin_angle_deg", "table_angle_deg", "organ_path_mm"):
+        if getattr(options, name) is not None:
+            given[name] = getattr(options, name)
+    return dataclasses.replace(limits, **given)  # type: ignore[arg-type]
