@@ -10,11 +10,10 @@ import numpy as np
 from needleplan import __version__
 from needleplan.ablation.contract import LethalZone
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
-from needleplan.anatomy.model import StructureSurface
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.anatomy.surface_points import surface_points
 from needleplan.assess import Assessment, assess
-from needleplan.case.model import Role, Severity
+from needleplan.case.model import Severity
 from needleplan.coverage.ablations import choose_ablations
 from needleplan.coverage.contract import CoverageSolver, PathSelection
 from needleplan.coverage.integer_program import IntegerProgramSolver
@@ -29,7 +28,7 @@ from needleplan.plan import (
     Provenance,
 )
 from needleplan.trajectory.constraints.placed_needle import PlacedNeedle
-from needleplan.trajectory.contract import Reachability
+from needleplan.trajectory.contract import Reachability, TrajectoryConstraint
 from needleplan.trajectory.explanation import explain_rejections
 from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.ranking import ObjectiveWeights, default_objectives
@@ -92,6 +91,7 @@ class Planning:
     Attributes:
         plan: the plan.
         candidates: all candidate paths with their columns.
+        constraints: what was demanded of them.
         resolution: which paths the search cannot have missed.
         assessment: score of the plan; None where it has no insertion.
         zone_model: the model that predicted the zones.
@@ -99,6 +99,7 @@ class Planning:
 
     plan: Plan
     candidates: TrajectoryTable
+    constraints: tuple[TrajectoryConstraint, ...]
     resolution: SearchResolution
     assessment: Assessment | None
     zone_model: EllipsoidTableModel
@@ -140,22 +141,23 @@ def make_plan(
     zone_model.table(applicator.name)
     watch = _Stopwatch(dict(timings_s or {}))
     with watch("search paths"):
+        constraints = default_constraints(queries, options.limits, reachability, placed)
         search = search_trajectories(
             queries,
             applicator,
-            default_constraints(queries, options.limits, reachability, placed),
-            default_objectives(queries, options.weights, reachability, lungs=_lungs(queries)),
+            constraints,
+            default_objectives(queries, options.weights, reachability),
             options.sampling,
             options.search,
             progress=progress,
         )
     table = search.table
     if not table.feasible.any():
-        evidence = (*explain_rejections(table, queries), _searched(search.resolution))
+        evidence = (*explain_rejections(table, queries, constraints), _searched(search.resolution))
         plan = _assemble(
             queries, options, zone_model, table, PlanStatus.INFEASIBLE, evidence, (), None, None, watch.times_s
         )
-        return Planning(plan, table, search.resolution, None, zone_model)
+        return Planning(plan, table, constraints, search.resolution, None, zone_model)
     with watch("build coverage"):
         matrix = build_coverage(table, queries, zone_model, options.coverage, progress)
     if not matrix.coverable.any():
@@ -171,7 +173,7 @@ def make_plan(
             None,
             watch.times_s,
         )
-        return Planning(plan, table, search.resolution, None, zone_model)
+        return Planning(plan, table, constraints, search.resolution, None, zone_model)
     with watch("solve coverage"):
         selection = solver.solve(matrix, options.coverage.maximum_insertions)
         choice = choose_ablations(matrix, selection, options.coverage.time_limit_s)
@@ -185,19 +187,12 @@ def make_plan(
     plan = _assemble(
         queries, options, zone_model, table, status, evidence, insertions, assessment.metrics, proof, watch.times_s
     )
-    return Planning(plan, table, search.resolution, assessment, zone_model)
+    return Planning(plan, table, constraints, search.resolution, assessment, zone_model)
 
 
 def _searched(resolution: SearchResolution) -> Evidence:
     """Which paths cannot have been missed."""
     return Evidence("search", resolution.sentence, "" if resolution.exhausted else "Refine further to see more.")
-
-
-def _lungs(queries: AnatomyQueries) -> tuple[StructureSurface, ...]:
-    """Aerated lung: structures of that role, and an organ that holds the target and is called a lung."""
-    organ = queries.host_organ
-    held = (organ,) if organ is not None and "lung" in organ.name.lower() else ()
-    return (*queries.anatomy.with_role(Role.LUNG), *held)
 
 
 class _Stopwatch:

@@ -15,6 +15,7 @@ from needleplan.coverage.matrix import CoverageOptions
 from needleplan.io.plan_file import read_plan, write_plan
 from needleplan.plan import PlanStatus
 from needleplan.planning import REPORTED_CLEARANCE_CAP_MM, PlanningOptions, make_plan
+from needleplan.trajectory.measured import HANDLE_MM
 from needleplan.trajectory.sampling import SamplingOptions
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +61,7 @@ def axis_distance(obstacle, start, end):
 
 
 def open3d_crossings(mesh, start, end):
-    """Number of faces of a surface that a ray meets between two points."""
+    """Number of places where a ray meets a surface between two points."""
     import open3d
 
     scene = open3d.t.geometry.RaycastingScene()
@@ -71,8 +72,10 @@ def open3d_crossings(mesh, start, end):
     )
     length = np.linalg.norm(end - start)
     ray = np.concatenate([start - centre, (end - start) / length]).astype(np.float32)[None]
-    hits = scene.list_intersections(open3d.core.Tensor(ray))["t_hit"].numpy()
-    return int((hits <= length).sum())
+    hits = np.sort(scene.list_intersections(open3d.core.Tensor(ray))["t_hit"].numpy())
+    hits = hits[hits <= length]
+    # A corner is met in several of its faces: entries lie on corners.
+    return int((np.diff(hits, prepend=-1.0) > 1e-3).sum())
 
 
 @pytest.mark.long
@@ -106,9 +109,14 @@ def test_needles_of_a_real_patient_keep_what_the_plan_says(name, tmp_path):
         entry, tip = np.array(insertion.entry_mm), np.array(insertion.tip_mm)
         assert insertion.clearances_mm.keys() == obstacles.keys()
         for obstacle, reported in insertion.clearances_mm.items():
-            exact = min(axis_distance(obstacles[obstacle], entry, tip), REPORTED_CLEARANCE_CAP_MM)
+            exact = axis_distance(obstacles[obstacle], entry, tip)
             assert exact > 0, f"the needle crosses {obstacle}"
-            assert reported == pytest.approx(exact - applicator.radius_mm, abs=0.05)
+            if case.entry_substitute is not None:
+                # Where the skin is not known the shaft outside keeps clear as well.
+                back = (applicator.usable_length_mm + HANDLE_MM) * insertion.direction
+                exact = min(exact, axis_distance(obstacles[obstacle], entry, entry - back))
+            exact = min(exact - applicator.radius_mm, REPORTED_CLEARANCE_CAP_MM)
+            assert reported == pytest.approx(exact, abs=0.05)
             assert reported >= limits[obstacle] - 0.002
         assert axis_distance(skin, entry, entry + 1e-6) < 1e-3
         # Past the roughness of the first millimetres the skin is not met again, inside or by the shaft outside.

@@ -10,6 +10,8 @@ from needleplan.frames import FloatArray
 NORMAL_RADIUS_MM = 8.0
 #: Faces are gathered in cubes of this edge first: a voxel surface has a thousand of them within the radius.
 _GATHER_MM = 2.0
+#: Faces with a longer side than this count in pieces: a face is no longer one place then.
+_LONGEST_SIDE_MM = 4.0
 
 
 class SkinNormals:
@@ -24,9 +26,9 @@ class SkinNormals:
     def __init__(self, mesh: SurfaceMesh, axes: FloatArray, origin_mm: FloatArray) -> None:
         from scipy.spatial import cKDTree
 
-        vectors = mesh.area_vectors_mm2
+        centres, vectors = _pieces(mesh)
         # Rounded, so that a face between two cubes falls into the same one after a motion of the patient.
-        local = np.round((mesh.face_centres_mm - origin_mm) @ axes, 6)
+        local = np.round((centres - origin_mm) @ axes, 6)
         _, member = np.unique(cube_keys(np.floor(local / _GATHER_MM).astype(np.int64)), return_inverse=True)
         member = member.ravel()
         size = np.bincount(member).astype(np.float64)
@@ -49,6 +51,24 @@ class SkinNormals:
         total = np.add.reduceat(self._total[members], np.cumsum(counts) - counts)
         length = np.linalg.norm(total, axis=1, keepdims=True)
         return np.where(length > 0, total / np.maximum(length, 1e-300), self._axes[:, 1])
+
+
+def _pieces(mesh: SurfaceMesh) -> tuple[FloatArray, FloatArray]:
+    """Middles and area vectors, each (n, 3), of the faces, long ones cut into equal triangles."""
+    corners = mesh.triangles_mm
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
+    # A side of a whole number of pieces must not be cut once more because a moved mesh rounds otherwise.
+    cuts = np.maximum(1, np.ceil(longest / _LONGEST_SIDE_MM - 1e-9)).astype(np.int64)
+    centres, vectors = [], []
+    for count in np.unique(cuts):
+        # Triangles of a face cut along each side: those that stand like it, and those upside down.
+        steps = [(3 * i + 1, 3 * j + 1) for i in range(count) for j in range(count - i)]
+        steps += [(3 * i + 2, 3 * j + 2) for i in range(count - 1) for j in range(count - 1 - i)]
+        share = np.array([(i, j, 3 * count - i - j) for i, j in steps]) / (3.0 * count)
+        rows = cuts == count
+        centres.append(np.einsum("wk,fkx->fwx", share, corners[rows]).reshape(-1, 3))
+        vectors.append(np.repeat(mesh.area_vectors_mm2[rows] / len(share), len(share), axis=0))
+    return np.concatenate(centres), np.concatenate(vectors)
 
 
 def cube_keys(cube: NDArray[np.int64]) -> NDArray[np.int64]:

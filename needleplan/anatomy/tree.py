@@ -1,5 +1,6 @@
 """Exact distances and crossings between needle paths and a triangle mesh."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,6 +200,22 @@ class Crossings:
         return Crossings(
             hits, parameter, np.where(np.isfinite(parameter), face, -1), (sign > 0) & np.isfinite(parameter)
         )
+
+    @classmethod
+    def put_together(cls, parts: "Sequence[tuple[NDArray[np.int64], Crossings]]", n: int) -> "Crossings":
+        """Crossings of ``n`` paths from those of some of them: pairs of their rows and what was found there."""
+        width = max((part.parameter.shape[1] for _, part in parts), default=1)
+        count, parameter = np.zeros(n, dtype=np.int64), np.full((n, width), np.inf)
+        face, outward = np.full((n, width), -1, dtype=np.int64), np.zeros((n, width), dtype=np.bool_)
+        for rows, part in parts:
+            here = part.parameter.shape[1]
+            count[rows] = part.count
+            parameter[rows, :here], face[rows, :here], outward[rows, :here] = (
+                part.parameter,
+                part.face,
+                part.outward,
+            )
+        return cls(count, parameter, face, outward)
 
 
 class MeshTree:

@@ -149,7 +149,12 @@ def segment_triangle(ax: float, ay: float, az: float, ux: float, uy: float, uz: 
     """Squared distance of a segment to a triangle: 0 where they cross, else an end or an edge is nearest."""
     hit, _, _ = crossing(ax, ay, az, ux, uy, uz, t)
     if hit:
-        return 0.0
+        bx, by, bz, cx, cy, cz = t[3] - t[0], t[4] - t[1], t[5] - t[2], t[6] - t[0], t[7] - t[1], t[8] - t[2]
+        nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+        flat = 1e-20 * (bx * bx + by * by + bz * bz) * (cx * cx + cy * cy + cz * cz)
+        # A face without area has only edges: which side of them a path passes is then lost to rounding.
+        if nx * nx + ny * ny + nz * nz > flat:
+            return 0.0
     return segment_triangle_apart(ax, ay, az, ux, uy, uz, t)
 
 

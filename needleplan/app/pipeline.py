@@ -18,7 +18,6 @@ from needleplan.case.model import Case
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.plan import Insertion, Plan
 from needleplan.planning import PlanningOptions, make_plan
-from needleplan.trajectory.screening import default_constraints
 from needleplan.trajectory.skin_map import SkinMap, map_skin
 from robots.catalogue import load_robot
 from robots.frames import PatientPlacement, place_anatomy
@@ -82,8 +81,7 @@ def plan_case(
     queries = AnatomyQueries(anatomy)
     timings_s = {**(timings_s or {}), "build anatomy": time.perf_counter() - start}
     planning = make_plan(queries, options, zone_model=zone_model, timings_s=timings_s, progress=progress)
-    constraints = default_constraints(queries, None if options is None else options.limits)
-    skin = map_skin(planning.candidates, constraints)
+    skin = map_skin(planning.candidates, planning.constraints)
     return PlannedCase(anatomy, queries, planning.plan, planning.zone_model, planning.assessment, skin)
 
 

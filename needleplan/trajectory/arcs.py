@@ -1,6 +1,7 @@
 """Circular arcs between two points, and chords that replace them within a stated distance."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from needleplan.frames import FloatArray
 
@@ -77,13 +78,23 @@ def arcs_followed_mm(
     return np.asarray(end_mm + along[:, None] * forward + across[:, None] * inward)
 
 
-def chord_count(chord_mm: FloatArray, curvature_per_mm: FloatArray, tolerance_mm: float) -> int:
-    """Number of equal parts into which the most bent arc must be cut for chords within ``tolerance_mm`` of it.
+def chord_counts(
+    chord_mm: FloatArray, curvature_per_mm: FloatArray, tolerance_mm: float
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Into how many equal parts arcs must be cut for chords within ``tolerance_mm``, and how near they then are.
 
     The rise of an arc over its chord is R (1 - cos(a / 2)) <= R a^2 / 8 for a part of angle a.
+
+    Args:
+        chord_mm: (n,) lengths of the chords of the whole arcs.
+        curvature_per_mm: (n,) their curvatures.
+        tolerance_mm: greatest distance allowed.
+
+    Returns:
+        (n,) powers of two, so that alike arcs are cut alike, and (n,) bounds of the distance from arc to chords.
     """
-    size = np.asarray(curvature_per_mm)
-    angle = 2.0 * np.arcsin(np.clip(0.5 * chord_mm * size, 0.0, 1.0))
-    rise = np.where(size > 0, angle**2 / np.maximum(8.0 * size, 1e-300), 0.0)
-    worst = float(rise.max()) if rise.size else 0.0
-    return max(1, int(np.ceil(np.sqrt(worst / tolerance_mm))))
+    angle = 2.0 * np.arcsin(np.clip(0.5 * chord_mm * curvature_per_mm, 0.0, 1.0))
+    rise = np.where(curvature_per_mm > 0, angle**2 / np.maximum(8.0 * curvature_per_mm, 1e-300), 0.0)
+    halvings = np.ceil(0.5 * np.log2(np.maximum(rise / tolerance_mm, 1.0)))
+    count = (2.0**halvings).astype(np.int64)
+    return count, rise / count**2

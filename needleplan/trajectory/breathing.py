@@ -132,11 +132,13 @@ def clearances_over_breath(
     window_row: list[NDArray[np.int64]] = []
     window_s: list[FloatArray] = []
     count = max(1, _CHUNK // len(excursion))
+    chord_error_mm = 0.0
     for first in range(0, n, count):
         part = slice(first, min(first + count, n))
         paths = table.subset(chosen[part])
         unsafe = np.zeros((len(paths), len(excursion)), dtype=np.bool_)
         static = MeasuredPaths(paths, queries)
+        chord_error_mm = max(chord_error_mm, float(static.chord_error_mm.max(initial=0.0)))
         for j, demand in enumerate(demands):
             cap_mm = max(CLEARANCE_CAP_MM, demand.limit_mm + ROOM_MM)
             search = _Search(paths, queries, demand.surface, shares[names[j]].fraction, demand.limit_mm, cap_mm)
@@ -164,7 +166,7 @@ def clearances_over_breath(
         window_row=np.concatenate([*window_row, np.zeros(0, np.int64)]),
         window_s=np.concatenate([*window_s, np.zeros((0, 2))]),
         span_s=excursion.span_s,
-        resolution_mm=_resolution_mm(static.chord_error_mm if n else 0.0, excursion),
+        resolution_mm=_resolution_mm(chord_error_mm, excursion),
     )
 
 

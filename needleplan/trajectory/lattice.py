@@ -122,9 +122,10 @@ class EntryCloud:
         self._local = (self._cloud - queries.origin_mm) @ anatomy.axes
         self._normals = queries.skin_normals
 
-    def count(self, spacing_mm: float) -> int:
-        """Number of entries at a spacing."""
-        return len(np.unique(cube_keys(self._cells(spacing_mm)[0])))
+    def count(self, spacing_mm: float, levels: int) -> int:
+        """Number of entries on the coarsest level of ``lattice`` with the same arguments."""
+        width = 1 << (levels - 1)
+        return len(np.unique(cube_keys(np.floor_divide(self._cells(spacing_mm / width)[0], width))))
 
     def lattice(self, spacing_mm: float, levels: int) -> NestedLattice:
         """Entries: one in each cube of edge ``spacing_mm`` on the coarsest level, halved from level to level."""

@@ -14,7 +14,7 @@ from needleplan.anatomy.tree import Crossings
 from needleplan.case.model import Role
 from needleplan.errors import GeometryError
 from needleplan.frames import FloatArray
-from needleplan.trajectory.arcs import arc_points_mm, chord_count
+from needleplan.trajectory.arcs import arc_points_mm, chord_counts
 from needleplan.trajectory.table import TrajectoryTable
 
 #: Clearances are exact up to this from the needle's surface, or farther where more is asked for.
@@ -81,18 +81,39 @@ class MeasuredPaths:
         table = self.table
         if table.curvature_per_mm is None or not len(table):
             return table.entry_mm[:, None, :], table.tip_mm[:, None, :]
-        chord = np.linalg.norm(table.tip_mm - table.entry_mm, axis=1)
-        size = np.linalg.norm(table.curvature_per_mm, axis=1)
-        count = chord_count(chord, size, CHORD_TOLERANCE_MM)
+        count = int(self._chords[0].max())
         points = arc_points_mm(
             table.entry_mm, table.tip_mm, table.curvature_per_mm, np.linspace(0.0, 1.0, count + 1)
         )
         return np.ascontiguousarray(points[:, :-1]), np.ascontiguousarray(points[:, 1:])
 
     @cached_property
-    def chord_error_mm(self) -> float:
-        """Greatest distance between a path and the chords that stand in for it; 0 where all paths are straight."""
-        return 0.0 if self.chords_mm[0].shape[1] == 1 else CHORD_TOLERANCE_MM
+    def _chords(self) -> tuple[NDArray[np.int64], FloatArray]:
+        """(n,) number of chords that each path needs, and (n,) how far it then lies from them at most."""
+        table = self.table
+        if table.curvature_per_mm is None:
+            return np.ones(len(table), dtype=np.int64), np.zeros(len(table))
+        chord = np.linalg.norm(table.tip_mm - table.entry_mm, axis=1)
+        return chord_counts(chord, np.linalg.norm(table.curvature_per_mm, axis=1), CHORD_TOLERANCE_MM)
+
+    @property
+    def chord_error_mm(self) -> FloatArray:
+        """(n,) bound of the distance between each path and the chords that stand in for it; 0 where straight."""
+        return self._chords[1]
+
+    @cached_property
+    def alike(self) -> "tuple[tuple[NDArray[np.int64], MeasuredPaths], ...]":
+        """Rows of paths that need equally many chords, and these paths; all of them where none is curved.
+
+        What is measured along chords is measured for each of these apart: a path's value then does not depend on
+        how curved the others are.
+        """
+        count = self._chords[0]
+        different = np.unique(count)
+        if len(different) <= 1:
+            return ((np.arange(len(self)), self),)
+        rows = [np.flatnonzero(count == k) for k in different]
+        return tuple((part, self.of_rows(part)) for part in rows)
 
     def clearance_mm(self, surface: StructureSurface, cap_mm: float = CLEARANCE_CAP_MM) -> FloatArray:
         """(n,) distance from needle surface to an obstacle, exact up to ``cap_mm``, never over-stated.
@@ -108,8 +129,13 @@ class MeasuredPaths:
         return np.minimum(known[1], cap_mm)
 
     def _measure_clearance(self, surface: StructureSurface, cap_mm: float) -> FloatArray:
+        if len(self.alike) > 1:
+            result = np.empty(len(self))
+            for rows, paths in self.alike:
+                result[rows] = paths.clearance_mm(surface, cap_mm)
+            return result
         table = self.table
-        reach = cap_mm + table.applicator.radius_mm + self.chord_error_mm
+        reach = cap_mm + table.applicator.radius_mm + float(self.chord_error_mm.max(initial=0.0))
         tree = self.queries.tree(surface)
         start, end = self.chords_mm
         n, k = start.shape[:2]
@@ -123,7 +149,8 @@ class MeasuredPaths:
             back = (table.applicator.usable_length_mm + HANDLE_MM) * table.entry_direction
             outside = tree.segment_distance_mm(table.entry_mm, table.entry_mm - back, reach)
             distance = np.minimum(distance, outside)
-        distance = np.maximum(distance - self.chord_error_mm, 0.0)
+        # At the cap the error is not taken off: nothing nearer than the reach was found.
+        distance = np.minimum(np.maximum(distance - self.chord_error_mm, 0.0), cap_mm + table.applicator.radius_mm)
         return np.asarray(distance - table.applicator.radius_mm)
 
     def entry_inside(self, surface: StructureSurface) -> NDArray[np.bool_]:
@@ -145,11 +172,14 @@ class MeasuredPaths:
     def crossings(self, surface: StructureSurface) -> Crossings:
         """Where the paths pass a closed surface, as shares of their length from entry to tip."""
         if surface.name not in self._crossings:
-            tree = self.queries.tree(surface)
-            start, end = self.chords_mm
-            k = start.shape[1]
-            found = tree.crossings(start.reshape(-1, 3), end.reshape(-1, 3))
-            self._crossings[surface.name] = found if k == 1 else found.joined(k)
+            if len(self.alike) > 1:
+                parts = [(rows, paths.crossings(surface)) for rows, paths in self.alike]
+                self._crossings[surface.name] = Crossings.put_together(parts, len(self))
+            else:
+                start, end = self.chords_mm
+                k = start.shape[1]
+                found = self.queries.tree(surface).crossings(start.reshape(-1, 3), end.reshape(-1, 3))
+                self._crossings[surface.name] = found if k == 1 else found.joined(k)
         return self._crossings[surface.name]
 
     @cached_property

@@ -71,8 +71,8 @@ def default_objectives(
         weights: shares in the weighted order; the defaults where None.
         reachability: the robot's answer, needed where ``weights.robot`` is above zero.
         soft: whether the cost of softened constraints is among the objectives; it is 0 where none is soft.
-        lungs: surfaces of aerated lung for the risk of pneumothorax; those with the role lung where None. A lung
-            that holds the target has the role organ: hand it over here.
+        lungs: surfaces of aerated lung for the risk of pneumothorax; where None, those with the role lung and the
+            organ that holds the target if its name says that it is one.
 
     Raises:
         OptionError: a weight asks for what the case or the caller does not offer.
@@ -99,7 +99,7 @@ def default_objectives(
         objectives.append(BleedingRisk(anatomy.with_role(Role.VESSEL), weights.bleeding))
     if weights.pneumothorax > 0:
         objectives.append(
-            PneumothoraxRisk(anatomy.with_role(Role.LUNG) if lungs is None else lungs, weights.pneumothorax)
+            PneumothoraxRisk(_aerated_lungs(queries) if lungs is None else lungs, weights.pneumothorax)
         )
     if weights.robot > 0:
         if reachability is None:
@@ -110,6 +110,13 @@ def default_objectives(
     if soft:
         objectives.append(SoftLimits(weights.soft_limits))
     return tuple(objectives)
+
+
+def _aerated_lungs(queries: AnatomyQueries) -> tuple[StructureSurface, ...]:
+    """Structures with the role lung, and the organ that holds the target where it is called a lung."""
+    organ = queries.host_organ
+    held = (organ,) if organ is not None and "lung" in organ.name.lower() else ()
+    return (*queries.anatomy.with_role(Role.LUNG), *held)
 
 
 def rank(

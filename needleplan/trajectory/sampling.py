@@ -19,6 +19,10 @@ from needleplan.trajectory.table import TrajectoryTable
 
 #: Entry and aim of a path are at least so far apart.
 _APART_MM = 1e-6
+#: Nobody is larger than this.
+_BODY_MM = 2500.0
+#: Cubes of this edge are so large that places of a body round to their common corner.
+_ALL_IN_ONE_MM = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,12 @@ def entry_and_aim_lattices(
     spacing = options.entry_spacing_mm
     cloud = EntryCloud(queries, spacing / (1 << (entry_levels - 1)))
     while True:
-        entries = cloud.count(spacing)
+        entries = cloud.count(spacing, entry_levels)
         if entries * count <= options.maximum_candidates or entries <= 1:
             break
-        spacing *= max(1.05, np.sqrt(entries * count / options.maximum_candidates))
+        wider = spacing * max(1.05, np.sqrt(entries * count / options.maximum_candidates))
+        # Eight cubes meet in the middle of the target, however wide: beyond a body's size only one for all is less.
+        spacing = wider if wider < _BODY_MM else _ALL_IN_ONE_MM
     return cloud.lattice(spacing, entry_levels), aims
 
 

@@ -82,8 +82,8 @@ class SearchResolution:
         """The resolution in words."""
         return (
             f"A corridor wider than {self.entry_mm:.1f} mm at the skin and {self.angle_deg:.1f} degrees in "
-            f"direction cannot have been missed: {self.evaluated} paths were looked at, which stand for "
-            f"{self.stands_for}."
+            f"direction cannot have been missed: it holds a path that was found or lies beside one. "
+            f"{self.evaluated} paths were looked at, which stand for {self.stands_for}."
         )
 
 

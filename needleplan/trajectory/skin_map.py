@@ -12,8 +12,8 @@ from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.shortfall import Shortfalls, measure_shortfalls
 from needleplan.trajectory.table import TrajectoryTable
 
-#: An entry with fewer paths than this share of what the median path shares its entry with does not stand for a patch
-#: of skin: refinement adds paths where others failed, whose failure says nothing about the rest from there.
+#: Entries with fewer paths than this share of those that leave the median path's entry do not stand for a patch of
+#: skin: refinement adds paths where others failed, whose failure says nothing about the rest from there.
 _WHOLE_SHARE = 0.9
 
 

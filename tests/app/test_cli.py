@@ -48,7 +48,10 @@ def assert_one_sentence(err: str) -> None:
 
 @pytest.mark.parametrize(("name", "build", "words"), BROKEN, ids=[entry[0] for entry in BROKEN])
 @pytest.mark.parametrize("command", ["check", "plan"])
-def test_broken_case_gives_one_sentence_and_exit_2(name, build, words, command, tmp_path, capsys) -> None:
+def test_broken_case_gives_one_sentence_and_exit_2(
+    name, build, words, command, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.delenv("NEEDLEPLAN_DATA", raising=False)
     case = build(tmp_path)
     out = tmp_path / "results"
     extra = ["--out", str(out), "--no-pictures"] if command == "plan" else []

@@ -70,6 +70,12 @@ class NeedleDistance(TrajectoryConstraint):
 
     def _nearest(self, paths: MeasuredPaths) -> tuple[FloatArray, FloatArray]:
         """(n,) distance to the nearest placed needle, and where along each path."""
+        least, place = np.empty(len(paths)), np.empty(len(paths))
+        for rows, part in paths.alike:
+            least[rows], place[rows] = self._nearest_alike(part)
+        return least, place
+
+    def _nearest_alike(self, paths: MeasuredPaths) -> tuple[FloatArray, FloatArray]:
         table = paths.table
         start, end = paths.chords_mm
         outside = table.applicator.usable_length_mm + HANDLE_MM
