@@ -82,6 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_case(paths)
     paths.add_argument("--out", type=folder_path, metavar="DIR", help="folder for paths.json and the skin map")
     paths.add_argument("--no-pictures", action="store_true", help="write paths.json only")
+    paths.add_argument("--peak-mm", type=float, help="breathing amplitude: follow the listed paths over the breath")
+    paths.add_argument("--period-s", type=float, default=4.0, help="breathing period (4)")
+    paths.add_argument("--trace", type=Path, metavar="FILE", help="a recorded breathing trace instead")
     _add_search(paths)
 
     simulate = command("simulate", "Let the robot carry out the plan in a folder in a breathing patient.")

@@ -1,5 +1,6 @@
 """What each command of the command line does."""
 
+import dataclasses
 import sys
 import time
 from argparse import Namespace
@@ -15,7 +16,8 @@ from needleplan.app.search_options import planning_from, search_from
 from needleplan.app.summary import print_metrics, print_paths, print_plan, print_where
 from needleplan.devices.catalogue import builtin_catalogue
 from needleplan.errors import OptionError
-from needleplan.plan import PlanStatus
+from needleplan.motion.contract import RespiratoryMotion
+from needleplan.plan import PlanStatus, Vector3
 
 
 def run_check(options: Namespace) -> int:
@@ -78,6 +80,7 @@ def run_paths(options: Namespace) -> int:
     from needleplan.app.path_files import write_paths
     from needleplan.app.paths import study_paths
     from needleplan.case.load import load_case
+    from needleplan.motion.lujan import inhalation_direction
 
     console = Console()
     search, catalogue = search_from(options)
@@ -89,34 +92,44 @@ def run_paths(options: Namespace) -> int:
         times["read case"] = round(time.perf_counter() - start, 4)
         anatomy = build_anatomy(case, progress)
         times["build anatomy"] = round(time.perf_counter() - start - times["read case"], 4)
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
+    motion = None
+    if options.trace is not None or options.peak_mm is not None:
+        motion = _motion_from(options, inhalation_direction(case))
     with progress_bar(console, f"searching paths of {case.name}") as progress:
-        study = study_paths(AnatomyQueries(anatomy), applicator, search, times, progress)
+        study = study_paths(AnatomyQueries(anatomy), applicator, search, times, motion, progress)
     print_paths(console, study)
     if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
         with progress_bar(console, "writing"):
             places = write_paths(options.out, study, anatomy, pictures=not options.no_pictures)
         print_where(console, places)
     return EXIT_OK if study.feasible else EXIT_INFEASIBLE
 
 
-def run_simulate(options: Namespace) -> int:
-    """Rehearse the plan in a folder, with and without gating."""
-    from needleplan.app.outputs import load_planned, rehearse_into, write_report_again
-    from needleplan.motion.contract import RespiratoryMotion
+def _motion_from(options: Namespace, direction: Vector3 | None = None) -> RespiratoryMotion:
+    """The recorded breathing where one is named, else the analytic one, along ``direction`` where one is given.
+
+    Raises:
+        NeedleplanError: the trace cannot be read, or amplitude or period are impossible.
+    """
     from needleplan.motion.lujan import LujanMotion
     from needleplan.motion.recorded import RecordedMotion
 
-    console = Console()
-    folder = PlanFolder(options.folder)
-    motion: RespiratoryMotion
     if options.trace is not None:
         from needleplan.io.traces import read_breathing_trace
 
-        motion = RecordedMotion(read_breathing_trace(options.trace))
-    else:
-        motion = LujanMotion(peak_mm=options.peak_mm, period_s=options.period_s)
+        return RecordedMotion(read_breathing_trace(options.trace))
+    motion = LujanMotion(peak_mm=options.peak_mm, period_s=options.period_s)
+    return motion if direction is None else dataclasses.replace(motion, direction=direction)
+
+
+def run_simulate(options: Namespace) -> int:
+    """Rehearse the plan in a folder, with and without gating."""
+    from needleplan.app.outputs import load_planned, rehearse_into, write_report_again
+
+    console = Console()
+    folder = PlanFolder(options.folder)
+    motion = _motion_from(options)
     if options.moments < 0:
         raise OptionError(f"the number of other moments must be zero or more, not {options.moments}")
     with progress_bar(console, "reading plan and case") as progress:

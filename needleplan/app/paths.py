@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,11 @@ import numpy as np
 from needleplan import __version__
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.devices.catalogue import Applicator
+from needleplan.motion.attenuation import TissueMotion
+from needleplan.motion.contract import RespiratoryMotion
 from needleplan.plan import Evidence, Vector3, vector3
 from needleplan.planning import PlanningOptions
+from needleplan.trajectory.breathing import BreathClearances, clearances_over_breath
 from needleplan.trajectory.comparison import Comparison, compare_with_runners_up
 from needleplan.trajectory.explanation import explain_rejections
 from needleplan.trajectory.measured import MeasuredPaths
@@ -27,6 +30,27 @@ _RUNNERS_UP = 4
 
 
 @dataclass(frozen=True, slots=True)
+class BreathOfPath:
+    """A path that stays where it was aimed while the patient breathes; see ``BreathClearances``.
+
+    Attributes:
+        motion: the breathing.
+        least_mm: least clearance to each obstacle over the breath, never over-stated.
+        safe_share: part of the time at which every clearance holds.
+        gate_mm: tolerance of an amplitude gate about end-exhale within which the path is always safe.
+        windows_s: begin and end of each window of safe time within ``span_s``.
+        span_s: time that was looked at.
+    """
+
+    motion: str
+    least_mm: dict[str, float]
+    safe_share: float
+    gate_mm: float
+    windows_s: tuple[tuple[float, float], ...]
+    span_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ListedPath:
     """A feasible path with everything that was measured of it.
 
@@ -37,6 +61,7 @@ class ListedPath:
         cost: its weighted cost.
         constraints: what each constraint measured.
         objectives: what each objective measured.
+        breath: the same path over the breath; None where no breathing was asked for.
     """
 
     entry_mm: Vector3
@@ -45,6 +70,7 @@ class ListedPath:
     cost: float
     constraints: dict[str, float]
     objectives: dict[str, float]
+    breath: BreathOfPath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +131,7 @@ def study_paths(
     applicator: Applicator,
     options: PlanningOptions,
     timings_s: dict[str, float] | None = None,
+    motion: RespiratoryMotion | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> PathStudy:
     """Search and explain the paths of a case.
@@ -114,6 +141,7 @@ def study_paths(
         applicator: the applicator.
         options: sampling, search, limits and weights.
         timings_s: times of earlier stages, to be kept.
+        motion: breathing over which the listed paths are followed, if any.
         progress: called with what is being done and the fraction done.
 
     Raises:
@@ -148,6 +176,11 @@ def study_paths(
     done("explain")
     case = queries.anatomy.case
     rows = [] if comparison is None else [comparison.row, *(other.row for other in comparison.runners_up)]
+    breath: list[BreathOfPath | None] = [None] * len(rows)
+    if motion is not None and rows:
+        tissue = TissueMotion(queries.anatomy, motion)
+        breath = list(_over_breath(clearances_over_breath(table, queries, tissue, constraints, rows), motion.name))
+        done("breath")
     return PathStudy(
         case_name=case.name,
         case_hash=case.content_hash,
@@ -164,7 +197,7 @@ def study_paths(
         entries=len(skin),
         open_entries=int(skin.open.sum()),
         blocked_entries=skin.blocked_counts(),
-        best=tuple(_listed(table, row) for row in rows),
+        best=tuple(_listed(table, row, moving) for row, moving in zip(rows, breath, strict=True)),
         comparison=comparison,
         relaxations=relaxations,
         sentences=(*_sentences(comparison, relaxations, evidence), search.resolution.sentence),
@@ -180,7 +213,20 @@ def _options_of_paths(options: PlanningOptions) -> dict[str, float | int | str |
     return {name: value for name, value in options.flat().items() if name.split(".")[0] in kept}
 
 
-def _listed(table: TrajectoryTable, row: int) -> ListedPath:
+def _over_breath(found: BreathClearances, motion: str) -> Iterator[BreathOfPath]:
+    for path in range(len(found)):
+        least = np.round(found.least_mm[path], 4).tolist()
+        yield BreathOfPath(
+            motion,
+            dict(zip(found.obstacles, least, strict=True)),
+            float(found.safe_share[path]),
+            float(found.gate_mm[path]),
+            tuple((float(begin), float(end)) for begin, end in np.round(found.windows_s(path), 3)),
+            found.span_s,
+        )
+
+
+def _listed(table: TrajectoryTable, row: int, breath: BreathOfPath | None) -> ListedPath:
     assert table.cost is not None
     return ListedPath(
         vector3(table.entry_mm[row]),
@@ -189,6 +235,7 @@ def _listed(table: TrajectoryTable, row: int) -> ListedPath:
         float(table.cost[row]),
         {column.name: float(np.round(column.values[row], 4)) for column in table.constraints},
         {column.name: float(np.round(column.values[row], 4)) for column in table.objectives},
+        breath,
     )
 
 

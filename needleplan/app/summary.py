@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -66,6 +67,14 @@ def print_paths(console: Console, study: PathStudy) -> None:
             console.print(f"    what would help: {escape(item.remedy)}")
     if study.best:
         console.print(_choices(study.best))
+    for place, path in enumerate(study.best, start=1):
+        if path.breath is not None:
+            breath = path.breath
+            name, least = min(breath.least_mm.items(), key=lambda item: item[1], default=("no obstacle", np.inf))
+            console.print(
+                f"  {place} over the breath, {escape(breath.motion)}: safe {100 * breath.safe_share:.0f} % of the "
+                f"time and always within {breath.gate_mm:.1f} mm of end-exhale; least {escape(name)} {least:.1f} mm"
+            )
     if study.comparison is not None:
         for sentence in study.comparison.sentences:
             console.print(f"  {escape(sentence)}")

@@ -69,6 +69,46 @@ def test_paths_of_a_feasible_case(phantom, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["paths.json"]
 
 
+def test_listed_paths_are_followed_over_the_breath(phantom, tmp_path, capsys):
+    folders = {}
+    for peak in ("0", "6", "18"):
+        folders[peak] = tmp_path / peak
+        arguments = ["--out", str(folders[peak]), *QUICK, "--no-pictures", "--peak-mm", peak, "--period-s", "5"]
+        code, out, err = run(capsys, "paths", str(phantom), *arguments)
+        assert code == 0 and not err
+        assert out.count("over the breath, lujan") == len(written(folders[peak])["best"])
+    still, quiet, deep = (written(folder)["best"] for folder in folders.values())
+    for path in still:
+        clearances = {
+            k.removeprefix("clearance to "): v for k, v in path["constraints"].items() if "clearance" in k
+        }
+        assert path["breath"]["safe_share"] == 1.0
+        for name, least in path["breath"]["least_mm"].items():
+            assert least == pytest.approx(clearances[name], abs=0.1) and least <= clearances[name] + 1e-3
+    assert [path["entry_mm"] for path in still] == [path["entry_mm"] for path in deep]
+    for one, other in zip(quiet, deep, strict=True):
+        assert all(other["breath"]["least_mm"][k] <= v + 0.1 for k, v in one["breath"]["least_mm"].items())
+        begin, end = np.array(other["breath"]["windows_s"]).reshape(-1, 2).T
+        span = other["breath"]["span_s"]
+        assert other["breath"]["safe_share"] == pytest.approx((end - begin).sum() / span, abs=0.02)
+    assert any(path["breath"]["safe_share"] < 1.0 for path in deep)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--peak-mm", "-1"], "between 0 and 100 mm"),
+        (["--peak-mm", "nan"], "between 0 and 100 mm"),
+        (["--peak-mm", "9", "--period-s", "0"], "between 1 and 30 s"),
+        (["--trace", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_breathing_that_cannot_be_is_refused(phantom, tmp_path, capsys, arguments, words):
+    code, _, err = run(capsys, "paths", str(phantom), "--out", str(tmp_path / "out"), *QUICK, *arguments)
+    assert code == 2 and words in err and len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_paths_without_a_folder_writes_nothing(phantom, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(capsys, "paths", str(phantom), *QUICK)[0] == 0
