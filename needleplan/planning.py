@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from needleplan import __version__
-from needleplan.ablation.contract import LethalZone
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
-from needleplan.anatomy.surface_points import surface_points
 from needleplan.assess import Assessment, assess
 from needleplan.case.model import Severity
 from needleplan.coverage.ablations import choose_ablations
@@ -27,6 +25,14 @@ from needleplan.plan import (
     PlanStatus,
     Provenance,
 )
+from needleplan.plan_evidence import (
+    heated_evidence,
+    judge_coverage,
+    needles_evidence,
+    radius_text,
+    search_evidence,
+    zone_size_evidence,
+)
 from needleplan.trajectory.constraints.placed_needle import PlacedNeedle
 from needleplan.trajectory.contract import Reachability, TrajectoryConstraint
 from needleplan.trajectory.explanation import explain_rejections
@@ -40,8 +46,6 @@ from needleplan.trajectory.table import TrajectoryTable
 #: Clearances in a plan are exact up to this distance from the needle's surface.
 REPORTED_CLEARANCE_CAP_MM = 60.0
 
-#: Spacing of the points of a structure's surface that are looked for in the predicted zone.
-_HEATED_SPACING_MM = 3.0
 
 ProgressCallback = Callable[[str, float], None]
 
@@ -153,7 +157,7 @@ def make_plan(
         )
     table = search.table
     if not table.feasible.any():
-        evidence = (*explain_rejections(table, queries, constraints), _searched(search.resolution))
+        evidence = (*explain_rejections(table, queries, constraints), search_evidence(search.resolution))
         plan = _assemble(
             queries, options, zone_model, table, PlanStatus.INFEASIBLE, evidence, (), None, None, watch.times_s
         )
@@ -167,7 +171,7 @@ def make_plan(
             zone_model,
             table,
             PlanStatus.INFEASIBLE,
-            _too_small(matrix),
+            zone_size_evidence(matrix),
             (),
             None,
             None,
@@ -181,18 +185,13 @@ def make_plan(
         insertions = _in_puncture_order(_with_clearances(choice.insertions, table, queries))
         assessment = assess(queries, insertions, zone_model, options.coverage.margin_mm)
     proof = _proof(matrix, selection, len(insertions))
-    status, evidence = _judge(matrix, selection, assessment.metrics, options)
-    evidence += (_searched(search.resolution),)
-    evidence += _heated(queries, zone_model.zone(insertions))
+    status, evidence = judge_coverage(matrix, selection, assessment.metrics, options.coverage)
+    evidence += (*needles_evidence(insertions, applicator, options.limits), search_evidence(search.resolution))
+    evidence += heated_evidence(queries, zone_model.zone(insertions))
     plan = _assemble(
         queries, options, zone_model, table, status, evidence, insertions, assessment.metrics, proof, watch.times_s
     )
     return Planning(plan, table, constraints, search.resolution, assessment, zone_model)
-
-
-def _searched(resolution: SearchResolution) -> Evidence:
-    """Which paths cannot have been missed."""
-    return Evidence("search", resolution.sentence, "" if resolution.exhausted else "Refine further to see more.")
 
 
 class _Stopwatch:
@@ -244,7 +243,7 @@ def _proof(matrix: CoverageMatrix, selection: PathSelection, insertions: int) ->
     coverable = int(matrix.coverable.sum())
     claim = (
         f"Of the {len(matrix.table)} paths offered, no choice of fewer than {selection.lower_bound:g} destroys all "
-        f"{coverable} balls ({_radius_text(matrix)} mm in radius) that any of them can destroy; they leave no gap "
+        f"{coverable} balls ({radius_text(matrix)} mm in radius) that any of them can destroy; they leave no gap "
         "in target plus margin. Nothing is claimed about paths that were not offered, nor about covers in which a "
         "ball is shared by two zones."
     )
@@ -258,91 +257,6 @@ def _proof(matrix: CoverageMatrix, selection: PathSelection, insertions: int) ->
         matrix.candidate_count,
         coverable,
         claim,
-    )
-
-
-def _too_small(matrix: CoverageMatrix) -> tuple[Evidence, ...]:
-    """Why no offered ablation destroys even one ball of target and margin."""
-    return (
-        Evidence(
-            "zone size",
-            f"{matrix.applicator} cannot be shown to cover any part of the target from a feasible path: no offered "
-            f"zone holds one of the {len(matrix.region.points_mm)} balls of {_radius_text(matrix)} mm radius.",
-            "Choose an applicator with a larger zone, or ask for more points in the target.",
-        ),
-    )
-
-
-def _radius_text(matrix: CoverageMatrix) -> str:
-    radius = matrix.region.radius_mm
-    return f"{radius.min():.1f} to {radius.max():.1f}"
-
-
-def _judge(
-    matrix: CoverageMatrix, selection: PathSelection, metrics: Metrics, options: PlanningOptions
-) -> tuple[PlanStatus, tuple[Evidence, ...]]:
-    """Status of a plan with insertions, and why."""
-    missing = int((~matrix.coverable).sum())
-    points = len(matrix.region.points_mm)
-    margin_mm = options.coverage.margin_mm
-    radius = _radius_text(matrix)
-    if not missing and not len(selection.uncovered):
-        return PlanStatus.COMPLETE, (
-            Evidence(
-                "coverage",
-                f"All of the target and of its {margin_mm:g} mm margin lies in predicted zones; this holds "
-                f"for the solid, not only for sampled points: {points} balls of {radius} mm leave no "
-                "gap between them and each lies in one zone.",
-            ),
-        )
-    evidence = []
-    reached = (
-        f"{100 * metrics.target_coverage_fraction:.1f} % of the target and "
-        f"{100 * metrics.margin_coverage_fraction:.1f} % of target plus margin are covered, the least margin is "
-        f"{metrics.minimal_margin_mm:.1f} mm"
-    )
-    if missing:
-        evidence.append(
-            Evidence(
-                "feasible paths",
-                f"{100 * missing / points:.1f} % of target plus margin cannot be shown covered by any offered "
-                f"ablation on a feasible path; {reached}.",
-                "Allow a smaller margin, smaller clearances or a steeper skin angle, or choose an applicator with "
-                "a larger zone.",
-            )
-        )
-    if len(selection.uncovered):
-        allowed = options.coverage.maximum_insertions
-        proven = selection.lower_bound > allowed
-        search = "proven" if proven else "the search found no cover of all in its time, and it is only proven"
-        evidence.append(
-            Evidence(
-                "number of insertions",
-                f"{allowed} insertions are allowed; {search} that {selection.lower_bound:g} or more are needed; "
-                f"{reached}.",
-                "Allow more insertions, a smaller margin, or choose an applicator with a larger zone.",
-            )
-        )
-    return PlanStatus.PARTIAL, tuple(evidence)
-
-
-def _heated(queries: AnatomyQueries, zone: LethalZone) -> tuple[Evidence, ...]:
-    """What the predicted zone reaches besides the organ: clearances hold for the needle, not for the zone."""
-    anatomy = queries.anatomy
-    reached = []
-    for surface in (*anatomy.obstacles, anatomy.entry):
-        points, _ = surface_points(surface.mesh, _HEATED_SPACING_MM)
-        depth = float(zone.signed_distance_mm(points).max())
-        if depth > 0:
-            reached.append(f"{surface.name} ({depth:.0f} mm)")
-    if not reached:
-        return ()
-    return (
-        Evidence(
-            "structures within the zone",
-            f"The predicted zone reaches into {', '.join(reached)}; clearances are kept by needles, not by zones.",
-            "Judge the injury to these structures; hydrodissection or another applicator may spare them.",
-        ),
     )
 
 

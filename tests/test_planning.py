@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from made_cases import ball, joined, made_case, motion, queries_of
 
+from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.assess import assess
 from needleplan.case.model import Role, Structure
 from needleplan.coverage.matrix import CoverageOptions
@@ -15,7 +16,8 @@ from needleplan.errors import DeviceError, OptionError, PlanFileError
 from needleplan.io.plan_file import read_outcome, read_plan, write_plan
 from needleplan.io.value_json import from_json, parse_strict, to_json
 from needleplan.outcome import Trace
-from needleplan.plan import PlanStatus
+from needleplan.plan import Insertion, PlanStatus
+from needleplan.plan_evidence import needles_evidence
 from needleplan.planning import PlanningOptions, make_plan
 from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits
@@ -247,3 +249,21 @@ def test_strict_parsing_keeps_numbers_apart():
     assert parse_strict('{"a": [1, 1.0, null]}', "here") == {"a": [1, 1.0, None]}
     with pytest.raises(PlanFileError, match="here: the key 'a' occurs twice"):
         parse_strict('{"b": {"a": 1, "a": 1}}', "here")
+
+
+def test_needles_in_each_others_way_are_told():
+    applicator = EllipsoidTableModel().catalogue.applicator("generic-mwa-2450")
+
+    def needle(order, entry, tip):
+        return Insertion(entry, tip, applicator.name, (), {}, order)
+
+    first = needle(1, (-50.0, 3.0, 7.0), (30.0, 3.0, 7.0))
+    across = needle(2, (5.0, -40.0, 7.5), (5.0, 20.0, 7.5))
+    beside = needle(3, (-50.0, 3.0, 13.0), (30.0, 3.0, 13.0))
+    (found,) = needles_evidence((first, across, beside), applicator, PathLimits())
+    assert "1 and 2 (in each other's way)" in found.finding and "3" not in found.finding
+    gap = 6.0 - 2 * applicator.radius_mm
+    (found,) = needles_evidence((first, beside), applicator, PathLimits(needle_distance_mm=gap + 0.01))
+    assert f"1 and 3 ({gap:.1f} mm apart)" in found.finding
+    assert not needles_evidence((first, beside), applicator, PathLimits(needle_distance_mm=gap - 0.01))
+    assert not needles_evidence((first,), applicator, PathLimits(needle_distance_mm=20.0))

@@ -50,8 +50,8 @@ class AnatomyQueries:
 
     @cached_property
     def origin_mm(self) -> FloatArray:
-        """(3,) the middle of the target's vertices, from which samples are laid out along the patient's axes."""
-        return np.asarray(self.anatomy.target.mesh.vertices_mm.mean(axis=0))
+        """(3,) the target's centroid, from which samples are laid out along the patient's axes."""
+        return self.anatomy.target.mesh.centroid_mm
 
     @cached_property
     def host_organ(self) -> StructureSurface | None:

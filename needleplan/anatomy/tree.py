@@ -306,8 +306,8 @@ class MeshTree:
     def contains(self, points_mm: ArrayLike) -> NDArray[np.bool_]:
         """For points (n, 3): True inside the closed surface.
 
-        Decided by the parity of the crossings along three oblique rays, by majority, so that one ray that
-        grazes an edge does not decide.
+        Decided by the crossings along three oblique rays, by majority, so that one ray that grazes an edge does
+        not decide.
         """
         points = path_points(points_mm)
         low, high = self.bounds_mm
@@ -318,17 +318,22 @@ class MeshTree:
         for first in range(0, len(rows), _CHUNK):
             part = rows[first : first + _CHUNK]
             candidates = points[part]
-            first_vote, second_vote = (self._odd(candidates, reach * d) for d in _PROBE_DIRECTIONS[:2])
+            first_vote, second_vote = (self._leaves(candidates, reach * d) for d in _PROBE_DIRECTIONS[:2])
             inside = first_vote & second_vote
             # The third is only asked where the first two differ: it cannot change a majority that stands.
             torn = np.flatnonzero(first_vote != second_vote)
-            inside[torn] = self._odd(candidates[torn], reach * _PROBE_DIRECTIONS[2])
+            inside[torn] = self._leaves(candidates[torn], reach * _PROBE_DIRECTIONS[2])
             result[part] = inside
         return result
 
-    def _odd(self, points: FloatArray, way: FloatArray) -> NDArray[np.bool_]:
-        """(n,) True where segments from points (n, 3) along ``way`` (3,) cross the surface oddly often."""
-        return self.crossings(points, points + way).count % 2 == 1
+    def _leaves(self, points: FloatArray, way: FloatArray) -> NDArray[np.bool_]:
+        """(n,) True where segments from points (n, 3) along ``way`` (3,) leave the inside more often than enter it.
+
+        Or less often, where all faces look inward. Within several nested or overlapping shells that is so as well,
+        where counting crossings alone would find an even number; in a cavity, whose faces look into it, it is not.
+        """
+        found = self.crossings(points, points + way)
+        return 2 * found.outward.sum(axis=1) != found.count
 
 
 _PROBE_DIRECTIONS = (

@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     paths.add_argument("--out", type=folder_path, metavar="DIR", help="folder for paths.json and the skin map")
     paths.add_argument("--no-pictures", action="store_true", help="write paths.json only")
     paths.add_argument("--peak-mm", type=float, help="breathing amplitude: follow the listed paths over the breath")
-    paths.add_argument("--period-s", type=float, default=4.0, help="breathing period (4)")
+    paths.add_argument("--period-s", type=float, help="breathing period, with --peak-mm (4)")
     paths.add_argument("--trace", type=Path, metavar="FILE", help="a recorded breathing trace instead")
     _add_search(paths)
 
@@ -132,6 +132,9 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--zones-csv", type=Path, metavar="FILE", help="own zone table (with --applicators-csv)")
     group.add_argument("--entry-spacing-mm", type=float, default=9.0, help="spacing of skin entries (9)")
     group.add_argument("--aims", type=int, default=50, help="points of the target to aim at (50)")
+    group.add_argument(
+        "--refine", type=whole_number, metavar="N", help="most further paths looked at where one may hide (60000)"
+    )
     group.add_argument("--preset", metavar="NAME|FILE", help="limits of a preset; single limits below override it")
     group.add_argument(
         "--clearance",

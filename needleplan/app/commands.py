@@ -83,6 +83,8 @@ def run_paths(options: Namespace) -> int:
     from needleplan.motion.lujan import inhalation_direction
 
     console = Console()
+    if options.period_s is not None and options.peak_mm is None:
+        raise OptionError("--period-s is the period of the breathing whose amplitude --peak-mm states: give both")
     search, catalogue = search_from(options)
     applicator = (catalogue or builtin_catalogue()).applicator(search.applicator)
     times: dict[str, float] = {}
@@ -119,7 +121,8 @@ def _motion_from(options: Namespace, direction: Vector3 | None = None) -> Respir
         from needleplan.io.traces import read_breathing_trace
 
         return RecordedMotion(read_breathing_trace(options.trace))
-    motion = LujanMotion(peak_mm=options.peak_mm, period_s=options.period_s)
+    period_s = 4.0 if options.period_s is None else options.period_s
+    motion = LujanMotion(peak_mm=options.peak_mm, period_s=period_s)
     return motion if direction is None else dataclasses.replace(motion, direction=direction)
 
 

@@ -51,6 +51,9 @@ def search_from(options: Namespace) -> tuple[PlanningOptions, DeviceCatalogue | 
         sampling=SamplingOptions(entry_spacing_mm=options.entry_spacing_mm, aim_count=options.aims),
         limits=limits_from(options),
     )
+    if options.refine is not None:
+        further = dataclasses.replace(search.search, maximum_refined=options.refine)
+        search = dataclasses.replace(search, search=further)
     return search, catalogue
 
 
@@ -58,13 +61,16 @@ def limits_from(options: Namespace) -> PathLimits:
     """The preset's limits, or the defaults, with those that were given one by one in their place.
 
     Raises:
-        OptionError: the preset is unknown, a clearance is not ROLE=MM, or a limit is impossible.
+        OptionError: the preset is unknown, a clearance is not ROLE=MM or states its role twice, or a limit is
+            impossible.
     """
     limits = PathLimits() if options.preset is None else load_preset(options.preset)
     given: dict[str, float] = {}
     known = [role.value for role in Role if role.is_obstacle]
     for text in options.clearance:
         role, _, number = text.partition("=")
+        if f"{role}_mm" in given:
+            raise OptionError(f"--clearance states {role} twice: give one clearance for each role")
         try:
             if role not in known:
                 raise ValueError(role)

@@ -49,16 +49,24 @@ def arc_directions(
     start_mm: FloatArray, end_mm: FloatArray, curvature_per_mm: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Unit tangents (n, 3) of arcs at their start and at their end."""
+    n = len(start_mm)
+    return (
+        arc_directions_at(start_mm, end_mm, curvature_per_mm, np.zeros(n)),
+        arc_directions_at(start_mm, end_mm, curvature_per_mm, np.ones(n)),
+    )
+
+
+def arc_directions_at(
+    start_mm: FloatArray, end_mm: FloatArray, curvature_per_mm: FloatArray, share: FloatArray
+) -> FloatArray:
+    """Unit tangents (n, 3) of arcs, each at a share (n,) of its length: they turn evenly towards the centre."""
     chord = end_mm - start_mm
     length = np.linalg.norm(chord, axis=1)
     size = np.linalg.norm(curvature_per_mm, axis=1)
-    sine = np.clip(0.5 * length * size, 0.0, 1.0)
-    cosine = np.sqrt(1.0 - sine**2)
-    unit = chord / length[:, None]
+    half = np.arcsin(np.clip(0.5 * length * size, 0.0, 1.0))
+    angle = (half * (2.0 * share - 1.0))[:, None]
     towards = curvature_per_mm / np.maximum(size, 1e-300)[:, None]
-    bend = sine[:, None] * towards
-    forward = cosine[:, None] * unit
-    return np.asarray(forward - bend), np.asarray(forward + bend)
+    return np.asarray(np.cos(angle) * chord / length[:, None] + np.sin(angle) * towards)
 
 
 def arcs_followed_mm(

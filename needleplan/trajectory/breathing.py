@@ -7,7 +7,7 @@ at a centre, less the radius, holds for every moment of the ball. Balls are divi
 tell the least clearance or to decide a demand: nothing is over-stated, and little is measured in vain.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from needleplan.frames import FloatArray, read_only
 from needleplan.motion.attenuation import TissueMotion
 from needleplan.motion.excursion import SMALLEST_RADIUS_MM, Excursion
 from needleplan.trajectory.constraints.clearance import ROOM_MM, Clearance
+from needleplan.trajectory.constraints.softened import Softened
 from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.measured import CLEARANCE_CAP_MM, MeasuredPaths
 from needleplan.trajectory.table import TrajectoryTable
@@ -40,7 +41,8 @@ class BreathClearances:
     Attributes:
         rows: (n,) rows of the table that were asked for.
         obstacles: names of the k obstacles.
-        limit_mm: (k,) clearances demanded of them.
+        limit_mm: (k,) clearances demanded of them over the breath: 0, that the needle does not touch the obstacle,
+            where the clearance only costs.
         exhale_mm: (n, k) clearances at end-exhale, those of the static table.
         least_mm: (n, k) least clearances over the motion's span: never over-stated, at most ``resolution_mm`` below
             the true ones, and up to the same cap as ``exhale_mm``.
@@ -108,7 +110,9 @@ def clearances_over_breath(
         table: the paths.
         queries: the anatomy at end-exhale.
         tissue: how each structure moves.
-        constraints: of these the clearances, each to one obstacle, are followed; the others do not breathe.
+        constraints: of these the clearances, each to one obstacle, are followed; the others do not breathe. Of a
+            softened one only that the needle does not touch the obstacle is demanded: its shortfall costs, but no
+            moment is safe at which the obstacle moves through the needle.
         rows: rows of the table, of which each may come once; None takes the feasible ones.
 
     Raises:
@@ -116,8 +120,8 @@ def clearances_over_breath(
         OptionError: rows are not those of the table, or an obstacle is demanded twice.
     """
     chosen = _chosen_rows(table, rows)
-    demands = [constraint for constraint in constraints if isinstance(constraint, Clearance)]
-    names = tuple(demand.surface.name for demand in demands)
+    demands = list(_demands(constraints))
+    names = tuple(demand.surface.name for demand, _ in demands)
     if len(set(names)) < len(names):
         raise OptionError(f"two clearances to the same obstacle are demanded: {', '.join(sorted(names))}")
     shares = tissue.shares
@@ -139,9 +143,9 @@ def clearances_over_breath(
         unsafe = np.zeros((len(paths), len(excursion)), dtype=np.bool_)
         static = MeasuredPaths(paths, queries)
         chord_error_mm = max(chord_error_mm, float(static.chord_error_mm.max(initial=0.0)))
-        for j, demand in enumerate(demands):
+        for j, (demand, limit_mm) in enumerate(demands):
             cap_mm = max(CLEARANCE_CAP_MM, demand.limit_mm + ROOM_MM)
-            search = _Search(paths, queries, demand.surface, shares[names[j]].fraction, demand.limit_mm, cap_mm)
+            search = _Search(paths, queries, demand.surface, shares[names[j]].fraction, limit_mm, cap_mm)
             exhale[part, j] = static.clearance_mm(demand.surface, cap_mm)
             least[part, j], bad = search.over(excursion)
             unsafe |= bad
@@ -157,7 +161,7 @@ def clearances_over_breath(
     return BreathClearances(
         rows=chosen,
         obstacles=names,
-        limit_mm=np.array([demand.limit_mm for demand in demands]),
+        limit_mm=np.array([limit_mm for _, limit_mm in demands]),
         exhale_mm=exhale,
         least_mm=least,
         safe_share=share,
@@ -168,6 +172,14 @@ def clearances_over_breath(
         span_s=excursion.span_s,
         resolution_mm=_resolution_mm(chord_error_mm, excursion),
     )
+
+
+def _demands(constraints: Sequence[TrajectoryConstraint]) -> Iterator[tuple[Clearance, float]]:
+    """The clearances among constraints, and what is demanded of each at a safe moment, mm."""
+    for constraint in constraints:
+        demand = constraint.constraint if isinstance(constraint, Softened) else constraint
+        if isinstance(demand, Clearance):
+            yield demand, 0.0 if isinstance(constraint, Softened) else demand.limit_mm
 
 
 def _resolution_mm(chord_error_mm: float, excursion: Excursion) -> float:

@@ -1,8 +1,9 @@
 """Why no path is feasible, as evidence: what fails, what is impossible or contradictory, what would open one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.plan import Evidence
@@ -10,11 +11,19 @@ from needleplan.trajectory.constraints.clearance import Clearance
 from needleplan.trajectory.constraints.usable_length import UsableLength
 from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.measured import MeasuredPaths
-from needleplan.trajectory.relaxation import Barrier, conflicting_constraints, smallest_relaxations
+from needleplan.trajectory.relaxation import (
+    Barrier,
+    conflicting_constraints,
+    is_clearance,
+    smallest_relaxations,
+)
+from needleplan.trajectory.shortfall import in_unit, outward_limit, share_of_limit
 from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
 
 #: Half the diagonal of the cubes of 1 mm or less by which the target is counted.
 _HALF_DIAGONAL_MM = 0.5 * float(np.sqrt(3.0))
+#: What is left where no limit helps.
+_OTHER_PATHS = "Choose another entry region, position or applicator, or correct the structures in the way."
 
 
 def explain_rejections(
@@ -40,13 +49,13 @@ def explain_rejections(
         return (*outside, _no_candidate(queries))
     named = {constraint.name: constraint for constraint in constraints}
     evidence = list(outside)
-    for column in table.constraints:
-        if column.hard and not column.passed.any():
-            evidence.append(_all_fail(table, column))
-            evidence += _impossible(table, queries, column, named.get(column.name))
+    blocking = [column for column in table.constraints if column.hard and not column.passed.any()]
+    for column in sorted(blocking, key=_gravest_first):
+        evidence.append(_all_fail(table, column, named.get(column.name)))
+        evidence += _impossible(table, queries, column, named.get(column.name))
     conflict = conflicting_constraints(table)
     if len(conflict) > 1:
-        evidence.append(_contradiction(table, conflict))
+        evidence.append(_contradiction(table, conflict, named))
     if constraints:
         evidence += _what_would_open(table, queries, constraints, measured)
     return tuple(evidence)
@@ -72,9 +81,9 @@ def _what_would_open(
         evidence.append(
             Evidence(
                 "limits",
-                f"No change of limits opens any of the {len(table)} candidate paths: each would pass what no limit "
-                "may give up.",
-                "Choose another entry region, position or applicator, or correct the structures in the way.",
+                f"No change of limits opens any of the {len(table)} candidate paths: each fails a demand that no "
+                "limit may give up.",
+                _OTHER_PATHS,
             )
         )
     evidence += [_barred(table, barrier) for barrier in relaxations.barriers if barrier.only]
@@ -110,9 +119,28 @@ def _no_candidate(queries: AnatomyQueries) -> Evidence:
     )
 
 
-def _all_fail(table: TrajectoryTable, column: ConstraintColumn) -> Evidence:
+def _gravest_first(column: ConstraintColumn) -> tuple[float, str]:
+    """Order of constraints that every candidate fails: by the share of its limit that the best one lacks."""
+    return -round(float(share_of_limit(column, column.shortfall.min())), 9), column.name
+
+
+def _best(column: ConstraintColumn, rows: NDArray[np.bool_]) -> float:
+    """Of the values of ``rows``, the one nearest to what is demanded."""
+    return float(column.values[rows].max() if column.at_least else column.values[rows].min())
+
+
+def _can_relax(column: ConstraintColumn, constraint: TrajectoryConstraint | None, value: float) -> bool:
+    """Whether a limit may be changed so far that ``value`` satisfies it; unknown constraints by their name."""
+    if constraint is None:
+        return value >= 0 or not is_clearance(column.name)
+    return constraint.with_limit(float(outward_limit(column, np.array(value)))) is not None
+
+
+def _all_fail(
+    table: TrajectoryTable, column: ConstraintColumn, constraint: TrajectoryConstraint | None
+) -> Evidence:
     """A constraint that every candidate fails."""
-    best = float(column.values.max() if column.at_least else column.values.min())
+    best = _best(column, np.ones(len(table), dtype=np.bool_))
     if column.name == UsableLength().name:
         return Evidence(
             column.name,
@@ -120,11 +148,17 @@ def _all_fail(table: TrajectoryTable, column: ConstraintColumn) -> Evidence:
             f"{table.applicator.name} may be used to {column.limit:g} mm.",
             f"Choose an applicator with a usable length of at least {np.ceil(best):.0f} mm, or a nearer entry.",
         )
-    reached = f", and the best reaches {best:.2f} {column.unit}" if column.unit else ""
+    # One for yes and none for no is no number to tell.
+    told = column.unit or (best, column.limit) != (0.0, 1.0)
+    reached = f", and the best reaches {in_unit(best, column.unit)}" if told else ""
+    if is_clearance(column.name) and best < 0:
+        reached = ", and every one of them touches or crosses it"
     return Evidence(
         column.name,
         f"All {len(table)} candidate paths fail it: {column.sentence}{reached}.",
-        f"Relax {column.name!r} or change what it protects.",
+        f"Relax {column.name!r} or change what it protects."
+        if _can_relax(column, constraint, best)
+        else _OTHER_PATHS,
     )
 
 
@@ -143,24 +177,44 @@ def _impossible(
     most = float(distance.max()) + _HALF_DIAGONAL_MM - table.applicator.radius_mm
     if most >= column.limit:
         return []
+    target, other = queries.anatomy.target.name, constraint.surface.name
+    start = f"No path whatever can keep {column.limit:g} mm:"
+    if most <= 0:
+        return [
+            Evidence(
+                column.name,
+                f"{start} every needle into {target} touches or crosses {other}, wherever it enters.",
+                f"Separate the two, as by hydrodissection, or correct the outline of {other}.",
+            )
+        ]
+    # Rounded up, so that what is said to be the most is never exceeded.
+    stated = f"{np.ceil(10 * most) / 10:.1f} mm"
     return [
         Evidence(
             column.name,
-            f"No path whatever can keep {column.limit:g} mm: no needle into {queries.anatomy.target.name} stays "
-            f"farther than {max(most, 0.0):.1f} mm from {constraint.surface.name}, wherever it enters.",
-            f"Ask for less than {max(most, 0.0):.1f} mm, or separate the two, as by hydrodissection.",
+            f"{start} no needle into {target} stays farther than {stated} from {other}, wherever it enters.",
+            f"Ask for less than {stated}, or separate the two, as by hydrodissection.",
         )
     ]
 
 
-def _contradiction(table: TrajectoryTable, names: Sequence[str]) -> Evidence:
+def _contradiction(
+    table: TrajectoryTable, names: Sequence[str], constraints: Mapping[str, TrajectoryConstraint]
+) -> Evidence:
     """Constraints that candidates satisfy one by one but not together."""
+    columns = [table.constraint(name) for name in names]
+    can = []
+    for column in columns:
+        # Some candidate satisfies the others: of those, the one that comes nearest.
+        rest = np.all([other.passed for other in columns if other is not column], axis=0)
+        if _can_relax(column, constraints.get(column.name), _best(column, rest)):
+            can.append(repr(column.name))
     counts = [f"{name} by {int(table.constraint(name).passed.sum())}" for name in names]
     return Evidence(
         "contradiction",
         f"No candidate path satisfies {_listed(list(names))} together, though each is satisfied by some of the "
         f"{len(table)}: {', '.join(counts)}.",
-        "Relax one of them; without any one of them the others can be satisfied together.",
+        f"Relax {' or '.join(can)}; the others can be satisfied together." if can else _OTHER_PATHS,
     )
 
 

@@ -24,8 +24,8 @@ class LatticeLevel:
     Attributes:
         point: (n,) indices of its points among the finest ones.
         parent: (n,) index in the coarser level of the point that stands for each; its own index on the coarsest.
-        radius_mm: (n,) greatest distance from each to a finest point that it stands for.
-        spread_deg: (n,) greatest angle from its normal to one of those; 0 where there are no normals.
+        radius_mm: (n,) no finest point that it stands for is farther away; never less than a part's own.
+        spread_deg: (n,) no normal at one of those is farther from its own; 0 where there are no normals.
     """
 
     point: NDArray[np.int64]
@@ -88,7 +88,10 @@ def nested_lattice(
         _, member = np.unique(cube, axis=0, return_inverse=True)
         member = member.ravel()
         away = np.round(np.linalg.norm(middle / width - cube - 0.5, axis=1), 6)
-        order = np.lexsort((away, member))
+        # Of equally near ones that nearest to the target's middle, then to the first point: so it is in the
+        # mirrored case as well.
+        inner = np.round(np.linalg.norm(middle, axis=1), 6)
+        order = np.lexsort((np.round(np.linalg.norm(points_mm - points_mm[0], axis=1), 6), inner, away, member))
         first = np.ones(len(order), dtype=bool)
         first[1:] = np.diff(member[order]) != 0
         point = order[first]
@@ -101,7 +104,14 @@ def nested_lattice(
         np.maximum.at(spread, member, angle)
         above = np.arange(len(point)) if level == 0 else coarser[point]
         coarser = member
-        found.append(LatticeLevel(point, above, read_only(radius), read_only(spread)))
+        found.append(LatticeLevel(point, above, radius, spread))
+    # No part is wider than the whole, wherever its own point lies: a split never coarsens what is known.
+    for coarse, fine in zip(found[-2::-1], found[:0:-1], strict=True):
+        np.maximum.at(coarse.radius_mm, fine.parent, fine.radius_mm)
+        np.maximum.at(coarse.spread_deg, fine.parent, fine.spread_deg)
+    for made in found:
+        made.radius_mm.setflags(write=False)
+        made.spread_deg.setflags(write=False)
     return NestedLattice(read_only(points_mm), read_only(normals), tuple(found), cover_mm)
 
 

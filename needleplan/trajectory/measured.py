@@ -14,7 +14,7 @@ from needleplan.anatomy.tree import Crossings
 from needleplan.case.model import Role
 from needleplan.errors import GeometryError
 from needleplan.frames import FloatArray
-from needleplan.trajectory.arcs import arc_points_mm, chord_counts
+from needleplan.trajectory.arcs import arc_directions_at, arc_points_mm, chord_counts
 from needleplan.trajectory.table import TrajectoryTable
 
 #: Clearances are exact up to this from the needle's surface, or farther where more is asked for.
@@ -229,12 +229,8 @@ class MeasuredPaths:
         return np.where(inside, begin, np.nan), np.where(inside, end, np.nan)
 
     def _direction_at(self, share: FloatArray) -> FloatArray:
-        """(n, 3) direction of each path at a share of its length: that of the chord there."""
-        start, end = self.chords_mm
-        k = start.shape[1]
-        if k == 1:
-            return self.table.direction
-        part = np.minimum((share * k).astype(int), k - 1)
-        rows = np.arange(len(self))
-        chord = end[rows, part] - start[rows, part]
-        return np.asarray(chord / np.linalg.norm(chord, axis=1, keepdims=True))
+        """(n, 3) direction of each path at a share (n,) of its length."""
+        table = self.table
+        if table.curvature_per_mm is None:
+            return table.direction
+        return arc_directions_at(table.entry_mm, table.tip_mm, table.curvature_per_mm, share)

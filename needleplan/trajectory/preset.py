@@ -24,14 +24,13 @@ from pathlib import Path
 
 from needleplan.errors import CaseError, OptionError
 from needleplan.io.bounded import read_whole
-from needleplan.trajectory.limit_ranges import LIMIT_RANGES, SOFT_LIMITS
+from needleplan.trajectory.limit_ranges import LIMIT_RANGES, SOFT_LIMITS, WHOLE_LIMITS
 from needleplan.trajectory.screening import PathLimits
 
 #: A file of more bytes than this is no preset.
 MAXIMUM_PRESET_BYTES = 200_000
 
 _KEYS = ("schema", "version", "name", "summary", "limits")
-_WHOLE = ("host_entries",)
 _TEXTS = ("approach_side",)
 _LIMITS = (*LIMIT_RANGES, *_TEXTS)
 
@@ -178,7 +177,7 @@ def _value(limit: str, value: object, where: str) -> float | int | str:
         _require_text(value, f"{where}: value")
         return str(value)
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if limit in _WHOLE:
+    if limit in WHOLE_LIMITS:
         if not whole:
             raise OptionError(f"{where}: value must be a whole number, not {value!r}")
         return int(value)  # type: ignore[call-overload]

@@ -13,7 +13,7 @@ from needleplan.trajectory.arcs import arc_points_mm
 from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.relaxation import is_clearance
-from needleplan.trajectory.shortfall import measure_shortfalls
+from needleplan.trajectory.shortfall import in_unit, measure_shortfalls
 from needleplan.trajectory.table import TrajectoryTable
 
 
@@ -28,7 +28,8 @@ class Failure:
         limit: what was demanded.
         shortfall: how far the value lies on the wrong side of the limit.
         barred: True where no change of the limit would admit the path, as where it crosses a structure.
-        located_mm: where along the path the value arises, in mm from the entry; None where nowhere in particular.
+        located_mm: where along the path the value arises, in mm from the entry, negative on the shaft outside; None
+            where nowhere in particular.
         point_mm: that point, patient LPS; None where nowhere in particular.
         demanded: what is demanded, in words.
     """
@@ -46,14 +47,22 @@ class Failure:
     @property
     def sentence(self) -> str:
         """All of it in words."""
-        unit = f" {self.unit}" if self.unit else ""
         if self.barred and is_clearance(self.constraint):
             measured = "the needle touches or crosses it"
         elif self.unit:
-            measured = f"measured is {self.value:.2f}{unit}, wrong by {self.shortfall:.2f}{unit}"
-        else:
+            measured = (
+                f"measured is {in_unit(self.value, self.unit)}, wrong by {in_unit(self.shortfall, self.unit)}"
+            )
+        elif (self.value, self.limit) == (0.0, 1.0):
+            # One for yes and none for no: nothing is counted.
             measured = "it is not so"
-        place = "" if self.located_mm is None else f", {self.located_mm:.0f} mm from the entry"
+        else:
+            wrong = "many" if self.value > self.limit else "few"
+            measured = f"counted {self.value:g}, {self.shortfall:g} too {wrong}"
+        place = ""
+        if self.located_mm is not None:
+            where = "on the shaft outside, " if self.located_mm < 0 else ""
+            place = f", {where}{abs(self.located_mm):.0f} mm from the entry"
         return f"{self.constraint}: demanded is {self.demanded}; {measured}{place}."
 
 
@@ -129,7 +138,7 @@ def explain_paths(
                 None if place_mm is None else vector3(point_along(chosen, at, place_mm)),
                 column.sentence,
             )
-            failures.append((-float(lacking.shares[k, at]), int(k), failure))
+            failures.append((-round(float(lacking.shares[k, at]), 9), column.name, failure))
         failures.sort(key=lambda item: item[:2])
         result.append(
             PathExplanation(
@@ -143,8 +152,13 @@ def explain_paths(
 
 
 def point_along(table: TrajectoryTable, row: int, distance_mm: float) -> FloatArray:
-    """(3,) the point of a path at a distance from its entry, measured along the path; beyond its tip, the tip."""
-    share = min(max(distance_mm / float(table.length_mm[row]), 0.0), 1.0)
+    """(3,) the point of a path at a distance from its entry, measured along the path; beyond its tip, the tip.
+
+    A negative distance leads to the shaft outside, which is straight.
+    """
+    if distance_mm < 0:
+        return np.asarray(table.entry_mm[row] + distance_mm * table.entry_direction[row])
+    share = min(distance_mm / float(table.length_mm[row]), 1.0)
     if table.curvature_per_mm is None:
         return np.asarray(table.entry_mm[row] + share * (table.tip_mm[row] - table.entry_mm[row]))
     one = slice(row, row + 1)

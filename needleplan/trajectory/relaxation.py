@@ -13,7 +13,7 @@ from needleplan.plan import Vector3, vector3
 from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.screening import screen
-from needleplan.trajectory.shortfall import STEPS_PER_UNIT, Shortfalls, measure_shortfalls
+from needleplan.trajectory.shortfall import STEPS_PER_UNIT, Shortfalls, in_unit, measure_shortfalls
 from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
 
 #: Sets of constraints that are offered: more would not be read.
@@ -44,9 +44,10 @@ class LimitChange:
     @property
     def sentence(self) -> str:
         """The change in words, without a full stop."""
-        unit = f" {self.unit}" if self.unit else ""
+        present = f"{self.limit:.2f}" if self.unit else f"{self.limit:g}"
         return (
-            f"{self.constraint!r} by {self.amount:.2f}{unit}, from {self.limit:.2f} to {self.new_limit:.2f}{unit}"
+            f"{self.constraint!r} by {in_unit(self.amount, self.unit)}, "
+            f"from {present} to {in_unit(self.new_limit, self.unit)}"
         )
 
 
@@ -55,7 +56,7 @@ class Relaxation:
     """Limits that, changed together, open a path; none of the changes can be a hundredth smaller.
 
     Attributes:
-        changes: the limits, in the order of the table's columns.
+        changes: the limits, by the names of their constraints.
         share: sum of the changes as shares of the limits (see ``share_of_limit``).
         row: a candidate that the changes open.
         entry_mm: its entry, patient LPS.
@@ -100,7 +101,8 @@ class Relaxations:
     """What would open a path where there is none, or further paths where there are some.
 
     Attributes:
-        found: smallest relaxations, the least share first; none where no change of limits opens a path.
+        found: smallest relaxations, those of the fewest limits and then the least share first; none where no
+            change of limits opens a path.
         barriers: constraints that bar candidates whatever their limits.
     """
 
@@ -118,7 +120,8 @@ def smallest_relaxations(
 
     Single constraints come first; a pair is offered where both its changes are smaller than what either of its
     members needs alone; larger sets only where no single constraint and no pair opens a path, and then those of
-    the fewest constraints. Of the candidates that a set opens it takes the one with the smallest sum of shares.
+    the fewest constraints. Of the candidates that a set may so open it takes the one with the smallest sum of
+    shares. Ties go by the names of the constraints, so that their order changes nothing.
     Each relaxation is proven twice: its candidate, measured anew and screened by the changed set, is feasible;
     and with any one of its limits a hundredth tighter, none of the table's rejected candidates is.
 
@@ -134,17 +137,20 @@ def smallest_relaxations(
     """
     lacking = measure_shortfalls(table, constraints)
     paths = MeasuredPaths(table, queries) if measured is None else measured.with_columns(table)
-    chosen = _undominated(lacking, _nearest_of_each_set(lacking))
-    chosen.sort(key=lambda item: (len(item[0]), lacking.totals[item[1]], item[0]))
+    totals = lacking.totals
+    chosen = [
+        (tuple(sorted(failing, key=lambda k: lacking.columns[k].name)), row)
+        for failing, row in _smallest_sets(lacking).items()
+    ]
+    chosen.sort(key=lambda item: (len(item[0]), totals[item[1]], [lacking.columns[k].name for k in item[0]]))
     found = [_proven(paths, lacking, failing, row) for failing, row in chosen[:_MOST_OFFERED]]
-    found.sort(key=lambda item: (len(item.changes), item.share))
     return Relaxations(tuple(found), _barriers(lacking))
 
 
-def _nearest_of_each_set(lacking: Shortfalls) -> dict[tuple[int, ...], int]:
-    """For each set of constraints that some mendable candidate fails exactly, the one with the least share."""
+def _nearest_of_each_set(lacking: Shortfalls, allowed: NDArray[np.bool_]) -> dict[tuple[int, ...], int]:
+    """For each set of constraints that some ``allowed`` candidate fails exactly, the one with the least share."""
     totals = lacking.totals
-    rows = np.flatnonzero(lacking.fails.any(axis=0) & np.isfinite(totals))
+    rows = np.flatnonzero(allowed)
     if not rows.size:
         return {}
     sets, which = np.unique(lacking.fails[:, rows].T, axis=0, return_inverse=True)
@@ -157,21 +163,21 @@ def _nearest_of_each_set(lacking: Shortfalls) -> dict[tuple[int, ...], int]:
     }
 
 
-def _undominated(lacking: Shortfalls, nearest: dict[tuple[int, ...], int]) -> list[tuple[tuple[int, ...], int]]:
-    """Singles, pairs that ask less of both members than each alone does, else the smallest sets."""
-    small = {failing: row for failing, row in nearest.items() if len(failing) <= 2}
-    if not small:
-        least = min((len(failing) for failing in nearest), default=0)
-        return [item for item in nearest.items() if len(item[0]) == least]
-    result = []
-    for failing, row in small.items():
-        alone = [small.get((k,)) for k in failing]
-        if len(failing) == 1 or not any(
-            other is not None and lacking.amounts[k, other] <= lacking.amounts[k, row]
-            for k, other in zip(failing, alone, strict=True)
-        ):
-            result.append((failing, row))
-    return result
+def _smallest_sets(lacking: Shortfalls) -> dict[tuple[int, ...], int]:
+    """Singles, pairs that ask less of both members than each alone, else the smallest sets, with their rows."""
+    mendable = np.isfinite(lacking.totals)
+    sizes = lacking.fails.sum(axis=0)
+    singles = _nearest_of_each_set(lacking, mendable & (sizes == 1))
+    alone = np.full((len(lacking.columns), 1), np.inf)
+    for (k,), row in singles.items():
+        alone[k] = lacking.amounts[k, row]
+    # Only candidates that are smaller in both compete: one that is not may have the smaller sum.
+    smaller = np.all(~lacking.fails | (lacking.amounts < alone), axis=0)
+    small = singles | _nearest_of_each_set(lacking, mendable & (sizes == 2) & smaller)
+    if small:
+        return small
+    least = int(sizes[mendable & (sizes > 0)].min(initial=len(sizes)))
+    return _nearest_of_each_set(lacking, mendable & (sizes == least))
 
 
 def _proven(paths: MeasuredPaths, lacking: Shortfalls, failing: tuple[int, ...], row: int) -> Relaxation:
@@ -251,7 +257,7 @@ def _barriers(lacking: Shortfalls) -> tuple[Barrier, ...]:
                     barred_sentence(column),
                 )
             )
-    return tuple(sorted(result, key=lambda item: (-item.only, -item.candidates)))
+    return tuple(sorted(result, key=lambda item: (-item.only, -item.candidates, item.constraint)))
 
 
 def barred_sentence(column: ConstraintColumn) -> str:
@@ -271,9 +277,9 @@ def conflicting_constraints(table: TrajectoryTable) -> tuple[str, ...]:
 
     Empty where the table has a feasible row or no row. Without any one member of the set some candidate satisfies
     the rest: an irreducible infeasible subset, found for larger sets by the deletion filter of Chinneck and
-    Dravnieks (1991).
+    Dravnieks (1991). Where there are several such sets it is the first by name, whatever the order of the columns.
     """
-    columns = [column for column in table.constraints if column.hard]
+    columns = sorted((column for column in table.constraints if column.hard), key=lambda column: column.name)
     if not len(table) or not columns or table.feasible.any():
         return ()
     passed = np.stack([column.passed for column in columns])

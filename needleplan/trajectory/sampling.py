@@ -97,7 +97,12 @@ def entry_and_aim_lattices(
     """Entries and aims on nested levels; the pairs of the coarsest are at most ``options.maximum_candidates``."""
     aims = aim_lattice(queries, options.aim_count, aim_levels)
     count = len(aims.levels[0].point)
-    spacing = options.entry_spacing_mm
+    # No cube holds more of a smooth surface than sqrt(2) times its face, nor of a stepped one than about twice: so
+    # many entries there will be at least, and a cloud of the skin that is finer than needed would fill the memory.
+    mesh = queries.anatomy.entry.mesh
+    area_mm2 = float(np.linalg.norm(mesh.area_vectors_mm2[queries.anatomy.entry_faces], axis=1).sum())
+    least = float(np.sqrt(area_mm2 * count / (2.0 * options.maximum_candidates)))
+    spacing = max(options.entry_spacing_mm, least)
     cloud = EntryCloud(queries, spacing / (1 << (entry_levels - 1)))
     while True:
         entries = cloud.count(spacing, entry_levels)
@@ -127,23 +132,27 @@ def aim_lattice(queries: AnatomyQueries, count: int, levels: int) -> NestedLatti
     local = (mesh.vertices_mm - origin) @ anatomy.axes
     distance = queries.distance(anatomy.target)
 
-    def lattice(step: float) -> tuple[FloatArray, NDArray[np.int64]]:
+    def lattice(step: float, offset: float) -> tuple[FloatArray, NDArray[np.int64]]:
         ranges = [
             np.arange(np.floor(a / step), np.ceil(b / step) + 1)
             for a, b in zip(local.min(axis=0), local.max(axis=0), strict=True)
         ]
         index = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
-        return origin + (index * step) @ anatomy.axes.T, index.astype(np.int64)
+        return origin + ((index + offset) * step) @ anatomy.axes.T, index.astype(np.int64)
 
-    fine, _ = lattice(spacing / 3.0)
+    # Both offsets make a lattice that is its own mirror image; this one holds the centroid, the other has cubes.
+    fine, _ = lattice(spacing / 3.0, 0.0)
     depth = distance.signed_distance_mm(fine)
-    special = [fine[int(np.argmin(np.round(depth, 3)))]]
+    # Of equally deep points that nearest to the skin: so it is in the mirrored case of a symmetric target.
+    deepest = fine[np.round(depth, 3) == np.round(depth, 3).min()]
+    away = np.abs(queries.distance(anatomy.entry).signed_distance_mm(deepest))
+    special = [deepest[int(np.argmin(np.round(away, 3)))]]
     centre = _smallest_ball_centre(mesh.vertices_mm)
     if distance.signed_distance_mm(centre[None, :])[0] < 0:
         special.insert(0, centre)
     first = np.array(special)
     step = spacing / (1 << (levels - 1))
-    points, index = lattice(step)
+    points, index = lattice(step, 0.5)
     inside = distance.signed_distance_mm(points) < 0
     points, index = points[inside], index[inside]
     apart = np.linalg.norm(points[:, None, :] - first[None, :, :], axis=2).min(axis=1) > 0.4 * step
@@ -153,7 +162,7 @@ def aim_lattice(queries: AnatomyQueries, count: int, levels: int) -> NestedLatti
     aims = np.concatenate([first, points[apart]])
     # The point of a lattice nearest to a place inside lies inside too, or the surface passes between the two: then
     # a point of the surface's own cloud is as near, and that cloud's gap more.
-    dense, _ = lattice(spacing / 6.0)
+    dense, _ = lattice(spacing / 6.0, 0.5)
     inner = dense[distance.signed_distance_mm(dense) < 0]
     edge, gap = surface_points(mesh, 0.25 * spacing)
     half_diagonal = spacing / 6.0 * np.sqrt(3.0) / 2.0

@@ -30,7 +30,7 @@ from needleplan.trajectory.constraints.softened import Softened
 from needleplan.trajectory.constraints.table_side import TableSide
 from needleplan.trajectory.constraints.usable_length import UsableLength
 from needleplan.trajectory.contract import Reachability, TrajectoryConstraint
-from needleplan.trajectory.limit_ranges import CLEARANCE_LIMITS, LIMIT_RANGES, SOFT_LIMITS
+from needleplan.trajectory.limit_ranges import LIMIT_RANGES, LIMITS_OF_OTHERS, SOFT_LIMITS, require_limit
 from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.table import TrajectoryTable
 
@@ -63,7 +63,7 @@ class PathLimits:
         out_of_plane_deg: greatest angle out of the axial plane.
         approach_side: side of the patient that the shaft outside points to, a value of ``Side``.
         approach_angle_deg: greatest angle of the outward shaft from that side.
-        bore_radius_mm: radius of the scanner's bore, into which patient and needle go together.
+        bore_radius_mm: radius of the scanner's bore, into which patient, needle and guide go together.
         bore_axis_above_table_mm: height of its axis over the lowest skin; None centres the patient.
         guide_radius_mm: radius of a needle guide that stands above the skin.
         guide_length_mm: length of that guide.
@@ -100,18 +100,23 @@ class PathLimits:
     soft: str = ""
 
     def __post_init__(self) -> None:
-        for name, (least, most) in LIMIT_RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                kind = "clearance to " if name in CLEARANCE_LIMITS else "limit "
-                words = name.removesuffix("_mm").removesuffix("_deg").replace("_", " ")
-                raise OptionError(f"the {kind}{words} must be between {least:g} and {most:g}, not {value:g}")
+        default = {item.name: item.default for item in dataclasses.fields(self)}
+        for name in LIMIT_RANGES:
+            require_limit(name, getattr(self, name), optional=default[name] is None)
         sides = [side.value for side in Side]
         if self.approach_side is not None and self.approach_side not in sides:
             raise OptionError(f"the approach side must be one of {', '.join(sides)}, not {self.approach_side!r}")
+        for name, other in LIMITS_OF_OTHERS.items():
+            if getattr(self, name) != default[name] and getattr(self, other) is None:
+                raise OptionError(f"the limit {name} says nothing without {other}: state that too, or leave it out")
+        if not isinstance(self.soft, str):
+            raise OptionError(f"soft must be a text of names of limits, separated by commas, not {self.soft!r}")
         for name in self.soft_names:
             if name not in SOFT_LIMITS:
                 raise OptionError(f"{name!r} is no limit that can be soft: those are {', '.join(SOFT_LIMITS)}")
+            needed = LIMITS_OF_OTHERS.get(name, name)
+            if getattr(self, needed) is None:
+                raise OptionError(f"the limit {name} cannot be soft as it is not asked for: state {needed} too")
 
     @property
     def soft_names(self) -> tuple[str, ...]:
@@ -175,11 +180,13 @@ def default_constraints(
     if limits.approach_side is not None:
         side = ApproachSide(Side(limits.approach_side), limits.approach_angle_deg)
         asked.add("approach_angle_deg", side)
-    if limits.bore_radius_mm is not None:
-        bore = GantryBore.about(queries, limits.bore_radius_mm, limits.bore_axis_above_table_mm)
-        asked.add("bore_radius_mm", bore)
+    guide = None
     if limits.guide_radius_mm is not None:
         guide = GuideRoom(limits.guide_radius_mm, limits.guide_length_mm, limits.guide_standoff_mm)
+    if limits.bore_radius_mm is not None:
+        bore = GantryBore.about(queries, limits.bore_radius_mm, limits.bore_axis_above_table_mm, guide)
+        asked.add("bore_radius_mm", bore)
+    if guide is not None:
         asked.add("guide_radius_mm", guide)
     if placed and limits.entry_spacing_mm is not None:
         asked.add("entry_spacing_mm", EntrySpacing(placed, limits.entry_spacing_mm))

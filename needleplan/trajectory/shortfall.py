@@ -30,6 +30,11 @@ def outward_limit(column: ConstraintColumn, values: FloatArray) -> FloatArray:
     return np.asarray(steps / STEPS_PER_UNIT)
 
 
+def in_unit(value: float, unit: str) -> str:
+    """A value in words: in hundredths of its unit, or as a count where it has none."""
+    return f"{value:.2f} {unit}" if unit else f"{value:g}"
+
+
 def share_of_limit(column: ConstraintColumn, amount: FloatArray) -> FloatArray:
     """``amount`` of the column's unit as a share of its limit, or of one unit where the limit is smaller.
 
@@ -65,8 +70,11 @@ class Shortfalls:
 
     @property
     def totals(self) -> FloatArray:
-        """(n,) sum of the shares over the constraints: 0 for feasible rows, infinite where limits mend nothing."""
-        return np.asarray(self.shares.sum(axis=0))
+        """(n,) sum of the shares over the constraints: 0 for feasible rows, infinite where limits mend nothing.
+
+        Rounded, so that which candidate comes first does not depend on the order of the sum.
+        """
+        return np.asarray(np.round(self.shares.sum(axis=0), 9))
 
 
 def measure_shortfalls(table: TrajectoryTable, constraints: Sequence[TrajectoryConstraint]) -> Shortfalls:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from needleplan.errors import GeometryError
 from needleplan.frames import FloatArray, read_only
 from needleplan.trajectory.contract import TrajectoryConstraint
-from needleplan.trajectory.shortfall import Shortfalls, measure_shortfalls
+from needleplan.trajectory.shortfall import Shortfalls, in_unit, measure_shortfalls
 from needleplan.trajectory.table import TrajectoryTable
 
 #: Entries with fewer paths than this share of those that leave the median path's entry do not stand for a patch of
@@ -24,7 +24,7 @@ class SkinMap:
     The constraint that blocks an entry is one that every path from there fails, where there is such a one: of
     several the one whose smallest share (see ``share_of_limit``) is the largest, and before them one that no limit
     gets past. Where no single constraint fails all paths, it is the gravest failure of the path there that the
-    smallest change of limits would open.
+    smallest change of limits would open. Ties go by the names of the constraints.
 
     Entries that a refining search looked at with few paths each are counted with the nearest one that was examined
     as a whole.
@@ -86,8 +86,8 @@ class SkinMap:
     def blocked_counts(self) -> dict[str, int]:
         """For each constraint that blocks some entry the number of entries, the greatest first."""
         counts = np.bincount(self.blocked_by[self.blocked_by >= 0], minlength=len(self.constraints))
-        order = np.argsort(-counts, kind="stable")
-        return {self.constraints[k]: int(counts[k]) for k in order if counts[k]}
+        order = sorted(np.flatnonzero(counts), key=lambda k: (-counts[k], self.constraints[k]))
+        return {self.constraints[k]: int(counts[k]) for k in order}
 
     def sentence(self, entry: int) -> str:
         """One entry in words."""
@@ -98,8 +98,8 @@ class SkinMap:
         if not self.openable[entry]:
             return f"{start}; no change of limits opens a path from here."
         changes = [
-            f"{self.constraints[k]} by {self.opening[entry, k]:.2f} {self.units[k]}".rstrip()
-            for k in np.flatnonzero(self.opening[entry])
+            f"{self.constraints[k]} by {in_unit(self.opening[entry, k], self.units[k])}"
+            for k in sorted(np.flatnonzero(self.opening[entry]), key=self.constraints.__getitem__)
         ]
         return f"{start}; relaxing {' and '.join(changes)} would open a path."
 
@@ -132,7 +132,8 @@ def map_skin(table: TrajectoryTable, constraints: Sequence[TrajectoryConstraint]
     if shut.size:
         barred = (~lacking.mendable).sum(axis=0)
         mended = np.where(np.isfinite(lacking.shares), lacking.shares, 0.0).sum(axis=0)
-        nearest = _first_of_each(group, (barred, mended), m)[shut]
+        # Rounded, so that which path is nearest does not depend on the order of the sum.
+        nearest = _first_of_each(group, (barred, np.round(mended, 9)), m)[shut]
         blocked_by[shut] = _blocking(lacking, group, candidates, nearest, shut)
         can = barred[nearest] == 0
         opening[shut[can]] = lacking.amounts[:, nearest[can]].T
@@ -195,4 +196,6 @@ def _blocking(
     none = (stubborn < 0).all(axis=0)
     # Of the nearest path, its gravest failure.
     shares = np.where(lacking.fails[:, nearest], lacking.shares[:, nearest], -1.0)
-    return np.asarray(np.where(none, shares.argmax(axis=0), stubborn.argmax(axis=0)), dtype=np.int64)
+    gravest = np.round(np.where(none, shares, stubborn), 9)
+    by_name = np.array(sorted(range(k), key=lambda index: lacking.columns[index].name), dtype=np.int64)
+    return np.asarray(by_name[gravest[by_name].argmax(axis=0)], dtype=np.int64)

@@ -1,6 +1,7 @@
 """The command that searches and explains paths, and every way in which there is none."""
 
 import csv
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -11,9 +12,10 @@ from made_cases import ball, box, made_case, queries_of
 from small_case import TUMOUR, labels, table, write_case
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
-from needleplan.app.cli import main
+from needleplan.app.cli import build_parser, main
 from needleplan.app.folder import PlanFolder
 from needleplan.app.paths import study_paths
+from needleplan.app.search_options import planning_from
 from needleplan.case.model import Role, Structure
 from needleplan.errors import PlanFileError
 from needleplan.io.plan_file import read_plan
@@ -244,3 +246,37 @@ def test_study_of_an_enclosed_target_has_words_and_can_be_written():
     again = from_json(SkinMap, to_json(study)["skin"], "skin")
     np.testing.assert_array_equal(again.blocked_by, study.skin.blocked_by)
     assert json.dumps(to_json(study), allow_nan=False)
+
+
+@pytest.mark.parametrize("extra", [[], ["--trace", "nowhere.csv"]])
+def test_a_period_without_an_amplitude_is_refused(extra, phantom, tmp_path, capsys):
+    out = tmp_path / "out"
+    code, _, err = run(capsys, "paths", str(phantom), "--out", str(out), *QUICK, "--period-s", "5", *extra)
+    assert code == 2 and "--peak-mm" in err and len(err.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+def test_a_role_given_two_clearances_is_refused(phantom, tmp_path, capsys):
+    twice = ["--clearance", "vessel=3", "--clearance", "bone=1", "--clearance", "vessel=4"]
+    code, _, err = run(capsys, "paths", str(phantom), *QUICK, *twice)
+    assert code == 2 and "vessel twice" in err and len(err.strip().splitlines()) == 1
+
+
+def test_refine_sets_how_many_further_paths_are_looked_at(phantom, tmp_path, capsys):
+    candidates = {}
+    for count in ("0", "300"):
+        arguments = ["--out", str(tmp_path / count), *QUICK, "--no-pictures", "--refine", count]
+        assert run(capsys, "paths", str(phantom), *arguments)[0] in (0, 3)
+        candidates[count] = written(tmp_path / count)["candidates"]
+    assert candidates["0"] < candidates["300"]
+    for wrong, words in (("-1", "whole number"), ("99999999", "maximum refined")):
+        code, _, err = run(capsys, "paths", str(phantom), *QUICK, "--refine", wrong)
+        assert code == 2 and words in err and len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "most"), [([], PlanningOptions().search.maximum_refined), (["--refine", "7"], 7)]
+)
+def test_plan_takes_refine_too_and_keeps_the_default(given, most, tmp_path):
+    options = build_parser().parse_args(["plan", "case.toml", "--out", str(tmp_path), *given])
+    assert planning_from(options)[0].search == dataclasses.replace(PlanningOptions().search, maximum_refined=most)

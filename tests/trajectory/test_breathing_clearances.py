@@ -15,6 +15,7 @@ from needleplan.motion.static import StaticMotion
 from needleplan.trajectory.breathing import clearances_over_breath
 from needleplan.trajectory.constraints.clearance import Clearance
 from needleplan.trajectory.constraints.skin_angle import SkinAngle
+from needleplan.trajectory.constraints.softened import Softened
 from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.screening import screen
 from needleplan.trajectory.table import TrajectoryTable
@@ -109,6 +110,30 @@ def test_without_breathing_it_is_the_static_table_exactly(queries, breathing):
     np.testing.assert_array_equal(found.always_safe, screened.feasible)
     assert 0 < screened.feasible.sum() < len(table)
     assert (found.tip_offset_mm[screened.feasible] == 0).all() and np.isnan(found.tip_offset_mm).any()
+
+
+def test_a_soft_clearance_is_followed_and_demands_that_the_needle_does_not_touch():
+    # Lung and vein lie 30 mm to either side; at full inhale one has moved 25 mm onto the path, the other away.
+    lung = Structure("lung", Role.LUNG, ball((30, 0, 0), 10, 4))
+    vein = Structure("vein", Role.VESSEL, ball((-30, 0, 0), 10, 4))
+    queries = queries_of(made_case(ball((0, 0, 0), 5), ball((0, 0, 0), 95, 3), lung, vein))
+    table, breathing = paths((0, -80, 0), (0, 0, 0)), LujanMotion(25.0, 4.0, 2, direction=(-1.0, 0.0, 0.0))
+    hard = demands(queries, 5.0, ("lung", "vein"))
+    soft = [Softened(demand) for demand in hard]
+    found, strict = over(table, queries, breathing, soft), over(table, queries, breathing, hard)
+    touching = over(table, queries, breathing, demands(queries, 0.0, ("lung", "vein")))
+    assert found.obstacles == ("lung", "vein")
+    assert found.least_mm[0, 0] < 0 < found.least_mm[0, 1] and not found.always_safe.any()
+    np.testing.assert_array_equal(found.limit_mm, [0.0, 0.0])
+    np.testing.assert_array_equal(found.exhale_mm, strict.exhale_mm)
+    for name in ("least_mm", "safe_share", "gate_mm", "tip_offset_mm", "window_s"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(touching, name))
+    assert 0 < strict.safe_share[0] < found.safe_share[0] < 1
+    assert 0 < strict.gate_mm[0] < found.gate_mm[0] < 25 and len(found.windows_s(0))
+    # Beside a hard one each keeps its own demand.
+    mixed = over(table, queries, breathing, [hard[0], soft[1]])
+    np.testing.assert_array_equal(mixed.limit_mm, [5.0, 0.0])
+    np.testing.assert_array_equal(mixed.safe_share, strict.safe_share)
 
 
 def test_a_ball_that_moves_along_a_line_has_its_closed_form():

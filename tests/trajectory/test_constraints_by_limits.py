@@ -12,7 +12,7 @@ from needleplan.errors import OptionError
 from needleplan.planning import PlanningOptions
 from needleplan.trajectory.constraints.placed_needle import PlacedNeedle
 from needleplan.trajectory.constraints.softened import Softened
-from needleplan.trajectory.limit_ranges import LIMIT_RANGES, SOFT_LIMITS
+from needleplan.trajectory.limit_ranges import LIMIT_RANGES, LIMITS_OF_OTHERS, SOFT_LIMITS
 from needleplan.trajectory.sampling import SamplingOptions, sample_trajectories
 from needleplan.trajectory.screening import PathLimits, default_constraints, screen
 
@@ -71,6 +71,48 @@ def test_misspelt_names_and_impossible_values_are_told_with_the_right_ones():
         for value in (least - 0.5, most + 0.5, float("nan"), float("inf")):
             with pytest.raises(OptionError, match="must be between"):
                 PathLimits(**{name: value})
+
+
+@pytest.mark.parametrize("value", [None, True, False, np.True_, "3", [3.0], 3 + 0j])
+def test_a_limit_that_is_no_number_is_told_by_its_name(value):
+    for item in dataclasses.fields(PathLimits):
+        if item.name not in LIMIT_RANGES or (value is None and item.default is None):
+            continue
+        with pytest.raises(OptionError, match=f"the limit {item.name} must be a number"):
+            PathLimits(**{item.name: value})
+
+
+def test_texts_and_whole_numbers_of_the_limits():
+    with pytest.raises(OptionError, match="soft must be a text"):
+        PathLimits(soft=("vessel_mm",))
+    with pytest.raises(OptionError, match="host_entries must be a whole number"):
+        PathLimits(host_entries=1.5)
+    assert PathLimits(host_entries=np.int64(2), vessel_mm=np.float32(1.5), bone_mm=3).host_entries == 2
+
+
+def test_a_limit_that_would_do_nothing_is_refused_and_a_default_is_not():
+    values = {
+        "subcapsular_mm": 4.0, "approach_angle_deg": 5.0, "bore_axis_above_table_mm": 150.0,
+        "guide_length_mm": 100.0, "guide_standoff_mm": 40.0,
+    }  # fmt: skip
+    assert set(values) == set(LIMITS_OF_OTHERS)
+    for name, value in values.items():
+        other = LIMITS_OF_OTHERS[name]
+        with pytest.raises(OptionError, match=f"{name} says nothing without {other}"):
+            PathLimits(**{name: value})
+        PathLimits(**{name: value, other: EVERYTHING[other]})
+        default = getattr(PathLimits(), name)
+        assert PathLimits(**{name: default}) == PathLimits()
+
+
+def test_only_what_is_asked_for_can_be_soft():
+    optional = set(SOFT_LIMITS) & {*EVERYTHING, "approach_angle_deg"} - {"organ_path_mm"}
+    for name in SOFT_LIMITS:
+        if name in optional:
+            with pytest.raises(OptionError, match=f"{name} cannot be soft as it is not asked for"):
+                PathLimits(soft=f"bone_mm,{name}")
+        else:
+            assert PathLimits(soft=name).soft_names == (name,)
 
 
 def test_every_number_of_the_limits_has_a_range_and_every_soft_one_is_a_limit():

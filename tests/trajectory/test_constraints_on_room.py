@@ -17,6 +17,7 @@ from needleplan.trajectory.constraints.entry_region import EntryRegion
 from needleplan.trajectory.constraints.gantry_bore import HUB_RADIUS_MM, GantryBore
 from needleplan.trajectory.constraints.guide_room import ROOM_CAP_MM, GuideRoom
 from needleplan.trajectory.constraints.out_of_plane_limit import OutOfPlaneLimit
+from needleplan.trajectory.contract import Neighbourhood
 from needleplan.trajectory.measured import HANDLE_MM, MeasuredPaths
 from needleplan.trajectory.sampling import SamplingOptions, sample_trajectories
 from needleplan.trajectory.screening import PathLimits, default_constraints, screen
@@ -73,6 +74,62 @@ def test_a_larger_bore_leaves_as_much_more_room():
     axis = np.array([0, 0, 1.0])
     small, large = (values(GantryBore(r, np.zeros(3), axis), table, body()) for r in (300.0, 350.0))
     np.testing.assert_allclose(large - small, 50.0)
+
+
+@pytest.mark.parametrize("guide", [(40.0, 60.0, 90.0), (22.0, 250.0, 30.0), (5.0, 30.0, 20.0)])
+def test_a_guide_takes_its_own_room_in_the_bore(guide):
+    radius, length, standoff = guide
+    axis, point = rotation(4)[0], np.array([11.0, -7.0, 5.0])
+    bare = GantryBore(350.0, point, axis)
+    bore = GantryBore(350.0, point, axis, guide=GuideRoom(*guide))
+    table = random_paths(100, seed=8)
+    found = values(bore, table, body())
+    # Brute force over the guide's piece of the shaft, its ends among the samples.
+    place = standoff + length * np.linspace(0, 1, 200)[:, None]
+    samples = table.entry_mm[:, None] - place * table.entry_direction[:, None]
+    to_axis = np.linalg.norm(np.cross(samples - point, axis), axis=2).max(axis=1)
+    without = values(bare, table, body())
+    np.testing.assert_allclose(found, np.minimum(without, 350 - radius - to_axis), atol=1e-9)
+    # Thinner than the hub and on the shaft it takes nothing, wider or farther out it does.
+    assert (found < without - 1).any() == (radius > 15)
+    where, counts = located(bore, table, body()), found < without - 1e-6
+    assert np.isin(where[counts], (-standoff, -standoff - length)).all()
+    np.testing.assert_array_equal(where[~counts], located(bare, table, body())[~counts])
+    tighter = bore.with_limit(25.0)
+    np.testing.assert_array_equal(values(tighter, table, body()), found)
+    assert "guide" in tighter.evaluate(MeasuredPaths(table, body())).sentence
+    assert "guide" not in bare.evaluate(MeasuredPaths(table, body())).sentence
+
+
+def test_paths_near_one_whose_guide_is_far_too_wide_for_the_bore_fail_too():
+    rng = np.random.default_rng(5)
+    bore = GantryBore(300.0, np.zeros(3), np.array([0, 0, 1.0]), guide=GuideRoom(90.0, 120.0, 100.0))
+    bare, table = GantryBore(300.0, np.zeros(3), bore.axis_direction), random_paths(300, seed=2)
+    measured = MeasuredPaths(table, body())
+    column = bore.evaluate(measured)
+    moved = np.full(len(table), 3.0)
+    turn = np.degrees(np.arcsin(np.minimum(2 * moved / table.length_mm, 1.0)))
+    turn[table.length_mm <= 6.0] = 180.0
+    excluded = bore.excludes(measured, column, Neighbourhood(moved, moved, turn, moved))
+    # Of those, some only because of the guide; of those that fail, some are too near to the limit to tell.
+    assert (excluded & bare.evaluate(measured).passed).any() and (~excluded & ~column.passed).any()
+    for _ in range(20):
+        shift = rng.normal(size=(2, len(table), 3))
+        shift *= 3.0 / np.linalg.norm(shift, axis=2, keepdims=True)
+        near = paths(table.entry_mm + shift[0], table.tip_mm + shift[1])
+        assert not bore.evaluate(MeasuredPaths(near, body())).passed[excluded].any()
+
+
+def test_a_guide_of_the_limits_narrows_the_bore_by_what_it_is_wider():
+    table = paths((0, -80, 0), (0, 0, 0))
+    rooms = []
+    for limits in (
+        PathLimits(bore_radius_mm=380.0),
+        PathLimits(bore_radius_mm=380.0, guide_radius_mm=80.0, guide_length_mm=170.0, guide_standoff_mm=90.0),
+    ):
+        made = default_constraints(body(), limits)
+        rooms += [values(c, table, body())[0] for c in made if c.name == "gantry bore"]
+    np.testing.assert_allclose(rooms, [380 - HUB_RADIUS_MM - 80 - OUTSIDE, 380 - 80 - 80 - 260], atol=1e-6)
 
 
 def slab_body():

@@ -1,6 +1,7 @@
 """Why paths are rejected, what would open one, and what decided: against brute force and known geometry."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -108,6 +109,11 @@ def test_smallest_relaxations_are_those_of_brute_force(seed, least):
         names = {change.constraint for change in relaxation.changes}
         mine = [k for k in range(4) if constraints[k].name in names]
         same = can & (fails[mine].all(axis=0)) & (sizes == len(mine))
+        if len(mine) == 2:
+            # Only what asks less of both than each alone competes.
+            for k in mine:
+                alone = can & fails[k] & (sizes == 1)
+                same &= amount[k] < amount[k, alone].min(initial=np.inf)
         assert relaxation.share == pytest.approx(share[:, same].sum(axis=0).min())
         changes = {change.constraint: change.new_limit for change in relaxation.changes}
         opened = screen(looked_table(), queries, relaxed(constraints, changes)).feasible
@@ -138,6 +144,49 @@ def test_a_pair_is_offered_where_it_asks_less_of_both_than_each_alone():
     table = screen(looked_table(4), made_queries(), pair)
     found = smallest_relaxations(table, made_queries(), pair).found
     assert [len(r.changes) for r in found] == [1, 1]
+
+
+def test_a_pair_is_offered_though_another_of_its_candidates_has_the_smaller_sum():
+    # The third row's sum is smaller than the fourth's, but it asks more of b than b alone does.
+    values = np.array([[14.0, 10, 10.1, 13], [10, 14, 15, 13]])
+    pair = tuple(Looked(name, v, 10.0, at_least=False) for name, v in zip("ab", values, strict=True))
+    table = screen(looked_table(4), made_queries(), pair)
+    found = smallest_relaxations(table, made_queries(), pair).found
+    changes = [{c.constraint: round(c.amount, 6) for c in r.changes} for r in found]
+    assert changes == [{"a": 4.0}, {"b": 4.0}, {"a": 3.0, "b": 3.0}]
+    assert found[2].row == 3 and found[2].opened == 1
+
+
+def constraints_with_ties(seed):
+    """Four constraints of one kind whose values repeat so often that much is tied."""
+    values = np.random.default_rng(seed).choice([-1.0, 1.0, 1.7, 2.5], (4, 240), p=[0.25, 0.25, 0.3, 0.2])
+    values[0, (values >= 2).all(axis=0)] = 1.0
+    return tuple(Looked(f"clearance to {n}", v, 2.0, lowest=0.0) for n, v in zip("dbac", values, strict=True))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_order_of_the_constraints_changes_nothing(seed):
+    queries, answers = made_queries(), []
+    constraints = constraints_with_ties(seed)
+    for order in itertools.permutations(constraints):
+        table = screen(looked_table(), queries, order)
+        table = dataclasses.replace(table, cost=np.full(240, np.inf))
+        skin = map_skin(table, order)
+        place = [skin.constraints.index(c.name) for c in constraints]
+        answers.append(
+            (
+                [skin.constraints[k] for k in skin.blocked_by],
+                skin.opening[:, place].tolist(),
+                list(skin.blocked_counts().items()),
+                [skin.sentence(m) for m in range(len(skin))],
+                conflicting_constraints(table),
+                smallest_relaxations(table, queries, order),
+                explain_paths(table, queries, order, range(240)),
+                explain_rejections(table, queries, order),
+            )
+        )
+    for part in zip(*answers, strict=True):
+        assert all(other == part[0] for other in part)
 
 
 def test_limits_are_rounded_outward_to_hundredths():
@@ -283,6 +332,61 @@ def test_real_path_through_bone_is_said_to_cross_it_and_a_free_one_to_be_free():
     assert failure.barred and "touches or crosses" in failure.sentence
 
 
+@pytest.mark.parametrize("curved", [False, True])
+def test_a_place_on_the_shaft_outside_is_found_and_said(curved):
+    class Outside(Looked):
+        def located_mm(self, paths):
+            return np.where(self.values < 1, np.nan, -60.0)
+
+    table = looked_table(4)
+    if curved:
+        across = np.cross(table.direction, (0.0, 1.0, 0.0))
+        table = dataclasses.replace(
+            table, curvature_per_mm=across / np.linalg.norm(across, axis=1)[:, None] / 150.0
+        )
+    constraints = (Outside("clearance to drape", np.array([1.0, 1.5, 0.5, 3.0]), 2.0),)
+    table = screen(table, made_queries(), constraints)
+    for row, explained in enumerate(explain_paths(table, made_queries(), constraints, range(3))):
+        (failure,) = explained.failures
+        if row == 2:
+            assert (
+                failure.located_mm is None and failure.point_mm is None and "from the entry" not in failure.sentence
+            )
+            continue
+        assert failure.sentence.endswith("on the shaft outside, 60 mm from the entry.")
+        back = np.array(failure.point_mm) - table.entry_mm[row]
+        np.testing.assert_allclose(back, -60.0 * table.entry_direction[row], atol=1e-9)
+        if curved:
+            assert np.linalg.norm(back + 60.0 * table.direction[row]) > 5
+
+
+class Counted(Looked):
+    """A constraint on a number without unit."""
+
+    def evaluate(self, paths):
+        return dataclasses.replace(super().evaluate(paths), unit="")
+
+    def with_limit(self, limit):
+        if not self.lowest <= limit <= self.highest:
+            return None
+        return Counted(self.name, self.values, limit, self.at_least, self.lowest, self.highest)
+
+
+def test_counts_are_told_as_counts_and_yes_or_no_as_such():
+    constraints = (
+        Counted("passages into liver", np.array([3.0, 4]), 1.0, at_least=False, highest=20),
+        Counted("robot reach", np.array([0.0, 1]), 1.0, lowest=1),
+    )
+    table = screen(looked_table(2), made_queries(), constraints)
+    by_name = {f.constraint: f.sentence for f in explain_paths(table, made_queries(), constraints, [0])[0].failures}
+    assert "counted 3, 2 too many" in by_name["passages into liver"]
+    assert "it is not so" in by_name["robot reach"]
+    evidence = explain_rejections(table, made_queries(), constraints)
+    assert "the best reaches 3." in evidence[0].finding and evidence[0].subject == "passages into liver"
+    (found,) = smallest_relaxations(table, made_queries(), constraints).found
+    assert "'passages into liver' by 3, from 1 to 4 opens 1 candidate path" in found.sentence
+
+
 def test_points_along_arcs_lie_on_them():
     entry, tip = np.array([[0.0, 0, 0]]), np.array([[60.0, 0, 80]])
     curvature = np.array([[0.0, 1 / 200, 0]])
@@ -340,10 +444,14 @@ def test_skin_map_is_that_of_brute_force(seed):
                 ],
             )
         everywhere = [k for k in range(4) if not any(table.constraints[k].passed[r] for r in rows)]
+        by_name = sorted(range(4), key=lambda k: constraints[k].name)
         if everywhere:
-            assert skin.blocked_by[m] == max(everywhere, key=lambda k: min(share(k, r) for r in rows))
+            gravest = max(
+                (k for k in by_name if k in everywhere), key=lambda k: round(min(share(k, r) for r in rows), 9)
+            )
+            assert skin.blocked_by[m] == gravest
         elif np.isfinite(totals[nearest]):
-            assert skin.blocked_by[m] == max(range(4), key=lambda k: share(k, nearest))
+            assert skin.blocked_by[m] == max(by_name, key=lambda k: round(share(k, nearest), 9))
     assert skin.open.any() and not skin.open.all()
 
 
@@ -472,6 +580,36 @@ def test_clearance_larger_than_the_organ_is_impossible_for_every_path():
     # Where the target has room enough nothing is claimed.
     others, _ = evidence_of(queries, PathLimits(bowel_mm=20.0, skin_angle_deg=0.01))
     assert not any("No path whatever" in e.finding for e in others)
+
+
+def test_a_structure_around_the_target_is_not_to_be_kept_from_by_less_than_nothing():
+    evidence, _ = evidence_of(simple(Structure("bowel", Role.BOWEL, ball((0, 0, 0), 30))))
+    proof = next(e for e in evidence if "No path whatever" in e.finding)
+    assert "every needle into tumour touches or crosses bowel" in proof.finding
+    assert "Separate the two" in proof.remedy and "Ask for less" not in proof.remedy
+    first = next(e for e in evidence if "All" in e.finding and e.subject == "clearance to bowel")
+    assert "every one of them touches or crosses it" in first.finding
+    assert not any("Relax" in e.remedy for e in evidence)
+
+
+def test_what_cannot_be_relaxed_is_not_to_be_relaxed():
+    firm = Counted("skin crossed once", np.array([1.0, 0, 1]), 0.0, at_least=False, highest=-1)
+    soft = Looked("length", np.array([90.0, 99, 120]), 98.0, at_least=False)
+    table = screen(looked_table(3), made_queries(), (firm,))
+    assert table.feasible.any()
+    both = (firm, soft)
+    table = screen(looked_table(3), made_queries(), both)
+    contradiction = next(e for e in explain_rejections(table, made_queries(), both) if e.subject == "contradiction")
+    assert contradiction.remedy == "Relax 'length'; the others can be satisfied together."
+    # Neither may give way.
+    firm_too = Looked("length", soft.values, 98.0, at_least=False, highest=98.0)
+    table = screen(looked_table(3), made_queries(), (firm, firm_too))
+    for item in explain_rejections(table, made_queries(), (firm, firm_too)):
+        assert "Relax" not in item.remedy
+    every = (Counted("skin crossed once", np.ones(3), 0.0, at_least=False, highest=-1),)
+    evidence = explain_rejections(screen(looked_table(3), made_queries(), every), made_queries(), every)
+    assert evidence[0].subject == "skin crossed once" and evidence[0].remedy.startswith("Choose another entry")
+    assert not any("Relax" in item.remedy for item in evidence)
 
 
 def test_a_needle_shorter_than_any_path_is_told_the_shortest():

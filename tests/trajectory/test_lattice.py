@@ -82,6 +82,7 @@ def test_children_are_the_inverse_of_parents_in_the_order_asked_for(lattice):
 
 def test_radius_and_spread_bound_what_a_point_stands_for_and_are_reached(lattice):
     normals = lattice.normals
+    reached = []
     for level, node in zip(lattice.levels, ancestors(lattice), strict=True):
         own = level.point[node]
         distance = np.linalg.norm(lattice.points_mm - lattice.points_mm[own], axis=1)
@@ -92,7 +93,14 @@ def test_radius_and_spread_bound_what_a_point_stands_for_and_are_reached(lattice
             assert (value <= bound[node] + 1e-5).all()
             most = np.zeros(len(level.point))
             np.maximum.at(most, node, value)
-            np.testing.assert_allclose(most, bound, atol=1e-5)
+            reached.append(most)
+    # Each is reached by a point that it stands for, or is that of a part of it.
+    for place in range(len(lattice.levels) - 2, -1, -1):
+        for k in (0, 1):
+            np.maximum.at(reached[2 * place + k], lattice.levels[place + 1].parent, reached[2 * place + 2 + k])
+    for place, level in enumerate(lattice.levels):
+        np.testing.assert_allclose(reached[2 * place], level.radius_mm, atol=1e-5)
+        np.testing.assert_allclose(reached[2 * place + 1], level.spread_deg, atol=1e-5)
     # The finest points stand for themselves, up to the rounding of an angle of nothing.
     assert not lattice.levels[-1].radius_mm.any() and lattice.levels[-1].spread_deg.max() < 1e-4
 
