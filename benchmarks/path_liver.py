@@ -12,6 +12,7 @@ from needleplan.anatomy.phantom import PhantomParameters, make_phantom
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.app.phantom_files import save_phantom
 from needleplan.case.load import load_case
+from needleplan.planning import PlanningOptions
 from needleplan.trajectory.constraints.clearance import Clearance
 from needleplan.trajectory.contract import TrajectoryConstraint, TrajectoryObjective
 from needleplan.trajectory.editor import TrajectoryEditor
@@ -19,6 +20,7 @@ from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.ranking import default_objectives, rank
 from needleplan.trajectory.sampling import SamplingOptions, sample_trajectories
 from needleplan.trajectory.screening import default_constraints, screen
+from needleplan.trajectory.search import TrajectorySearch, search_trajectories
 from needleplan.trajectory.table import TrajectoryTable
 
 REAL_CASE = Path(__file__).parents[1] / "examples" / "cases" / "ircadb01-case01.toml"
@@ -48,6 +50,13 @@ class RankingTask:
         table = rank(table, self.queries, self.objectives, measured=paths)
         table.order()
         return table
+
+    def searched(self) -> TrajectorySearch:
+        """The complete search that ``needleplan plan`` runs by default, everything included but the trees."""
+        options = PlanningOptions()
+        return search_trajectories(
+            self.queries, self.table.applicator, self.constraints, self.objectives, options.sampling, options.search
+        )
 
     @property
     def face_count(self) -> int:

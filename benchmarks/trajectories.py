@@ -176,6 +176,10 @@ def main(json_path: Path, repeats: int = 5, data: Path | None = None, quick: boo
                 clock("one move of the edited path", dragged.move)
     rows = times.rows()
     if real:
+        search = clock("complete search", task.searched)
+        rows.append(Row("liver_search_s", clock.median_s("complete search"), "s"))
+        rows.append(Row("liver_search_candidates", search.resolution.evaluated, "1"))
+        rows.append(Row("liver_search_corridor_mm", search.resolution.entry_mm, "mm"))
         checked = 1000
         wrong, faces = wrong_clearances(task, ranked, checked)
         ranked_s = clock.median_s("screened and ranked")

@@ -181,19 +181,21 @@ def test_snap_takes_the_nearest_feasible_path(queries, ranked):
 
 def test_snap_keeps_a_locked_end(queries, ranked):
     feasible = np.flatnonzero(ranked.feasible)
-    editor = editor_at(queries, ranked, int(feasible[0]))
-    entry = editor.move_entry(ranked.entry_mm[feasible[0]] + (4.0, -3.0, 2.0)).entry_mm
-    editor.move_tip((30.0, -25.0, 40.0))
-    editor.lock(entry=True)
-    state = editor.snap(ranked)
-    np.testing.assert_array_equal(state.entry_mm, entry)
-    assert state.feasible and state.entry_locked
-    assert (np.abs(ranked.tip_mm[feasible] - state.tip_mm).max(axis=1) < 1e-12).any()
-    # No nearer tip of the table would do from this entry.
     tips = ranked.tip_mm[feasible]
-    nearer = tips[
-        np.linalg.norm(tips - (30.0, -25.0, 40.0), axis=1) < np.linalg.norm(state.tip_mm - (30, -25, 40)) - 1e-6
-    ]
+    away = np.linalg.norm(tips - (30.0, -25.0, 40.0), axis=1)
+    for row in feasible[:: max(1, len(feasible) // 20)]:
+        editor = editor_at(queries, ranked, int(row))
+        entry = editor.move_entry(ranked.entry_mm[row] + (4.0, -3.0, 2.0)).entry_mm
+        editor.move_tip((30.0, -25.0, 40.0))
+        editor.lock(entry=True)
+        state = editor.snap(ranked)
+        np.testing.assert_array_equal(state.entry_mm, entry)
+        assert state.feasible and state.entry_locked
+        assert (np.abs(tips - state.tip_mm).max(axis=1) < 1e-12).any()
+        # No nearer tip of the table would do from this entry.
+        nearer = tips[away < np.linalg.norm(state.tip_mm - (30, -25, 40)) - 1e-6]
+        if len(nearer):
+            break
     assert len(nearer)
     for tip in nearer[:20]:
         editor.undo()
