@@ -19,7 +19,8 @@ _HEATED_SPACING_MM = 3.0
 
 def search_evidence(resolution: SearchResolution) -> Evidence:
     """Which paths cannot have been missed."""
-    return Evidence("search", resolution.sentence, "" if resolution.exhausted else "Refine further to see more.")
+    remedy = "" if resolution.exhausted else "Look at more paths (--refine) to narrow it."
+    return Evidence("search", resolution.sentence, remedy)
 
 
 def needles_evidence(
