@@ -157,15 +157,11 @@ def test_preset_is_taken_and_single_limits_override_it(phantom, tmp_path, capsys
     assert code == 2 and "knee" in err and len(err.strip().splitlines()) == 1
 
 
-#: Name, structures and options that make every path impossible, and words that the evidence must hold.
+#: Name and options that make every path impossible, and words that the evidence must hold, every one of them.
 INFEASIBLE = [
-    (
-        "clearance larger than the organ",
-        ["--clearance", "vessel=45"],
-        r"No path whatever can keep 45 mm|All \d+ candidate paths fail it: needle surface at least 45 mm",
-    ),
-    ("table angle", ["--table-angle-deg", "0.2"], r"Proven by screening again|table side"),
-    ("contradiction", ["--skin-angle-deg", "0.3", "--organ-path-mm", "60"], r"together, though each|fail it"),
+    ("clearance larger than the organ", ["--clearance", "vessel=45"], ["No path whatever can keep 45 mm"]),
+    ("table angle", ["--table-angle-deg", "0.2"], ["Relaxing 'table side' by"]),
+    ("contradiction", ["--skin-angle-deg", "2", "--organ-path-mm", "60"], ["together, though each"]),
 ]
 
 
@@ -174,7 +170,8 @@ INFEASIBLE = [
 def test_infeasible_ends_with_evidence_and_exit_3(command, name, extra, words, phantom, tmp_path, capsys):
     code, out, err = run(capsys, command, str(phantom), "--out", str(tmp_path), *QUICK, "--no-pictures", *extra)
     assert code == 3 and not err
-    assert re.search(words, out), out
+    for text in words:
+        assert text in out, out
     if command == "plan":
         assert read_plan(tmp_path / "plan.json").evidence
         return
