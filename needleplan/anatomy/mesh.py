@@ -76,20 +76,6 @@ class SurfaceMesh:
         return float(np.einsum("ij,ij->", self.face_centres_mm - centre, self.area_vectors_mm2) / 3.0)
 
     @property
-    def centroid_mm(self) -> FloatArray:
-        """(3,) centroid of the solid, wherever its vertices lie; the vertices' mean where it encloses no volume.
-
-        By the divergence theorem: sums over the tetrahedra between each face and one point.
-        """
-        origin = self.vertices_mm.mean(axis=0)
-        corners = self.triangles_mm - origin
-        weight = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2]))
-        volume = float(weight.sum())
-        if not abs(volume) > 0:
-            return np.asarray(origin)
-        return np.asarray(origin + weight @ corners.sum(axis=1) / (4.0 * volume))
-
-    @property
     def bounds_mm(self) -> FloatArray:
         """(2, 3) least and greatest coordinates."""
         return np.stack([self.vertices_mm.min(axis=0), self.vertices_mm.max(axis=0)])

@@ -6,6 +6,7 @@ import numpy as np
 
 from needleplan.anatomy.distance import SurfaceDistance
 from needleplan.anatomy.model import Anatomy, StructureSurface
+from needleplan.anatomy.moments import solid_moments
 from needleplan.anatomy.skin_normals import SkinNormals
 from needleplan.anatomy.tree import MeshTree
 from needleplan.case.model import Role
@@ -51,7 +52,7 @@ class AnatomyQueries:
     @cached_property
     def origin_mm(self) -> FloatArray:
         """(3,) the target's centroid, from which samples are laid out along the patient's axes."""
-        return self.anatomy.target.mesh.centroid_mm
+        return solid_moments(self.anatomy.target.mesh).centroid_mm
 
     @cached_property
     def host_organ(self) -> StructureSurface | None:

@@ -148,7 +148,7 @@ class EntryCloud:
         entry_of = np.empty(len(order), dtype=np.int64)
         entry_of[order] = np.cumsum(first) - 1
         own = np.linalg.norm(self._cloud - self._cloud[chosen][entry_of], axis=1)
-        cover = _greatest_gap_mm(self._cloud, self._cloud[chosen], own) + self._gap_mm
+        cover = greatest_gap_mm(self._cloud, self._cloud[chosen], own) + self._gap_mm
         points = self._cloud[chosen]
         return nested_lattice(
             points, self._normals.at(points), scaled_cells[chosen], scaled[chosen], levels, float(cover)
@@ -160,18 +160,23 @@ class EntryCloud:
         return np.floor(scaled).astype(np.int64), scaled
 
 
-def _greatest_gap_mm(points: FloatArray, chosen: FloatArray, at_most: FloatArray) -> float:
-    """Greatest distance from points (n, 3) to the nearest of ``chosen`` (m, 3), each at most ``at_most`` (n,)."""
+def greatest_gap_mm(points_mm: FloatArray, chosen_mm: FloatArray, at_most_mm: FloatArray | None = None) -> float:
+    """Greatest distance from points (n, 3) to the nearest of ``chosen_mm`` (m, 3).
+
+    Bounds ``at_most_mm`` (n,) of these distances, where some are known, save most of the searches.
+    """
     from scipy.spatial import cKDTree
 
-    tree = cKDTree(chosen)
+    tree = cKDTree(chosen_mm)
+    if at_most_mm is None:
+        return float(tree.query(points_mm)[0].max())
     greatest = 0.0
-    order = np.argsort(-at_most, kind="stable")
+    order = np.argsort(-at_most_mm, kind="stable")
     # Those that may be farthest first: soon no other can exceed what was found.
     for first in range(0, len(order), 20_000):
         rows = order[first : first + 20_000]
-        rows = rows[at_most[rows] > greatest]
+        rows = rows[at_most_mm[rows] > greatest]
         if not len(rows):
             break
-        greatest = max(greatest, float(tree.query(points[rows])[0].max()))
+        greatest = max(greatest, float(tree.query(points_mm[rows])[0].max()))
     return greatest

@@ -14,11 +14,11 @@ from needleplan.anatomy.surface_points import surface_points
 from needleplan.devices.catalogue import Applicator
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
-from needleplan.trajectory.lattice import EntryCloud, NestedLattice, nested_lattice
+from needleplan.trajectory.lattice import EntryCloud, NestedLattice, greatest_gap_mm, nested_lattice
 from needleplan.trajectory.table import TrajectoryTable
 
 #: Entry and aim of a path are at least so far apart.
-_APART_MM = 1e-6
+APART_MM = 1e-6
 #: Nobody is larger than this.
 _BODY_MM = 2500.0
 #: Cubes of this edge are so large that places of a body round to their common corner.
@@ -67,7 +67,7 @@ def paths_between(entries: NestedLattice, aims: NestedLattice, applicator: Appli
     """Every pair of a coarsest entry and a coarsest aim, entry by entry."""
     entry = np.repeat(entries.levels[0].point, len(aims.levels[0].point))
     aim = np.tile(aims.levels[0].point, len(entries.levels[0].point))
-    apart = np.linalg.norm(entries.points_mm[entry] - aims.points_mm[aim], axis=1) > _APART_MM
+    apart = np.linalg.norm(entries.points_mm[entry] - aims.points_mm[aim], axis=1) > APART_MM
     return paths_of_pairs(entries, aims, entry[apart], aim[apart], applicator)
 
 
@@ -166,15 +166,8 @@ def aim_lattice(queries: AnatomyQueries, count: int, levels: int) -> NestedLatti
     inner = dense[distance.signed_distance_mm(dense) < 0]
     edge, gap = surface_points(mesh, 0.25 * spacing)
     half_diagonal = spacing / 6.0 * np.sqrt(3.0) / 2.0
-    cover = _greatest_gap_mm(np.concatenate([edge, inner]), aims) + half_diagonal + gap
+    cover = greatest_gap_mm(np.concatenate([edge, inner]), aims) + half_diagonal + gap
     return nested_lattice(aims, np.zeros_like(aims), cell, cell + 0.5, levels, cover)
-
-
-def _greatest_gap_mm(points_mm: FloatArray, aims_mm: FloatArray) -> float:
-    """Greatest distance from points (n, 3) to the nearest of aims (m, 3)."""
-    from scipy.spatial import cKDTree
-
-    return float(cKDTree(aims_mm).query(points_mm)[0].max())
 
 
 def _smallest_ball_centre(points: FloatArray) -> FloatArray:

@@ -18,11 +18,11 @@ from needleplan.devices.catalogue import Applicator
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
 from needleplan.trajectory.contract import Neighbourhood, TrajectoryConstraint, TrajectoryObjective
-from needleplan.trajectory.lattice import NestedLattice
 from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.orders import PathOrder
+from needleplan.trajectory.path_nodes import NodeSpace, PathNodes
 from needleplan.trajectory.ranking import rank
-from needleplan.trajectory.sampling import SamplingOptions, entry_and_aim_lattices, paths_of_pairs
+from needleplan.trajectory.sampling import APART_MM, SamplingOptions, entry_and_aim_lattices, paths_of_pairs
 from needleplan.trajectory.screening import screen
 from needleplan.trajectory.table import TrajectoryTable
 
@@ -100,34 +100,6 @@ class TrajectorySearch:
     resolution: SearchResolution
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Nodes:
-    """Paths that stand for others: level and node of entry and aim, and row in the table, each (n,)."""
-
-    entry_level: NDArray[np.int64]
-    entry: NDArray[np.int64]
-    aim_level: NDArray[np.int64]
-    aim: NDArray[np.int64]
-    row: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "_Nodes":
-        return _Nodes(
-            self.entry_level[rows], self.entry[rows], self.aim_level[rows], self.aim[rows], self.row[rows]
-        )
-
-    def with_(self, other: "_Nodes") -> "_Nodes":
-        return _Nodes(
-            np.concatenate([self.entry_level, other.entry_level]),
-            np.concatenate([self.entry, other.entry]),
-            np.concatenate([self.aim_level, other.aim_level]),
-            np.concatenate([self.aim, other.aim]),
-            np.concatenate([self.row, other.row]),
-        )
-
-
 def search_trajectories(
     queries: AnatomyQueries,
     applicator: Applicator,
@@ -179,13 +151,13 @@ class _Run:
         self._applicator = applicator
         self._constraints = constraints
         self._options = options
-        self._entries, self._aims = entry_and_aim_lattices(
-            queries, sampling, options.entry_levels + 1, options.aim_levels + 1
+        self._space = NodeSpace(
+            *entry_and_aim_lattices(queries, sampling, options.entry_levels + 1, options.aim_levels + 1)
         )
         self._measured: list[MeasuredPaths] = []
         self._keys = np.zeros(0, dtype=np.int64)
         self._feasible = np.zeros(0, dtype=np.bool_)
-        self._undecided = _Nodes(*(np.zeros(0, dtype=np.int64) for _ in range(5)))
+        self._undecided = PathNodes.none()
 
     def paths(self) -> MeasuredPaths:
         """All paths looked at so far, screened, with their measurements."""
@@ -193,9 +165,9 @@ class _Run:
             self._measured = [MeasuredPaths.joined(self._measured)]
         return self._measured[0]
 
-    def decide(self, progress: Callable[[str, float], None] | None) -> _Nodes:
+    def decide(self, progress: Callable[[str, float], None] | None) -> PathNodes:
         """Split what is undecided until nothing is left or the allowance is used up; returns the nodes made."""
-        active = self._coarse_nodes()
+        active = self._look(self._space.coarsest())
         made = [active]
         left = self._options.maximum_refined
         while len(active):
@@ -209,8 +181,8 @@ class _Run:
             # Where the least is missing a path is nearest: looked at first, should the allowance end here.
             missing = self._missing(hidden)
             hidden = hidden.take(np.lexsort((hidden.row, np.round(missing, 6))))
-            parent, split = self._split(hidden)
-            fresh = np.cumsum(~np.isin(self._pair_keys(split), self._keys))
+            parent, split = self._space.split(hidden)
+            fresh = np.cumsum(~np.isin(self._space.pair_keys(split), self._keys))
             within = np.searchsorted(fresh, left, side="right")
             kept = int(parent[within]) if within < len(parent) else len(hidden)
             self._undecided = self._undecided.with_(hidden.take(np.arange(kept, len(hidden))))
@@ -226,7 +198,7 @@ class _Run:
 
     def refine_best(
         self,
-        nodes: _Nodes,
+        nodes: PathNodes,
         objectives: Sequence[TrajectoryObjective],
         order: PathOrder | None,
         progress: Callable[[str, float], None] | None,
@@ -250,19 +222,19 @@ class _Run:
             depth = chosen.entry_level + chosen.aim_level
             chosen = chosen.take(np.lexsort((-depth, chosen.row)))
             chosen = chosen.take(np.append(True, np.diff(chosen.row) != 0)) if len(chosen) else chosen
-            finer = self._split_end(chosen, entry_end=True)[1]
-            finer = self._split_end(finer, entry_end=False)[1]
+            finer = self._space.split_end(chosen, entry_end=True)[1]
+            finer = self._space.split_end(finer, entry_end=False)[1]
             nodes = nodes.with_(self._look(finer))
 
     def resolution(self) -> SearchResolution:
         """What cannot have been missed."""
-        nodes, entries, aims = self._undecided, self._entries, self._aims
-        entry_radius = self._radius(entries, nodes.entry_level, nodes.entry)
-        aim_radius = self._radius(aims, nodes.aim_level, nodes.aim)
+        nodes, entries, aims = self._undecided, self._space.entries, self._space.aims
+        entry_radius = self._space.entry_radius_mm(nodes)
+        aim_radius = self._space.aim_radius_mm(nodes)
         table = self.paths().table
         wide = float(entry_radius.max(initial=0.0)) + entries.cover_mm
         # A ball of a radius is seen within the angle whose sine is radius over distance, from where it is nearest.
-        share = aims.cover_mm / max(self._nearest_mm(), 1e-9)
+        share = aims.cover_mm / max(self._space.nearest_mm(), 1e-9)
         if len(nodes):
             distance = np.linalg.norm(table.aim_mm[nodes.row] - table.entry_mm[nodes.row], axis=1)
             share = max(share, float(((aim_radius + aims.cover_mm) / distance).max()))
@@ -275,39 +247,14 @@ class _Run:
             undecided=len(nodes),
         )
 
-    def _nearest_mm(self) -> float:
-        """Least distance between a finest entry and a finest aim."""
-        from scipy.spatial import cKDTree
-
-        return float(cKDTree(self._aims.points_mm).query(self._entries.points_mm)[0].min())
-
-    def _coarse_nodes(self) -> _Nodes:
-        count_e, count_a = len(self._entries.levels[0].point), len(self._aims.levels[0].point)
-        entry = np.repeat(np.arange(count_e), count_a)
-        aim = np.tile(np.arange(count_a), count_e)
-        zero = np.zeros(len(entry), dtype=np.int64)
-        return self._look(_Nodes(zero, entry, zero, aim, zero))
-
-    def _points(self, nodes: _Nodes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Finest entry and finest aim of each node's own path."""
-        entry, aim = np.empty(len(nodes), dtype=np.int64), np.empty(len(nodes), dtype=np.int64)
-        for level, made in enumerate(self._entries.levels):
-            rows = nodes.entry_level == level
-            entry[rows] = made.point[nodes.entry[rows]]
-        for level, made in enumerate(self._aims.levels):
-            rows = nodes.aim_level == level
-            aim[rows] = made.point[nodes.aim[rows]]
-        return entry, aim
-
-    def _pair_keys(self, nodes: _Nodes) -> NDArray[np.int64]:
-        entry, aim = self._points(nodes)
-        return np.asarray(entry * np.int64(len(self._aims.points_mm)) + aim)
-
-    def _look(self, nodes: _Nodes) -> _Nodes:
+    def _look(self, nodes: PathNodes) -> PathNodes:
         """Screen the paths of nodes that were not looked at before; the nodes with their rows."""
-        keys = self._pair_keys(nodes)
-        entry, aim = self._points(nodes)
-        apart = np.linalg.norm(self._entries.points_mm[entry] - self._aims.points_mm[aim], axis=1) > 1e-6
+        keys = self._space.pair_keys(nodes)
+        entry, aim = self._space.points(nodes)
+        apart = (
+            np.linalg.norm(self._space.entries.points_mm[entry] - self._space.aims.points_mm[aim], axis=1)
+            > APART_MM
+        )
         nodes, keys, entry, aim = nodes.take(apart), keys[apart], entry[apart], aim[apart]
         new, first = np.unique(keys, return_index=True)
         unseen = ~np.isin(new, self._keys)
@@ -316,7 +263,9 @@ class _Run:
         rank_of = np.argsort(first, kind="stable")
         new, first = new[rank_of], first[rank_of]
         if len(new) or not self._measured:
-            table = paths_of_pairs(self._entries, self._aims, entry[first], aim[first], self._applicator)
+            table = paths_of_pairs(
+                self._space.entries, self._space.aims, entry[first], aim[first], self._applicator
+            )
             measured = MeasuredPaths(table, self._queries)
             screened = screen(table, self._queries, self._constraints, measured=measured)
             self._measured.append(measured.with_columns(screened))
@@ -326,20 +275,10 @@ class _Run:
         row = order[np.searchsorted(self._keys[order], keys)]
         return dataclasses.replace(nodes, row=row)
 
-    def _radius(self, lattice: NestedLattice, level: NDArray[np.int64], node: NDArray[np.int64]) -> FloatArray:
-        """(n,) how far the points that nodes stand for lie from their own."""
-        radius = np.zeros(len(node))
-        for k, made in enumerate(lattice.levels):
-            radius[level == k] = made.radius_mm[node[level == k]]
-        return radius
-
-    def _excluded(self, nodes: _Nodes) -> NDArray[np.bool_]:
+    def _excluded(self, nodes: PathNodes) -> NDArray[np.bool_]:
         """(n,) True where some constraint proves that all paths that a node stands for fail."""
-        spread = np.zeros(len(nodes))
-        for k, made in enumerate(self._entries.levels):
-            spread[nodes.entry_level == k] = made.spread_deg[nodes.entry[nodes.entry_level == k]]
-        entry_mm = self._radius(self._entries, nodes.entry_level, nodes.entry)
-        aim_mm = self._radius(self._aims, nodes.aim_level, nodes.aim)
+        spread = self._space.normal_spread_deg(nodes)
+        entry_mm, aim_mm = self._space.entry_radius_mm(nodes), self._space.aim_radius_mm(nodes)
         everything = self.paths()
         # One that stands for itself alone is decided by itself.
         excluded = (entry_mm == 0) & (aim_mm == 0)
@@ -363,50 +302,13 @@ class _Run:
             excluded[open_rows] = constraint.excludes(paths, table.constraint(constraint.name), around)
         return excluded
 
-    def _missing(self, nodes: _Nodes) -> FloatArray:
+    def _missing(self, nodes: PathNodes) -> FloatArray:
         """(n,) by how much a node's path fails: shortfalls on the scale of each limit, summed."""
         total = np.zeros(len(nodes))
         for column in self.paths().table.constraints:
             if column.hard:
                 total += column.shortfall[nodes.row] / max(abs(column.limit), 1.0)
         return total
-
-    def _split(self, nodes: _Nodes) -> tuple[NDArray[np.int64], _Nodes]:
-        """Parts of nodes, the wider end split: place of each part's node, ascending, and the parts."""
-        entry_mm = self._radius(self._entries, nodes.entry_level, nodes.entry)
-        aim_mm = self._radius(self._aims, nodes.aim_level, nodes.aim)
-        at_entry = (nodes.entry_level < self._options.entry_levels) & (
-            (entry_mm >= aim_mm) | (nodes.aim_level == self._options.aim_levels)
-        )
-        first, second = np.flatnonzero(at_entry), np.flatnonzero(~at_entry)
-        place_e, parts_e = self._split_end(nodes.take(first), entry_end=True)
-        place_a, parts_a = self._split_end(nodes.take(second), entry_end=False)
-        place = np.concatenate([first[place_e], second[place_a]])
-        order = np.argsort(place, kind="stable")
-        return place[order], parts_e.with_(parts_a).take(order)
-
-    def _split_end(self, nodes: _Nodes, entry_end: bool) -> tuple[NDArray[np.int64], _Nodes]:
-        """Nodes split at one end; those at the finest level there stay as they are."""
-        lattice, level, node = (
-            (self._entries, nodes.entry_level, nodes.entry)
-            if entry_end
-            else (self._aims, nodes.aim_level, nodes.aim)
-        )
-        finest = level == len(lattice.levels) - 1
-        places, levels, parts = [np.flatnonzero(finest)], [level[finest]], [node[finest]]
-        for k in range(len(lattice.levels) - 1):
-            rows = np.flatnonzero(level == k)
-            place, part = lattice.children(k, node[rows])
-            places.append(rows[place])
-            levels.append(np.full(len(part), k + 1))
-            parts.append(part)
-        place, new_level, new_node = np.concatenate(places), np.concatenate(levels), np.concatenate(parts)
-        order = np.argsort(place, kind="stable")
-        place, new_level, new_node = place[order], new_level[order], new_node[order]
-        changed = nodes.take(place)
-        if entry_end:
-            return place, dataclasses.replace(changed, entry_level=new_level, entry=new_node)
-        return place, dataclasses.replace(changed, aim_level=new_level, aim=new_node)
 
 
 def _turn_deg(sway_mm: FloatArray, length_mm: FloatArray) -> FloatArray:

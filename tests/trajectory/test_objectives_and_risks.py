@@ -10,12 +10,12 @@ from made_path_tables import made_queries, made_table
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.mesh import SurfaceMesh
+from needleplan.anatomy.moments import solid_moments
 from needleplan.case.model import Role, Structure
 from needleplan.errors import GeometryError, OptionError
 from needleplan.trajectory.constraints.clearance import Clearance
 from needleplan.trajectory.contract import Reachability
 from needleplan.trajectory.measured import MeasuredPaths
-from needleplan.trajectory.moments import solid_moments
 from needleplan.trajectory.objectives.bleeding_risk import BleedingRisk
 from needleplan.trajectory.objectives.healthy_path import HealthyPath
 from needleplan.trajectory.objectives.obstacle_distance import SCALE_MM, ObstacleDistance

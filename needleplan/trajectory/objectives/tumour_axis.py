@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from needleplan.anatomy.moments import solid_moments
 from needleplan.trajectory.contract import TrajectoryObjective
 from needleplan.trajectory.measured import MeasuredPaths
-from needleplan.trajectory.moments import solid_moments
 from needleplan.trajectory.table import ObjectiveColumn
 
 
