@@ -8,7 +8,7 @@ from typing import Any
 
 from numba import config, njit, prange
 
-__all__ = ["compiled", "compiled_parallel", "prange"]
+__all__ = ["compiled", "compiled_parallel", "compiled_stencil", "prange"]
 
 # OpenMP may be entered from several Python threads, which the workqueue layer may not; TBB is often too old to
 # load and then warns. A layer that the user names in NUMBA_THREADING_LAYER still wins.
@@ -18,3 +18,7 @@ config.THREADING_LAYER_PRIORITY = ["omp", "workqueue", "tbb"]
 compiled: Any = njit(cache=True, error_model="numpy")
 #: Decorator of a kernel whose ``prange`` loop runs on all cores.
 compiled_parallel: Any = njit(cache=True, error_model="numpy", parallel=True)
+#: As ``compiled_parallel``, with sums in any order, for stencils; infinities and NaN keep their meaning.
+compiled_stencil: Any = njit(
+    cache=True, error_model="numpy", parallel=True, fastmath={"reassoc", "contract", "arcp", "nsz"}
+)

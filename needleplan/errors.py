@@ -37,3 +37,7 @@ class MotionError(NeedleplanError):
 
 class RobotError(NeedleplanError):
     """A robot description cannot be used."""
+
+
+class PhysicsError(NeedleplanError):
+    """An arrangement, a tissue or a resolution is one that a zone model cannot compute."""

@@ -1,13 +1,17 @@
-"""The contract of zone models: insertions with settings in, the lethal zone as a signed function out."""
+"""The contract of zone models: insertions in tissue go in, fields and the lethal zone as a signed function come out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from needleplan.ablation.tissue_map import TissueMap
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.frames import FloatArray
+from needleplan.grid import ScalarField
 from needleplan.plan import Insertion
 
 
@@ -56,8 +60,50 @@ class LethalZone(ABC):
         """Closed surfaces whose union bounds the zone, for drawing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One figure that a model reports beside the zone, for instance a current in amperes."""
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ZonePrediction:
+    """What a model predicts for a set of insertions.
+
+    Attributes:
+        zone: what is destroyed by the model's own criterion.
+        criterion: that criterion in words, for instance ``Arrhenius liver_ChangNguyen2004, Omega >= 1``.
+        fields: fields on grids by name with their unit at the end (``temperature_c``, ``field_v_cm``); a model
+            that knows only the shape of its zones has none.
+        other_zones: zones that other criteria give, by the criterion in words: the outer and inner bounds.
+        quantities: energies, currents, temperatures and whatever else a reader must know.
+        notes: corrections that were made and limits that were met, a sentence each.
+    """
+
+    zone: LethalZone
+    criterion: str
+    fields: Mapping[str, ScalarField] = field(default_factory=lambda: MappingProxyType({}))
+    other_zones: Mapping[str, LethalZone] = field(default_factory=lambda: MappingProxyType({}))
+    quantities: tuple[Quantity, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def quantity(self, name: str) -> Quantity:
+        """The quantity of that name; raises KeyError where the model does not report it."""
+        for item in self.quantities:
+            if item.name == name:
+                return item
+        raise KeyError(name)
+
+
 class ZoneModel(ABC):
-    """Predicts the lethal zone of a set of insertions."""
+    """Predicts the lethal zone of a set of insertions.
+
+    Models keep no state of a patient: the tissue comes with the question. ``tissue=None`` asks for the endless
+    homogeneous tissue that the model names in its notes.
+    """
 
     @property
     @abstractmethod
@@ -70,15 +116,28 @@ class ZoneModel(ABC):
         """Statements a reader of a plan must know about this model (for instance 'a model, not a vendor')."""
 
     @abstractmethod
-    def zone(self, insertions: Sequence[Insertion]) -> LethalZone:
-        """The lethal zone of all ablations of all insertions together.
+    def predict(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> ZonePrediction:
+        """Fields and lethal zone of all ablations of all insertions together.
+
+        Args:
+            insertions: with their settings; none at all destroys nothing.
+            tissue: tissues and vessels about them.
 
         Raises:
             DeviceError: an applicator or a setting is unknown to the model or lies outside its table.
+            PhysicsError: the arrangement or the tissue is one that the model cannot compute.
         """
 
+    def zone(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> LethalZone:
+        """The lethal zone alone; raises as ``predict``."""
+        return self.predict(insertions, tissue).zone
+
     def covering(
-        self, insertions: Sequence[Insertion], points_mm: ArrayLike, radius_mm: ArrayLike
+        self,
+        insertions: Sequence[Insertion],
+        points_mm: ArrayLike,
+        radius_mm: ArrayLike,
+        tissue: TissueMap | None = None,
     ) -> NDArray[np.bool_]:
         """Which balls each insertion's own zone holds.
 
@@ -86,10 +145,11 @@ class ZoneModel(ABC):
             insertions: k insertions, each taken alone.
             points_mm: centres (n, 3) of the balls in patient LPS mm.
             radius_mm: their radii (n,), or one for all; zero or more.
+            tissue: tissues and vessels about them.
 
         Returns:
             (k, n) True where the whole ball n lies in the zone of insertion k.
         """
         radii = np.asarray(radius_mm, dtype=np.float64)
-        rows = [self.zone([insertion]).signed_distance_mm(points_mm) >= radii for insertion in insertions]
+        rows = [self.zone([insertion], tissue).signed_distance_mm(points_mm) >= radii for insertion in insertions]
         return np.array(rows, dtype=np.bool_).reshape(len(insertions), -1)

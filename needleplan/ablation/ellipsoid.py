@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from needleplan.ablation.contract import ZoneModel
+from needleplan.ablation.contract import ZoneModel, ZonePrediction
 from needleplan.ablation.spheroid import SpheroidUnion
+from needleplan.ablation.tissue_map import TissueMap
 from needleplan.devices.catalogue import Applicator, DeviceCatalogue, ZoneRow, builtin_catalogue
 from needleplan.errors import DeviceError
 from needleplan.frames import FloatArray, read_only
@@ -147,7 +148,14 @@ class EllipsoidTableModel(ZoneModel):
             self._tables[applicator] = ZoneTable(self.catalogue.applicator(applicator), rows)
         return self._tables[applicator]
 
-    def zone(self, insertions: Sequence[Insertion]) -> SpheroidUnion:
+    def predict(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> ZonePrediction:
+        """See ZoneModel; the tissue is not asked."""
+        zone = self.zone(insertions, tissue)
+        names = {insertion.applicator for insertion in insertions}
+        definitions = {row.zone_definition or "not stated" for name in names for row in self.table(name).rows}
+        return ZonePrediction(zone, f"zone as the table defines it: {', '.join(sorted(definitions)) or 'none'}")
+
+    def zone(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> SpheroidUnion:
         """See ZoneModel."""
         centres, axes, axial, radial = [], [], [], []
         sizes: dict[tuple[str, float | None, float], ZoneSize] = {}
@@ -166,7 +174,11 @@ class EllipsoidTableModel(ZoneModel):
         return SpheroidUnion(np.array(centres), np.array(axes), axial, radial)
 
     def covering(
-        self, insertions: Sequence[Insertion], points_mm: ArrayLike, radius_mm: ArrayLike
+        self,
+        insertions: Sequence[Insertion],
+        points_mm: ArrayLike,
+        radius_mm: ArrayLike,
+        tissue: TissueMap | None = None,
     ) -> NDArray[np.bool_]:
         """See ZoneModel; all spheroids in one pass."""
         points = np.asarray(points_mm, dtype=np.float64).reshape(-1, 3)

@@ -1,1 +1,1 @@
-"""Applicators and their ablation-zone tables, with a source in every row."""
+"""Applicators with their zone tables and physics, tissues, and what kills them: a source in every row."""

@@ -1,17 +1,12 @@
 """Applicators and the zone tables that belong to them, from package data or from a user's CSV files."""
 
-import csv
 import hashlib
-import math
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
+from needleplan.devices import sheet
 from needleplan.errors import DeviceError
-
-#: A table of more bytes than this is not a device table.
-MAXIMUM_TABLE_BYTES = 4_000_000
 
 APPLICATOR_COLUMNS = (
     "applicator", "modality", "description", "shaft_diameter_mm", "usable_length_mm", "active_length_mm",
@@ -126,6 +121,10 @@ class DeviceCatalogue:
         rows = tuple(row for row in self.zones if row.applicator == name and row.setting == setting)
         if not rows:
             settings = sorted({row.setting for row in self.zones if row.applicator == name})
+            if not settings:
+                raise DeviceError(
+                    f"applicator {name!r} has no zone table: load one, or compute its zone by a solver"
+                )
             raise DeviceError(
                 f"applicator {name!r} has no zones for the setting {setting!r}: choose one of {', '.join(settings)}"
             )
@@ -135,9 +134,7 @@ class DeviceCatalogue:
 @cache
 def builtin_catalogue() -> DeviceCatalogue:
     """The applicators that ship with needleplan; every row names its source."""
-    folder = files("needleplan.devices")
-    applicators = folder.joinpath("applicators.csv").read_text(encoding="utf-8")
-    zones = folder.joinpath("zones.csv").read_text(encoding="utf-8")
+    applicators, zones = sheet.package_text("applicators.csv"), sheet.package_text("zones.csv")
     return _parse(applicators, "applicators.csv", zones, "zones.csv")
 
 
@@ -151,15 +148,7 @@ def load_catalogue(applicators_csv: Path, zones_csv: Path) -> DeviceCatalogue:
     Raises:
         DeviceError: a file, column, number or source is missing or impossible, with its line.
     """
-    texts = []
-    for path in (applicators_csv, zones_csv):
-        try:
-            if path.stat().st_size > MAXIMUM_TABLE_BYTES:
-                raise DeviceError(f"{path.name} is larger than {MAXIMUM_TABLE_BYTES} bytes: not a device table")
-            texts.append(path.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise DeviceError(f"{path.name} cannot be read: {reason}") from error
+    texts = sheet.file_text(applicators_csv), sheet.file_text(zones_csv)
     return _parse(texts[0], applicators_csv.name, texts[1], zones_csv.name)
 
 
@@ -167,65 +156,32 @@ def _parse(applicators: str, applicators_name: str, zones: str, zones_name: str)
     return DeviceCatalogue(
         tuple(
             Applicator(
-                _text(row, "applicator", where),
-                _text(row, "modality", where),
+                sheet.words(row, "applicator", where),
+                sheet.words(row, "modality", where),
                 row["description"],
-                _number(row, "shaft_diameter_mm", where),
-                _number(row, "usable_length_mm", where),
-                _number(row, "active_length_mm", where),
-                _number(row, "tip_to_centre_mm", where, least=0.0),
-                _text(row, "is_vendor_table", where).lower() == "yes",
-                _text(row, "geometry_source", where),
+                sheet.positive(row, "shaft_diameter_mm", where),
+                sheet.positive(row, "usable_length_mm", where),
+                sheet.positive(row, "active_length_mm", where),
+                sheet.positive(row, "tip_to_centre_mm", where, least=0.0),
+                sheet.words(row, "is_vendor_table", where).lower() == "yes",
+                sheet.words(row, "geometry_source", where),
             )
-            for where, row in _rows(applicators, applicators_name, APPLICATOR_COLUMNS)
+            for where, row in sheet.rows(applicators, applicators_name, APPLICATOR_COLUMNS)
         ),
         tuple(
             ZoneRow(
-                _text(row, "applicator", where),
-                _text(row, "setting", where),
-                _number(row, "power_w", where) if row["power_w"].strip() else None,
-                _number(row, "duration_s", where),
-                _number(row, "axial_length_mm", where),
-                _number(row, "diameter_mm", where),
+                sheet.words(row, "applicator", where),
+                sheet.words(row, "setting", where),
+                sheet.positive(row, "power_w", where) if row["power_w"].strip() else None,
+                sheet.positive(row, "duration_s", where),
+                sheet.positive(row, "axial_length_mm", where),
+                sheet.positive(row, "diameter_mm", where),
                 row["zone_definition"],
-                _text(row, "source", where),
-                _text(row, "provenance", where),
-                _text(row, "confidence", where),
+                sheet.words(row, "source", where),
+                sheet.words(row, "provenance", where),
+                sheet.words(row, "confidence", where),
                 row["tissue"],
             )
-            for where, row in _rows(zones, zones_name, ZONE_COLUMNS)
+            for where, row in sheet.rows(zones, zones_name, ZONE_COLUMNS)
         ),
     )
-
-
-def _rows(text: str, name: str, columns: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
-    reader = csv.DictReader(text.splitlines())
-    missing = [column for column in columns if column not in (reader.fieldnames or [])]
-    if missing:
-        raise DeviceError(f"{name} has no column {missing[0]!r}: it needs {', '.join(columns)}")
-    rows = []
-    for line, row in enumerate(reader, start=2):
-        if None in row or any(row[column] is None for column in columns):
-            raise DeviceError(f"{name} line {line} has the wrong number of columns")
-        rows.append((f"{name} line {line}", row))
-    if not rows:
-        raise DeviceError(f"{name} holds no row")
-    return rows
-
-
-def _text(row: dict[str, str], column: str, where: str) -> str:
-    value = row[column].strip()
-    if not value:
-        raise DeviceError(f"{where}: {column} is empty")
-    return value
-
-
-def _number(row: dict[str, str], column: str, where: str, least: float | None = None) -> float:
-    try:
-        value = float(row[column])
-    except ValueError:
-        value = math.nan
-    ok = math.isfinite(value) and (value > 0 if least is None else value >= least)
-    if not ok:
-        raise DeviceError(f"{where}: {column} must be a positive number, but is {row[column]!r}")
-    return value

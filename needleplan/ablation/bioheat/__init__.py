@@ -1,0 +1,1 @@
+"""Heat in living tissue: the Pennes equation with freezing, boiling, perfusion and damage."""

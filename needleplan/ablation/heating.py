@@ -1,0 +1,254 @@
+"""A course of heating: sources in turn, vessels and coolant at work, damage gathered, a zone in the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from needleplan.ablation.bioheat.solver import BioheatSolver
+from needleplan.ablation.contract import Quantity, ZonePrediction
+from needleplan.ablation.criteria import CriterionBand, heat_criteria
+from needleplan.ablation.dose import DamageCriterion
+from needleplan.ablation.field_zone import FieldZone
+from needleplan.ablation.needle_contact import Contact, NeedleCells
+from needleplan.ablation.solver_domain import SolverDomain, convective_contact
+from needleplan.ablation.tissue_map import LEAST_VESSEL_DIAMETER_MM, TissueMap
+from needleplan.errors import PhysicsError
+from needleplan.grid import Grid, ScalarField
+
+#: Level of cells without any dose, in the units of a criterion's level (natural logarithms or kelvins).
+_LEAST_LEVEL, _GREATEST_LEVEL = -40.0, 60.0
+
+
+class Delivery(StrEnum):
+    """How the ablations of several insertions follow one another."""
+
+    SEQUENTIAL = "sequential"  #: one after the other
+    SIMULTANEOUS = "simultaneous"  #: the first of every insertion together, then the second of every insertion
+    SWITCHED = "switched"  #: as simultaneous, but one electrode at a time in short turns
+
+
+class VesselCooling(StrEnum):
+    """How vessels carry heat away."""
+
+    BLOOD_TEMPERATURE = "blood temperature"  #: the whole lumen stays at the temperature of the blood
+    CONVECTIVE = "convective"  #: through a film of h = Nu k / D at the wall
+    NONE = "none"  #: not at all
+
+
+@dataclass(frozen=True, slots=True)
+class HeatSnapshot:
+    """The state of a treatment at one moment, for films and monitors.
+
+    Attributes:
+        time_s: since the energy began to flow.
+        grid: of the arrays.
+        temperature_c: float32 temperatures.
+        level: signed lethality so far by the central criterion, zero at the rim of the zone.
+        power_w: that flows into tissue just now.
+    """
+
+    time_s: float
+    grid: Grid
+    temperature_c: NDArray[np.float32]
+    level: NDArray[np.float32]
+    power_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeatOptions:
+    """How heat is computed, common to all models that heat or freeze.
+
+    Attributes:
+        spacing_mm: side of the voxels.
+        reach_mm: room about the needles' active parts.
+        criteria: what counts as dead, with an outer and an inner bound.
+        perfusion_factor: on every tissue's perfusion.
+        perfusion_stops: shutdown of perfusion in tissue whose small vessels have stopped.
+        vessel_cooling: how vessels carry heat away.
+        least_vessel_diameter_mm: thinner vessels do not.
+        cool_down_s: time after the energy, in which damage still gathers.
+        interval_s: pause between ablations that follow one another (moving the needle).
+        observe: called with a snapshot every ``observe_every_s`` of treatment.
+        observe_every_s: see ``observe``.
+    """
+
+    spacing_mm: float = 1.5
+    reach_mm: float = 35.0
+    criteria: CriterionBand = field(default_factory=heat_criteria)
+    perfusion_factor: float = 1.0
+    perfusion_stops: bool = True
+    vessel_cooling: VesselCooling = VesselCooling.BLOOD_TEMPERATURE
+    least_vessel_diameter_mm: float = LEAST_VESSEL_DIAMETER_MM
+    cool_down_s: float = 60.0
+    interval_s: float = 30.0
+    observe: Callable[[HeatSnapshot], None] | None = None
+    observe_every_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("spacing_mm", "reach_mm", "least_vessel_diameter_mm", "observe_every_s"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise PhysicsError(f"{name} must be positive, but is {getattr(self, name):g}")
+        for name in ("perfusion_factor", "cool_down_s", "interval_s"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise PhysicsError(f"{name} must not be negative, but is {getattr(self, name):g}")
+
+
+class HeatCourse:
+    """One treatment in one domain.
+
+    Args:
+        domain: the voxels.
+        tissue: the map that the domain was drawn from.
+        options: how to compute.
+        freezing: True where tissue may freeze.
+        followed: criteria to follow besides the band's, for instance warmer isotherms of ice.
+    """
+
+    def __init__(
+        self,
+        domain: SolverDomain,
+        tissue: TissueMap,
+        options: HeatOptions,
+        *,
+        freezing: bool = False,
+        followed: tuple[DamageCriterion, ...] = (),
+    ) -> None:
+        self.domain = domain
+        self.options = options
+        self.followed = followed
+        self.solver = BioheatSolver(
+            domain.grid.shape,
+            domain.spacing_mm,
+            domain.tissue,
+            domain.tissues,
+            body_temperature_c=domain.body_temperature_c,
+            criteria=tuple(dict.fromkeys((*options.criteria.all, *followed))),
+            freezing=freezing,
+            perfusion_stops=options.perfusion_stops,
+            perfusion_factor=options.perfusion_factor,
+        )
+        cooled = options.vessel_cooling is not VesselCooling.NONE and domain.vessels.any()
+        self._vessel_cells = np.argwhere(domain.vessels) if cooled else np.empty((0, 3), dtype=np.int64)
+        self._vessel_contact: Contact | None = None
+        if cooled and options.vessel_cooling is VesselCooling.CONVECTIVE:
+            self._vessel_contact = convective_contact(domain, tissue)
+        self._power_w = 0.0
+        self._next_look_s = options.observe_every_s
+        self.hottest_c = domain.body_temperature_c
+        self.coldest_c = domain.body_temperature_c
+        self.hold_needles(None, np.empty(0))
+
+    def hold_needles(self, needles: NeedleCells | None, temperature_c: NDArray[np.float64]) -> None:
+        """Holds the cells of needles at temperatures (one a part) from now on; vessels stay held."""
+        if needles is None or not len(needles.held):
+            if len(self._vessel_cells) or self.solver.holds:
+                self.solver.hold(
+                    self._vessel_cells, self.domain.body_temperature_c, self._vessel_contact or _no_contact()
+                )
+            return
+        owned = np.zeros(self.domain.grid.shape, dtype=np.bool_)
+        owned[tuple(needles.held.T)] = True
+        vessels = self._vessel_cells[~owned[tuple(self._vessel_cells.T)]]
+        cells = np.concatenate([needles.held, vessels])
+        values = np.concatenate(
+            [temperature_c[needles.part], np.full(len(vessels), self.domain.body_temperature_c)]
+        )
+        contacts = [needles.contact]
+        if self._vessel_contact is not None:
+            kept = ~owned[tuple(self._vessel_contact.held.T)] & ~owned[tuple(self._vessel_contact.cells.T)]
+            contacts.append(_chosen(self._vessel_contact, kept))
+        is_vessel = np.zeros(self.domain.grid.shape, dtype=np.bool_)
+        is_vessel[tuple(vessels.T)] = True
+        # A face between a needle and a vessel joins two held cells: nothing is computed there.
+        contacts[0] = _chosen(contacts[0], ~is_vessel[tuple(contacts[0].cells.T)])
+        joined = Contact(
+            np.concatenate([one.cells for one in contacts]),
+            np.concatenate([one.held for one in contacts]),
+            np.concatenate([one.factors for one in contacts]),
+        )
+        self.solver.hold(cells, values, joined)
+
+    def advance(
+        self, duration_s: float, source: NDArray[np.float32] | None = None, scale: float = 1.0, power_w: float = 0.0
+    ) -> None:
+        """Runs for a time with a constant source (padded, see BioheatSolver) that gives ``power_w`` to tissue."""
+        end_s = self.solver.time_s + duration_s
+        self._power_w = power_w
+        while self.solver.time_s < end_s - 1e-9:
+            until_s = end_s
+            if self.options.observe is not None:
+                until_s = min(end_s, self._next_look_s)
+            self.solver.advance(until_s - self.solver.time_s, source, scale)
+            self.hottest_c = max(self.hottest_c, self.solver.hottest_c)
+            self.coldest_c = min(self.coldest_c, self.solver.coldest_c)
+            if self.options.observe is not None and self.solver.time_s >= self._next_look_s - 1e-6:
+                self._next_look_s += self.options.observe_every_s
+                self.options.observe(self.snapshot())
+
+    def snapshot(self) -> HeatSnapshot:
+        """The state now."""
+        return HeatSnapshot(
+            self.solver.time_s,
+            self.domain.grid,
+            self.solver.temperature_c,
+            self.level(self.options.criteria.central),
+            self._power_w,
+        )
+
+    def level(self, criterion: DamageCriterion) -> NDArray[np.float32]:
+        """Signed lethality by one of the followed criteria, finite everywhere."""
+        level = np.nan_to_num(criterion.level(self.solver.dose(criterion)), neginf=_LEAST_LEVEL)
+        return np.clip(level, _LEAST_LEVEL, _GREATEST_LEVEL).astype(np.float32)
+
+    def prediction(
+        self,
+        quantities: tuple[Quantity, ...] = (),
+        notes: tuple[str, ...] = (),
+        fields: dict[str, ScalarField] | None = None,
+    ) -> ZonePrediction:
+        """Zone by the central criterion, with the bounds of the others, and the fields at the end.
+
+        Raises:
+            PhysicsError: the zone reaches the wall of the domain.
+        """
+        band = self.options.criteria
+        grid = self.domain.grid
+        zones = {}
+        for criterion in dict.fromkeys((*band.all, *self.followed)):
+            zone = FieldZone(ScalarField(grid, self.level(criterion)))
+            if criterion is band.central:
+                zone.require_inside_grid()
+            zones[criterion.words] = zone
+        central = zones.pop(band.central.words)
+        ledger = self.solver.ledger
+        return ZonePrediction(
+            central,
+            band.central.words,
+            {
+                "temperature_c": ScalarField(grid, self.solver.temperature_c),
+                "lethality": ScalarField(grid, self.level(band.central)),
+                **(fields or {}),
+            },
+            zones,
+            (
+                Quantity("volume", central.volume_ml, "ml"),
+                *quantities,
+                Quantity("hottest tissue", self.hottest_c, "C"),
+                Quantity("coldest tissue", self.coldest_c, "C"),
+                Quantity("energy into tissue", ledger.delivered_j / 1000.0, "kJ"),
+                Quantity("energy unaccounted for", ledger.residual, "1"),
+                Quantity("time simulated", self.solver.time_s, "s"),
+            ),
+            notes,
+        )
+
+
+def _no_contact() -> Contact:
+    return Contact(np.empty((0, 3), dtype=np.int64), np.empty((0, 3), dtype=np.int64), np.empty(0))
+
+
+def _chosen(contact: Contact, kept: NDArray[np.bool_]) -> Contact:
+    return Contact(contact.cells[kept], contact.held[kept], contact.factors[kept])

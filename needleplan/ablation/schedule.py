@@ -1,0 +1,77 @@
+"""Which deliveries of energy run together, and which follow one another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+
+from needleplan.ablation.heating import Delivery
+from needleplan.ablation.needle_contact import NeedlePart
+from needleplan.errors import DeviceError, PhysicsError
+from needleplan.frames import FloatArray
+from needleplan.plan import Ablation, Insertion, vector3
+
+#: A single delivery longer than this is an error of units.
+LONGEST_DELIVERY_S = 7200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """One ablation of one insertion."""
+
+    insertion: Insertion
+    ablation: Ablation
+
+    @property
+    def direction(self) -> FloatArray:
+        """(3,) unit vector from entry to tip."""
+        return self.insertion.direction
+
+    def part(self, length_mm: float, diameter_mm: float, from_tip_mm: float = 0.0) -> NeedlePart:
+        """The straight part of the needle from ``from_tip_mm`` behind the tip over ``length_mm`` backwards."""
+        tip = np.asarray(self.ablation.tip_mm)
+        end = tip - from_tip_mm * self.direction
+        return NeedlePart(vector3(end - length_mm * self.direction), vector3(end), 0.5 * diameter_mm)
+
+
+def firings(insertions: Sequence[Insertion], delivery: Delivery) -> tuple[tuple[Firing, ...], ...]:
+    """Groups of ablations that run at the same time, in their order."""
+    each = [[Firing(insertion, ablation) for ablation in insertion.ablations] for insertion in insertions]
+    if delivery is Delivery.SEQUENTIAL:
+        return tuple((firing,) for row in each for firing in row)
+    return tuple(tuple(one for one in column if one is not None) for column in zip_longest(*each))
+
+
+def check_times(insertions: Sequence[Insertion]) -> None:
+    """Raises DeviceError for a duration that is none."""
+    for insertion in insertions:
+        for ablation in insertion.ablations:
+            if not 0.0 < ablation.duration_s <= LONGEST_DELIVERY_S:
+                raise DeviceError(
+                    f"an ablation of {insertion.applicator} must last above 0 and up to {LONGEST_DELIVERY_S:g} s, "
+                    f"but lasts {ablation.duration_s:g} s"
+                )
+
+
+def checked_power_w(name: str, power_w: float | None, maximum_power_w: float | None) -> float:
+    """The power; raises DeviceError where none is given, or one that the device cannot deliver."""
+    if power_w is None:
+        raise DeviceError(f"applicator {name} takes a power in watts")
+    if not (np.isfinite(power_w) and power_w > 0):
+        raise DeviceError(f"applicator {name} takes a power above 0 W, but got {power_w:g} W")
+    if maximum_power_w is not None and power_w > maximum_power_w:
+        raise DeviceError(
+            f"applicator {name} delivers at most {maximum_power_w:g} W, but {power_w:g} W were asked for"
+        )
+    return power_w
+
+
+def check_apart(parts: Sequence[NeedlePart]) -> None:
+    """Raises PhysicsError where two needles that are in place together overlap."""
+    for i, a in enumerate(parts):
+        for b in parts[i + 1 :]:
+            if a.gap_mm(b) < a.radius_mm + b.radius_mm:
+                raise PhysicsError(
+                    "two probes overlap: their axes must lie further apart than the sum of their radii"
+                )

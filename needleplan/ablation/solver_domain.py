@@ -1,0 +1,154 @@
+"""The box of voxels that a solver works in: laid along the needles, with tissue and vessels drawn into it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from needleplan.ablation.needle_contact import Contact, NeedlePart
+from needleplan.ablation.tissue_map import TissueMap
+from needleplan.devices.tissue import Tissue
+from needleplan.errors import PhysicsError
+from needleplan.frames import FloatArray, perpendicular_axes, unit_vector
+from needleplan.grid import Grid
+
+#: More voxels than this take minutes and gigabytes: a coarser spacing, or fewer needles at a time, is right.
+MAXIMUM_SOLVER_VOXELS = 12_000_000
+#: Heat transfer coefficient of blood in a vessel times its diameter, W/m/K: Nusselt number 3.66 of fully developed
+#: laminar flow times the conductivity of blood, 0.517 W/m/K (IT'IS v4.0).
+NUSSELT_W_M_K = 3.66 * 0.517
+#: Area of a cylinder over that of its voxels.
+_STAIRCASE = np.pi / 4.0
+#: Diameters at which a vessel's own width is probed for the heat transfer coefficient.
+_PROBED_DIAMETERS_MM = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SolverDomain:
+    """Cubic voxels with tissue and vessels.
+
+    Attributes:
+        grid: oblique in the patient, its last index axis along the needles.
+        tissue: uint8 indices into ``tissues`` in the grid's shape.
+        tissues: of the map.
+        vessels: voxels of open vessels that carry heat away.
+        body_temperature_c: of the map.
+    """
+
+    grid: Grid
+    tissue: NDArray[np.uint8]
+    tissues: tuple[Tissue, ...]
+    vessels: NDArray[np.bool_]
+    body_temperature_c: float
+
+    @property
+    def spacing_mm(self) -> float:
+        """Side of the voxels."""
+        return float(self.grid.spacing_mm[0])
+
+    def at(self, points_mm: FloatArray) -> Tissue:
+        """The tissue that most of the points (n, 3) lie in."""
+        index = np.rint(self.grid.to_index(points_mm)).astype(int)
+        index = np.clip(index, 0, np.asarray(self.grid.shape) - 1)
+        return self.tissues[int(np.bincount(self.tissue[tuple(index.T)]).argmax())]
+
+
+def solver_domain(
+    parts: Sequence[NeedlePart],
+    tissue: TissueMap,
+    spacing_mm: float,
+    reach_mm: float,
+    least_vessel_diameter_mm: float,
+) -> SolverDomain:
+    """Domain about the active parts of needles.
+
+    Args:
+        parts: at least one.
+        tissue: where which tissue is.
+        spacing_mm: side of the voxels.
+        reach_mm: room kept on all sides of the parts.
+        least_vessel_diameter_mm: thinner vessels carry no heat away.
+
+    Raises:
+        PhysicsError: the spacing or the reach is impossible, or the domain would be too large.
+    """
+    if not (np.isfinite(spacing_mm) and 0.1 <= spacing_mm <= 10.0):
+        raise PhysicsError(
+            f"the spacing of the solver's grid must lie between 0.1 and 10 mm, but is {spacing_mm:g}"
+        )
+    if not (np.isfinite(reach_mm) and reach_mm >= 4.0 * spacing_mm):
+        raise PhysicsError(f"the reach must be at least 4 voxels of {spacing_mm:g} mm, but is {reach_mm:g} mm")
+    starts = np.array([part.start_mm for part in parts])
+    ends = np.array([part.end_mm for part in parts])
+    axes = _axes(starts, ends)
+    points = np.concatenate([starts, ends]) @ axes
+    # The first needle runs along a line of voxel centres.
+    anchor = starts[0] @ axes
+    low = np.ceil((anchor - points.min(axis=0) + reach_mm) / spacing_mm)
+    high = np.ceil((points.max(axis=0) - anchor + reach_mm) / spacing_mm)
+    shape = tuple(int(n) for n in (low + high + 1))
+    if float(np.prod(np.asarray(shape, dtype=np.float64))) > MAXIMUM_SOLVER_VOXELS:
+        raise PhysicsError(
+            f"the needles span {shape[0]} x {shape[1]} x {shape[2]} voxels of {spacing_mm:g} mm, more than "
+            f"{MAXIMUM_SOLVER_VOXELS}: take a coarser grid or needles that lie closer together"
+        )
+    matrix = np.eye(4)
+    matrix[:3, :3] = axes * spacing_mm
+    matrix[:3, 3] = axes @ (anchor - low * spacing_mm)
+    grid = Grid((shape[0], shape[1], shape[2]), matrix)
+    return SolverDomain(
+        grid,
+        tissue.rasterised(grid),
+        tissue.tissues,
+        tissue.vessel_voxels(grid, least_vessel_diameter_mm),
+        tissue.body_temperature_c,
+    )
+
+
+def _axes(starts: FloatArray, ends: FloatArray) -> FloatArray:
+    """(3, 3) columns: the last along the needles' mean direction, the first towards the needle furthest from the
+    first."""
+    directions = ends - starts
+    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    # Needles from opposite sides are parallel as well.
+    directions *= np.where(directions @ directions[0] < 0, -1.0, 1.0)[:, None]
+    z = unit_vector(directions.mean(axis=0))
+    aside = 0.5 * (starts + ends)
+    aside = aside - aside[0]
+    aside -= (aside @ z)[:, None] * z
+    far = int(np.linalg.norm(aside, axis=1).argmax())
+    x = aside[far]
+    x = unit_vector(x) if np.linalg.norm(x) > 1e-6 else perpendicular_axes(z)[0]
+    return np.stack([x, np.cross(z, x), z], axis=1)
+
+
+def convective_contact(domain: SolverDomain, tissue: TissueMap) -> Contact:
+    """Faces of vessels with the heat transfer coefficient h = Nu k / D of laminar flow, D the local diameter.
+
+    The faces of a cylinder's voxels have 4/pi of its area, which the factors take off.
+    """
+    spacing_mm = domain.spacing_mm
+    diameter_mm = np.zeros(domain.grid.shape)
+    for probe in _PROBED_DIAMETERS_MM:
+        diameter_mm[tissue.vessel_voxels(domain.grid, probe) & domain.vessels] = probe
+    for vessel in tissue.vessels:
+        if vessel.diameter_mm is not None and vessel.open:
+            inside = vessel.solid.contains(domain.grid.centres_mm()).reshape(domain.grid.shape)
+            diameter_mm[inside & domain.vessels] = vessel.diameter_mm
+    conductivity = np.array([one.thermal_conductivity_w_m_k for one in domain.tissues])
+    index = np.argwhere(domain.vessels)
+    cells, held, factors = [], [], []
+    for axis in range(3):
+        for sign in (-1, 1):
+            beyond = index.copy()
+            beyond[:, axis] += sign
+            valid = ((beyond >= 0) & (beyond < np.asarray(domain.grid.shape))).all(axis=1)
+            valid[valid] = ~domain.vessels[tuple(beyond[valid].T)]
+            own, other = index[valid], beyond[valid]
+            transfer = NUSSELT_W_M_K / (1e-3 * np.maximum(diameter_mm[tuple(own.T)], _PROBED_DIAMETERS_MM[0]))
+            k = conductivity[domain.tissue[tuple(other.T)]]
+            cells.append(other)
+            held.append(own)
+            factors.append(_STAIRCASE / (0.5 + k / (transfer * 1e-3 * spacing_mm)))
+    return Contact(np.concatenate(cells), np.concatenate(held), np.concatenate(factors))
