@@ -174,9 +174,9 @@ def main(quick: bool = False) -> None:
     problems: dict[str, Problem] = {
         "constant properties": made.pennes(30) if quick else made.pennes(),
         "microwave": made.microwave(30) if quick else made.microwave(),
-        "cryoprobes": made.cryoprobes(small) if quick else made.cryoprobes(),
+        "cryoprobes": made.cryoprobes(small, (20.0, 60.0)) if quick else made.cryoprobes(),
         "pulses": made.pulse_pair(small) if quick else made.pulse_pair(),
-        "radiofrequency": made.cooled_electrode((29, 29, 31)) if quick else made.cooled_electrode(),
+        "radiofrequency": made.cooled_electrode((29, 29, 31), (12.0, 60.0)) if quick else made.cooled_electrode(),
     }
     for title, problem in problems.items():
         peers, missing = make_peers(problem)

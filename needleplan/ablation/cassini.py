@@ -27,7 +27,7 @@ END_STEEPNESS = 1.65
 _STEP_SHARE = 0.2
 _LARGEST_STEP_MM = 0.8
 #: Voxels at most; an arrangement that needs more is sampled more coarsely.
-_MOST_VOXELS = 4e6
+_MOST_VOXELS = 1.5e6
 
 
 class CassiniModel(ZoneModel):

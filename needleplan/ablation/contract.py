@@ -1,4 +1,4 @@
-"""The contract of zone models: insertions in tissue go in, fields and the lethal zone as a signed function come out."""
+"""The contract of zone models: insertions in tissue go in, fields and the lethal zone as a signed function out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

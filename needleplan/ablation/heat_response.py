@@ -19,8 +19,9 @@ _RADIUS_STEP_M = 2.5e-4
 TABLE_STEP_MM = 0.5
 #: Share of the power that may lie beyond the outermost shell; it is put into that shell.
 _SPREAD_TAIL = 1e-4
-#: Points of Gauss and Legendre along a radiating length.
-_LINE_POINTS = 24
+#: Length of a radiating part for each of its points of Gauss and Legendre, and the fewest of them.
+_LINE_STEP_MM = 1.5
+_FEWEST_LINE_POINTS = 8
 #: The current of an antenna along its radiating length L falls like cos(pi z / (1.2 L)) from the middle.
 _CURRENT_LENGTH = 1.2
 
@@ -97,7 +98,9 @@ def needle_response_k_per_w(
     """
     radius_mm, along_mm = response_axes_mm(source, reach_mm)
     if source.length_mm > 0.0:
-        nodes, shares = np.polynomial.legendre.leggauss(_LINE_POINTS)
+        nodes, shares = np.polynomial.legendre.leggauss(
+            max(_FEWEST_LINE_POINTS, math.ceil(source.length_mm / _LINE_STEP_MM))
+        )
         places = -0.5 * source.length_mm * (1.0 + nodes)
         if source.is_tapered:
             shares = shares * np.cos(0.5 * np.pi * nodes / _CURRENT_LENGTH)

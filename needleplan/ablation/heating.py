@@ -1,7 +1,7 @@
 """A course of heating: sources in turn, vessels and coolant at work, damage gathered, a zone in the end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from needleplan.ablation.bioheat.solver import BioheatSolver
 from needleplan.ablation.contract import Quantity, ZonePrediction
-from needleplan.ablation.criteria import CriterionBand, heat_criteria
+from needleplan.ablation.criteria import ColdestTemperatureCriterion, CriterionBand
 from needleplan.ablation.dose import DamageCriterion
 from needleplan.ablation.field_zone import FieldZone
 from needleplan.ablation.needle_contact import Contact, NeedleCells
@@ -18,6 +18,8 @@ from needleplan.ablation.tissue_map import LEAST_VESSEL_DIAMETER_MM, TissueMap
 from needleplan.errors import PhysicsError
 from needleplan.grid import Grid, ScalarField
 
+#: What the solver follows in a freeze; the isotherm itself is laid through it afterwards.
+_COLDEST = ColdestTemperatureCriterion(-40.0, 1)
 #: Level of cells without any dose, in the units of a criterion's level (natural logarithms or kelvins).
 _LEAST_LEVEL, _GREATEST_LEVEL = -40.0, 60.0
 
@@ -64,7 +66,7 @@ class HeatOptions:
     Attributes:
         spacing_mm: side of the voxels.
         reach_mm: room about the needles' active parts.
-        criteria: what counts as dead, with an outer and an inner bound.
+        criteria: what counts as dead, with an outer and an inner bound; those of the modality where None.
         perfusion_factor: on every tissue's perfusion.
         perfusion_stops: shutdown of perfusion in tissue whose small vessels have stopped.
         vessel_cooling: how vessels carry heat away.
@@ -77,7 +79,7 @@ class HeatOptions:
 
     spacing_mm: float = 1.5
     reach_mm: float = 35.0
-    criteria: CriterionBand = field(default_factory=heat_criteria)
+    criteria: CriterionBand | None = None
     perfusion_factor: float = 1.0
     perfusion_stops: bool = True
     vessel_cooling: VesselCooling = VesselCooling.BLOOD_TEMPERATURE
@@ -103,8 +105,8 @@ class HeatCourse:
         domain: the voxels.
         tissue: the map that the domain was drawn from.
         options: how to compute.
+        criteria: what counts as dead unless the options say otherwise.
         freezing: True where tissue may freeze.
-        followed: criteria to follow besides the band's, for instance warmer isotherms of ice.
     """
 
     def __init__(
@@ -112,20 +114,20 @@ class HeatCourse:
         domain: SolverDomain,
         tissue: TissueMap,
         options: HeatOptions,
+        criteria: CriterionBand,
         *,
         freezing: bool = False,
-        followed: tuple[DamageCriterion, ...] = (),
     ) -> None:
         self.domain = domain
         self.options = options
-        self.followed = followed
+        self.criteria = options.criteria or criteria
         self.solver = BioheatSolver(
             domain.grid.shape,
             domain.spacing_mm,
             domain.tissue,
             domain.tissues,
             body_temperature_c=domain.body_temperature_c,
-            criteria=tuple(dict.fromkeys((*options.criteria.all, *followed))),
+            criteria=tuple(dict.fromkeys((*self.criteria.all, _COLDEST) if freezing else self.criteria.all)),
             freezing=freezing,
             perfusion_stops=options.perfusion_stops,
             perfusion_factor=options.perfusion_factor,
@@ -135,6 +137,8 @@ class HeatCourse:
         self._vessel_contact: Contact | None = None
         if cooled and options.vessel_cooling is VesselCooling.CONVECTIVE:
             self._vessel_contact = convective_contact(domain, tissue)
+        self._needle_cells = np.zeros(domain.grid.shape, dtype=np.bool_)
+        self._freezes: list[NDArray[np.float32]] = []
         self._power_w = 0.0
         self._next_look_s = options.observe_every_s
         self.hottest_c = domain.body_temperature_c
@@ -151,6 +155,7 @@ class HeatCourse:
             return
         owned = np.zeros(self.domain.grid.shape, dtype=np.bool_)
         owned[tuple(needles.held.T)] = True
+        self._needle_cells |= owned
         vessels = self._vessel_cells[~owned[tuple(self._vessel_cells.T)]]
         cells = np.concatenate([needles.held, vessels])
         values = np.concatenate(
@@ -194,14 +199,32 @@ class HeatCourse:
             self.solver.time_s,
             self.domain.grid,
             self.solver.temperature_c,
-            self.level(self.options.criteria.central),
+            self.level(self.criteria.central),
             self._power_w,
         )
 
     def level(self, criterion: DamageCriterion) -> NDArray[np.float32]:
-        """Signed lethality by one of the followed criteria, finite everywhere."""
-        level = np.nan_to_num(criterion.level(self.solver.dose(criterion)), neginf=_LEAST_LEVEL)
-        return np.clip(level, _LEAST_LEVEL, _GREATEST_LEVEL).astype(np.float32)
+        """Signed lethality by one of the band's criteria, finite everywhere."""
+        if isinstance(criterion, ColdestTemperatureCriterion):
+            dose: NDArray[np.float32] = self.coldest_dose_c(criterion.cycles)
+        else:
+            dose = self.solver.dose(criterion)
+        level = np.nan_to_num(criterion.level(dose), neginf=_LEAST_LEVEL)
+        clipped = np.clip(level, _LEAST_LEVEL, _GREATEST_LEVEL).astype(np.float32)
+        return filled_from_beside(clipped, self._needle_cells)
+
+    def next_freeze(self) -> None:
+        """Keeps what was coldest in the freeze that ended, and begins to follow the next one."""
+        self._freezes.append(self.solver.dose(_COLDEST).copy())
+        self.solver.restart_dose(_COLDEST)
+
+    def coldest_dose_c(self, cycles: int) -> NDArray[np.float32]:
+        """Temperature that was reached in as many freezes as asked for; body temperature in fewer."""
+        freezes = np.stack([*self._freezes, self.solver.dose(_COLDEST)])
+        if len(freezes) < cycles:
+            return np.full(self.domain.grid.shape, self.domain.body_temperature_c, dtype=np.float32)
+        criterion = ColdestTemperatureCriterion(-40.0, cycles)
+        return criterion.dose_of_freezes(freezes.astype(np.float64)).astype(np.float32)
 
     def prediction(
         self,
@@ -214,10 +237,10 @@ class HeatCourse:
         Raises:
             PhysicsError: the zone reaches the wall of the domain.
         """
-        band = self.options.criteria
+        band = self.criteria
         grid = self.domain.grid
         zones = {}
-        for criterion in dict.fromkeys((*band.all, *self.followed)):
+        for criterion in dict.fromkeys(band.all):
             zone = FieldZone(ScalarField(grid, self.level(criterion)))
             if criterion is band.central:
                 zone.require_inside_grid()
@@ -244,6 +267,23 @@ class HeatCourse:
             ),
             notes,
         )
+
+
+def filled_from_beside(level: NDArray[np.float32], needles: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A field whose values in the cells of needles, which are metal, are the greatest of the tissue beside them.
+
+    A cooled needle within coagulated tissue would otherwise be a hole in the zone that margins are measured from.
+    """
+    from scipy.ndimage import grey_dilation
+
+    filled, left = level.copy(), needles.copy()
+    while left.any() and not left.all():
+        known = np.where(left, -np.inf, filled)
+        spread = grey_dilation(known, size=(3, 3, 3))
+        reached = left & np.isfinite(spread)
+        filled[reached] = spread[reached]
+        left &= ~reached
+    return filled
 
 
 def _no_contact() -> Contact:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.ablation.contract import Quantity, ZoneModel, ZonePrediction
+from needleplan.ablation.criteria import heat_criteria
 from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedlePart, needle_cells
@@ -100,7 +101,7 @@ class MicrowaveModel(ZoneModel):
                 antenna = antennas[firing.insertion.applicator]
                 checked_power_w(antenna.name, firing.ablation.power_w, antenna.maximum_power_w)
         if not groups:
-            return nothing(self.options.criteria.central.words)
+            return nothing((self.options.criteria or heat_criteria()).central.words)
         around = tissue or homogeneous(self.tissue)
         parts = [[_part(firing, antennas) for firing in group] for group in groups]
         for together in parts:
@@ -113,7 +114,7 @@ class MicrowaveModel(ZoneModel):
             options.reach_mm,
             options.least_vessel_diameter_mm,
         )
-        course = HeatCourse(domain, around, options)
+        course = HeatCourse(domain, around, options, heat_criteria())
         for turn, group in enumerate(groups):
             if turn:
                 course.hold_needles(None, np.empty(0))
@@ -150,7 +151,7 @@ class MicrowaveModel(ZoneModel):
         began = 0.0
         for end in ends:
             on = [k for k, firing in enumerate(group) if firing.ablation.duration_s >= end]
-            source = course.solver.padded(sum(powers[k] * shapes[k] for k in on))
+            source = course.solver.padded(np.sum([powers[k] * shapes[k] for k in on], axis=0))
             course.advance(end - began, source, 1.0, sum(powers[k] for k in on))
             began = end
 
@@ -235,7 +236,7 @@ def _room_mm(domain: SolverDomain, firing: Firing, from_tip_mm: float) -> float:
     lengths = np.arange(1.0, _COOLED_SHAFT_MM + 1.0)
     tip = np.asarray(firing.ablation.tip_mm)
     index = domain.grid.to_index(tip - (from_tip_mm + lengths)[:, None] * firing.direction)
-    inside = ((index > 3) & (index < np.asarray(domain.grid.shape) - 4)).all(axis=1)
+    inside: NDArray[np.bool_] = ((index > 3) & (index < np.asarray(domain.grid.shape) - 4)).all(axis=1)
     if not inside[0]:
         raise PhysicsError("the shaft of an antenna leaves the domain at once: enlarge reach_mm")
     return float(lengths[inside].max() if inside.all() else lengths[int(np.argmin(inside)) - 1])

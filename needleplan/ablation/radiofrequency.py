@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.ablation.contract import Quantity, ZoneModel, ZonePrediction
+from needleplan.ablation.criteria import heat_criteria
 from needleplan.ablation.electric.potential import DiffusionSolver
 from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
@@ -26,6 +27,7 @@ from needleplan.ablation.tissue_map import TissueMap, homogeneous
 from needleplan.devices.applicator_physics import RadiofrequencyElectrode, applicator_physics
 from needleplan.devices.tissues import builtin_tissues
 from needleplan.errors import DeviceError, PhysicsError
+from needleplan.frames import FloatArray
 from needleplan.plan import Insertion
 
 #: Decades by which the conductivity falls when all water has boiled off (2 to 4 are used; recalled, low confidence).
@@ -117,7 +119,7 @@ class RadiofrequencyModel(ZoneModel):
                 if firing.ablation.power_w is not None:
                     checked_power_w(electrode.name, firing.ablation.power_w, electrode.maximum_power_w)
         if not groups:
-            return nothing(self.options.criteria.central.words)
+            return nothing((self.options.criteria or heat_criteria()).central.words)
         around = tissue or homogeneous(self.tissue)
         laid = [[electrode_parts(firing, electrodes[firing.insertion.applicator]) for firing in g] for g in groups]
         for together in laid:
@@ -134,7 +136,7 @@ class RadiofrequencyModel(ZoneModel):
             options.reach_mm,
             options.least_vessel_diameter_mm,
         )
-        course = HeatCourse(domain, around, options)
+        course = HeatCourse(domain, around, options, heat_criteria())
         totals = _Totals()
         for turn, (group, together) in enumerate(zip(groups, laid, strict=True)):
             if turn:
@@ -167,7 +169,7 @@ class RadiofrequencyModel(ZoneModel):
             turns = [[k] for k in range(len(group))]
         else:
             turns = [list(range(len(group)))]
-        fields = [_FieldOf([together[k] for k in turn], domain) for turn in turns]
+        fields = [_FieldOf([together[k] for k in turn], [physics[k] for k in turn], domain) for turn in turns]
         most_w = min(electrode.maximum_power_w for electrode in physics)
         began_s = course.solver.time_s
         end_s = began_s + durations.pop()
@@ -215,7 +217,9 @@ class RadiofrequencyModel(ZoneModel):
 class _FieldOf:
     """The field of electrodes that are on together, for 1 V between the poles (or to the far wall)."""
 
-    def __init__(self, together: list[ElectrodeParts], domain: SolverDomain) -> None:
+    def __init__(
+        self, together: list[ElectrodeParts], physics: list[RadiofrequencyElectrode], domain: SolverDomain
+    ) -> None:
         parts = [part for one in together for part in one.parts]
         poles = np.array([pole for one in together for pole in one.poles])
         needles = [2 * n + (pole < 0) for n, one in enumerate(together) for pole in one.poles]
@@ -226,6 +230,7 @@ class _FieldOf:
         self.solver = DiffusionSolver(
             domain.grid.shape, domain.spacing_mm, walls="grounded", held=self.cells.held, contact=self.cells.contact
         )
+        self._to_coolant = _share_to_coolant(self.cells, parts, together, physics, domain)
         self.solved_s = -np.inf
         self.first_resistance_ohm = np.nan
         self.resistance_ohm = np.nan
@@ -234,11 +239,16 @@ class _FieldOf:
 
     def solve(self, course: HeatCourse) -> None:
         """Solves for the conductivity of the tissue as it is now."""
-        self.solver.set_coefficients(rf_conductivity_s_m(course))
-        self.solver.solve(self.values, tolerance=_TOLERANCE)
+        sigma = rf_conductivity_s_m(course)
+        self.solver.set_coefficients(sigma)
+        potential = self.solver.solve(self.values, tolerance=_TOLERANCE)
         heat = self.solver.heat_w_m3()
-        self.heat = course.solver.padded(heat)
         self.power_per_v2_w = float(heat.sum(dtype=np.float64)) * (1e-3 * self.domain.spacing_mm) ** 3
+        cells, held = self.cells.contact.cells, self.cells.contact.held
+        drop = potential[tuple(held.T)] - potential[tuple(cells.T)]
+        at_wall = self.cells.contact.factors * sigma[tuple(cells.T)] * (drop / (1e-3 * self.domain.spacing_mm)) ** 2
+        np.subtract.at(heat, tuple(cells.T), (self._to_coolant * at_wall).astype(np.float32))
+        self.heat = course.solver.padded(heat)
         voltage = float(np.ptp(self.values)) if (self.values < 0).any() else 1.0
         self.resistance_ohm = voltage / self.solver.current(self.positive)
         if np.isnan(self.first_resistance_ohm):
@@ -284,6 +294,36 @@ def _hold_cooled(
         course.hold_needles(None, np.empty(0))
         return
     course.hold_needles(needle_cells(course.domain.grid, parts, films, needles), np.array(coolants))
+
+
+def _share_to_coolant(
+    cells: NeedleCells,
+    parts: list[NeedlePart],
+    together: list[ElectrodeParts],
+    physics: list[RadiofrequencyElectrode],
+    domain: SolverDomain,
+) -> FloatArray:
+    """For each contact face the share of its heat that a cooled electrode takes before a voxel sees it.
+
+    Between the wall at radius a and the voxel's centre at r the heat is made as dr/r; of what is made at r' the share
+    (ln(r/a) - ln(r'/a)) / (ln(r/a) + film/a) goes inwards: on the mean half of ln(r/a) over that sum.
+    """
+    of_part = [electrode for electrode, laid in zip(physics, together, strict=True) for _ in laid.parts]
+    share = np.zeros(len(cells.contact_part))
+    for number, (part, electrode) in enumerate(zip(parts, of_part, strict=True)):
+        if electrode.coolant_c is None:
+            continue
+        faces = cells.contact_part == number
+        start = np.asarray(part.start_mm)
+        axis = np.subtract(part.end_mm, part.start_mm) / part.length_mm
+        offset = domain.grid.to_patient(cells.contact.cells[faces]) - start
+        radius = np.linalg.norm(np.cross(offset, axis), axis=1)
+        drop = np.log(np.maximum(radius / part.radius_mm, 1.05))
+        middle = 0.5 * (np.array([part.start_mm]) + np.array([part.end_mm]))
+        conductivity = domain.at(middle).thermal_conductivity_w_m_k
+        film = 1e3 * conductivity / electrode.coolant_transfer_w_m2_k / part.radius_mm
+        share[faces] = 0.5 * drop / (drop + film)
+    return share
 
 
 class _Totals:

@@ -143,8 +143,9 @@ def convective_contact(domain: SolverDomain, tissue: TissueMap) -> Contact:
         for sign in (-1, 1):
             beyond = index.copy()
             beyond[:, axis] += sign
-            valid = ((beyond >= 0) & (beyond < np.asarray(domain.grid.shape))).all(axis=1)
-            valid[valid] = ~domain.vessels[tuple(beyond[valid].T)]
+            valid: NDArray[np.bool_] = ((beyond >= 0) & (beyond < np.asarray(domain.grid.shape))).all(axis=1)
+            inner = np.flatnonzero(valid)
+            valid[inner] = ~domain.vessels[tuple(beyond[inner].T)]
             own, other = index[valid], beyond[valid]
             transfer = NUSSELT_W_M_K / (1e-3 * np.maximum(diameter_mm[tuple(own.T)], _PROBED_DIAMETERS_MM[0]))
             k = conductivity[domain.tissue[tuple(other.T)]]

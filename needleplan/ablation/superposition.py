@@ -34,8 +34,10 @@ from needleplan.plan import Insertion
 #: Voxels of the fields, and the most of them; larger arrangements are sampled more coarsely.
 STEP_MM = 1.0
 _MOST_VOXELS = 1.5e6
-#: Rise below which no criterion of heat can be met within hours, which ends the grid.
+#: Rise of all needles of a round together below which no criterion of heat can be met within hours: it ends the
+#: grid. Tables of single needles go on to the smaller one, since such rises add to others.
 _IDLE_RISE_K = 4.0
+_NEGLIGIBLE_RISE_K = 0.25
 #: Farthest that a zone may reach from its needle.
 _FARTHEST_MM = 70.0
 #: Times at which temperatures are taken: early ones densely, and while the tissue cools.
@@ -228,32 +230,37 @@ class _Responses:
         kinds = list(dict.fromkeys(settings))
         self.which = np.array([kinds.index(one) for one in settings])
         total = sum(one.power_w * one.source.efficiency for one in turn)
-        self.reach_mm = max(
-            _reach_mm(kind[0], total / kind[0].efficiency, longest, tissue, perfusion_w_m3_k) for kind in kinds
-        )
+        reaches = [
+            _reaches_mm(kind[0], total / kind[0].efficiency, longest, tissue, perfusion_w_m3_k) for kind in kinds
+        ]
+        self.reach_mm, table_mm = np.max(reaches, axis=0).tolist()
         tables = []
         for source, power, duration in kinds:
             both = np.concatenate([times, times - duration])
-            rise = needle_response_k_per_w(source, both, self.reach_mm, tissue.background, perfusion_w_m3_k)
+            rise = needle_response_k_per_w(source, both, table_mm, tissue.background, perfusion_w_m3_k)
             tables.append(power * (rise[: len(times)] - rise[len(times) :]))
         # Tables of needles of unlike lengths are filled up ahead of the tip, where nothing is looked up.
         size = max(table.shape[2] for table in tables)
         self.tables = np.stack([np.pad(table, ((0, 0), (0, 0), (0, size - table.shape[2]))) for table in tables])
-        starts = [float(-response_axes_mm(source, self.reach_mm)[1][0]) / TABLE_STEP_MM for source, _, _ in kinds]
+        starts = [float(-response_axes_mm(source, table_mm)[1][0]) / TABLE_STEP_MM for source, _, _ in kinds]
         self.behind = np.array(starts)[self.which]
 
 
-def _reach_mm(
+def _reaches_mm(
     source: HeatSource, power_w: float, time_s: float, tissue: TissueMap, perfusion_w_m3_k: float
-) -> float:
-    """How far from a needle all power of a round, if it were this one's, makes a rise that matters."""
+) -> tuple[float, float]:
+    """How far from a needle all power of a round, if it were this one's, makes a rise that can kill, and any."""
     rise = power_w * needle_response_k_per_w(
         source, np.array([time_s]), _FARTHEST_MM, tissue.background, perfusion_w_m3_k
     )
     radius_mm, along_mm = response_axes_mm(source, _FARTHEST_MM)
-    beside = radius_mm[(rise[0] >= _IDLE_RISE_K).any(axis=1)]
-    ahead = along_mm[(rise[0] >= _IDLE_RISE_K).any(axis=0)]
-    return float(max(beside.max(initial=0.0), ahead.max(initial=0.0))) + 4.0
+
+    def reach(least_k: float) -> float:
+        beside = radius_mm[(rise[0] >= least_k).any(axis=1)].max(initial=0.0)
+        ahead = along_mm[(rise[0] >= least_k).any(axis=0)].max(initial=0.0)
+        return float(max(beside, ahead)) + 4.0
+
+    return reach(_IDLE_RISE_K), reach(_NEGLIGIBLE_RISE_K)
 
 
 def _grid_about(rounds: Sequence[Sequence[_Delivery]], responses: Sequence[_Responses]) -> Grid:

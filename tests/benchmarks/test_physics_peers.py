@@ -10,10 +10,11 @@ import numpy as np
 import physics_problems
 import pytest
 from peer_run import Run, Schedule
-from physics_peers import bandwidth_gb_s, largest_difference, make_peers, peer_rows
+from physics_peers import bandwidth_gb_s, largest_difference, main, make_peers, peer_rows
 from physics_problems import BODY_C, DEATH, Liver
 from potential_peers import Potential, scipy_pulses, scipy_radiofrequency
 from rows import check_rows
+from stencils import laplacian
 
 FAST = {"numpy", "numpy float64", "JAX", "Devito", "scipy"}
 
@@ -110,6 +111,17 @@ def test_heating_peers_keep_the_energy():
         assert run.values.max() < 60.0
 
 
+def test_heating_peers_are_cooled_by_blood():
+    """A weak uniform source away from the walls: q / w (1 - exp(-w t / rho c)) above the blood."""
+    problem, rise = physics_problems.microwave(24, (10.0, 20.0)), 1.5
+    liver = problem.liver
+    source = np.full((24,) * 3, rise * liver.perfusion_w_m3_k, np.float32)
+    problem = replace(problem, source_w_m3=source, probes=np.array([[12, 12, 12]]))
+    share = 1.0 - np.exp(-liver.perfusion_w_m3_k / liver.heat_j_m3_k * np.array([10.0, 20.0]))
+    for run in solved(problem).values():
+        np.testing.assert_allclose(run.values[:, 0] - BODY_C, rise * share, rtol=0.01)
+
+
 def test_boiling_holds_the_temperature_as_long_as_there_is_water():
     """A uniform source without perfusion: 100 °C after rho c 63 K / q, and more only after the water has gone."""
     liver, power = Liver(perfusion_w_m3_k=0.0), 4e7
@@ -148,6 +160,14 @@ def test_log_mean_is_the_mean_of_a_rate_that_grows_evenly_in_its_logarithm():
     assert heating_peers.log_mean_rate(cooler, hotter, np)[0] == pytest.approx(mean, rel=1e-6)
     assert heating_peers.log_mean_rate(hotter, hotter, np)[0] == pytest.approx(math.exp(hotter[0]))
     assert heating_peers.log_rate(DEATH, np.float32([900.0]))[0] <= heating_peers.LARGEST_LOG_RATE
+
+
+def test_laplacian_knows_every_direction():
+    """Exact for a polynomial of second degree with odd terms, which cancel only if all six neighbours count."""
+    x, y, z = (axis.astype(np.float32) for axis in np.indices((5, 6, 7)))
+    found = np.empty((3, 4, 5), np.float32)
+    laplacian(x**2 + 2 * y**2 + 3 * z**2 + x * y - 4 * y * z + 5 * x + 6 * y + 7 * z, found)
+    np.testing.assert_allclose(found, 12.0, atol=1e-4)
 
 
 def test_freezing_curves_hold_latent_heat_and_both_conductivities():
@@ -222,6 +242,15 @@ def test_radiofrequency_control_holds_the_hottest_tissue_at_boiling():
     assert capped.figures["energy_kj"] == pytest.approx(0.12, rel=1e-6) and capped.values.max() < 99.0
 
 
+def test_cooled_wall_stands_between_water_and_tissue():
+    """At once: conductance F k of four faces to tissue at 37 °C against 2 pi a h to the water."""
+    problem = physics_problems.cooled_electrode((13, 13, 17), (0.001,))
+    run = scipy_radiofrequency(replace(problem, most_power_w=1e-9, probes=problem.needles[6:7]))
+    tissue = 4.0 * 0.5 * math.pi / math.log(2.0) * problem.liver.conductivity_w_m_k
+    water = 2.0 * math.pi * 0.75e-3 * 3000.0
+    assert run.values[0, 0] == pytest.approx((tissue * 37.0 + water * 15.0) / (tissue + water), abs=0.01)
+
+
 def test_slow_peers_stop_early_and_say_so():
     problem = physics_problems.pennes(16, (10.0, 60.0))
     whole = pennes_run = make_peers(problem)[0][0].solve()
@@ -263,3 +292,21 @@ def test_bandwidth_is_a_rate(monkeypatch):
 def test_needles_must_lie_on_cells():
     with pytest.raises(ValueError, match="does not lie on cells"):
         physics_problems.pulse_pair((41, 40, 20), apart=15, exposed=4)
+
+
+@pytest.mark.long
+def test_peers_alone_are_printed(monkeypatch, capsys):
+    monkeypatch.setattr("physics_peers.bandwidth_gb_s", lambda elements: 31.0)
+    monkeypatch.setattr(
+        "physics_peers.find_spec", lambda package: object() if package in ("numpy", "scipy") else None
+    )
+    main(quick=True)
+    printed = capsys.readouterr()
+    for said in (
+        "31.0 GB/s",
+        "constant properties: scipy",
+        "extrapolated from 10 %",
+        "radiofrequency: numpy and scipy",
+    ):
+        assert said in printed.out
+    assert "FiPy is left out" in printed.err and "zone_cm3" in printed.out

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from needleplan.ablation.bioheat.enthalpy import HEAT, temperature
-from needleplan.ablation.dose import advanced_dose
 from needleplan.ablation.damage import arrhenius_mean_rate_per_s
+from needleplan.ablation.dose import advanced_dose
 from needleplan.compiled import compiled, compiled_parallel, prange
 
 
@@ -42,8 +42,8 @@ def advance_doses(
         rest_sink, sink: perfusion over heat capacity before treatment and now, 1/s.
         step_s: length of the step.
         box: (6,) begin and end of the cells along each axis.
-        extremes: (nx, 3) out: hottest and coldest temperature of each slab, and the greatest rate of change in K/s of
-            tissue between 43 and 65 C, where damage is decided.
+        extremes: (nx, 3) out: hottest and coldest temperature of each slab, and the greatest rate of change in K/s
+            of tissue between 43 and 65 C, where damage is decided.
     """
     stops = stasis.size > 0
     for i in prange(box[0], box[1]):

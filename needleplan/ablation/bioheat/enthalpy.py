@@ -1,7 +1,7 @@
 """Temperature and heat flux potential of a tissue as functions of its heat content.
 
-The solver keeps the heat content, not the temperature, so that water which boils or freezes takes up its latent heat
-exactly. Heat content is written as the *enthalpy temperature* u in kelvin: u equals the temperature in degrees
+The solver keeps the heat content, not the temperature, so that water which boils or freezes takes up its latent
+heat exactly. Heat content is written as the *enthalpy temperature* u in kelvin: u equals the temperature in degrees
 Celsius wherever the tissue is neither frozen nor boiling, and one kelvin of u is one kelvin's worth of heat of
 unfrozen tissue everywhere. Heat flows down the Kirchhoff potential theta, the integral of the conductivity over
 temperature, whose stencil has constant coefficients although the conductivity changes fourfold on freezing.

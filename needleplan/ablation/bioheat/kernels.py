@@ -43,7 +43,7 @@ def stage(
     Args:
         u, theta: enthalpy temperature and Kirchhoff potential of the previous stage.
         older: the stage before it; overwritten with the new one.
-        start, start_rate: enthalpy temperature at the step's start, and its rate there (written by the first stage).
+        start, start_rate: enthalpy temperature at the step's start, its rate there (written by the first stage).
         theta_out: Kirchhoff potential of the new stage.
         tissue, row_tissue: tissue of each cell, and of a row (i, j) where it and its neighbours are of one, else -1.
         table: EnthalpyCurves.table.
@@ -215,7 +215,7 @@ def mend(
 
 @compiled
 def faces_outflow(theta: Any, box: Any) -> Any:
-    """Sum of the potential differences in W/m across the six faces of the box: heat flowing out over the cell size."""
+    """Sum of the potential differences in W/m across the faces of the box: heat flowing out over the cell size."""
     total = 0.0
     for j in range(box[2], box[3]):
         for k in range(box[4], box[5]):

@@ -3,10 +3,10 @@
     d(rho c u)/dt = div grad theta(u) + w s (T_b - T(u)) + q
 
 u is the enthalpy temperature and theta the Kirchhoff potential (``enthalpy``), w = omega rho_b c_b the perfusion
-(Pennes, J Appl Physiol 1948;1:93), s = exp(-Omega_stasis) its shutdown by microvascular stasis (Brown's set; Schutt and
-Haemmerich, Med Phys 2008;35:3462, model b), zero in frozen tissue. Seven-point flux form, so that what leaves one cell
-enters the next; steps of the Runge-Kutta-Legendre family of second order (RKL2: Meyer, Balsara and Aslam, J Comput Phys
-2014;257:594), whose stable step grows with the square of the number of stages.
+(Pennes, J Appl Physiol 1948;1:93), s = exp(-Omega_stasis) its shutdown by microvascular stasis (Brown's set; Schutt
+and Haemmerich, Med Phys 2008;35:3462, model b), zero in frozen tissue. Seven-point flux form, so that what leaves
+one cell enters the next; steps of the Runge-Kutta-Legendre family of second order (RKL2: Meyer, Balsara and Aslam,
+J Comput Phys 2014;257:594), whose stable step grows with the square of the number of stages.
 """
 
 from collections.abc import Sequence
@@ -433,6 +433,11 @@ class BioheatSolver:
     def dose(self, criterion: DamageCriterion) -> NDArray[np.float32]:
         """Dose of one of the criteria, in the solver's shape."""
         return self._doses[self.criteria.index(criterion)][1:-1, 1:-1, 1:-1]
+
+    def restart_dose(self, criterion: DamageCriterion) -> None:
+        """Begins a criterion's dose anew, for instance the coldest temperature of the next freeze."""
+        start = criterion.dose_at_start
+        self._doses[self.criteria.index(criterion)] = start if np.isfinite(start) else self.body_temperature_c
 
     @property
     def perfusion_share(self) -> NDArray[np.float32]:
