@@ -236,7 +236,7 @@ def _room_mm(domain: SolverDomain, firing: Firing, from_tip_mm: float) -> float:
     lengths = np.arange(1.0, _COOLED_SHAFT_MM + 1.0)
     tip = np.asarray(firing.ablation.tip_mm)
     index = domain.grid.to_index(tip - (from_tip_mm + lengths)[:, None] * firing.direction)
-    inside: NDArray[np.bool_] = ((index > 3) & (index < np.asarray(domain.grid.shape) - 4)).all(axis=1)
+    inside = np.asarray(((index > 3) & (index < np.asarray(domain.grid.shape) - 4)).all(axis=1))
     if not inside[0]:
         raise PhysicsError("the shaft of an antenna leaves the domain at once: enlarge reach_mm")
     return float(lengths[inside].max() if inside.all() else lengths[int(np.argmin(inside)) - 1])

@@ -262,15 +262,12 @@ def rf_conductivity_s_m(course: HeatCourse) -> NDArray[np.float32]:
     Vessels have that of blood at its temperature.
     """
     domain, solver = course.domain, course.solver
-    rest = np.array([one.known("rf_conductivity_s_m") for one in domain.tissues])[domain.tissue]
-    slope = np.array([one.known("rf_conductivity_per_k") for one in domain.tissues])[domain.tissue]
-    temperature = np.minimum(solver.temperature_c, 100.0)
-    sigma = (
-        rest * np.maximum(1.0 + slope * (temperature - 37.0), 0.1) * 10.0 ** (-_DRY_DECADES * solver.dried_share)
-    )
+    rest = np.array([one.known("rf_conductivity_s_m") for one in domain.tissues])
+    slope = np.array([one.known("rf_conductivity_per_k") for one in domain.tissues])
+    sigma = solver.ohmic_conductivity_s_m(rest, slope, _DRY_DECADES)
     if domain.vessels.any():
         sigma[domain.vessels] = builtin_tissues().tissue("blood").known("rf_conductivity_s_m")
-    return sigma.astype(np.float32)
+    return sigma
 
 
 def _hold_cooled(

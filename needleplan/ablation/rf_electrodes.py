@@ -1,6 +1,7 @@
 """Where the metal of a radiofrequency electrode lies in the patient."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -58,6 +59,6 @@ def electrode_parts(firing: Firing, electrode: RadiofrequencyElectrode) -> Elect
         )
         tines += [
             NeedlePart(vector3(a), vector3(b), 0.5 * float(electrode.tine_diameter_mm or 0.0))
-            for a, b in zip(course[:-1], course[1:], strict=True)
+            for a, b in pairwise(course)
         ]
     return ElectrodeParts(tuple(tines), (1.0,) * len(tines))

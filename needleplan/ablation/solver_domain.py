@@ -143,7 +143,7 @@ def convective_contact(domain: SolverDomain, tissue: TissueMap) -> Contact:
         for sign in (-1, 1):
             beyond = index.copy()
             beyond[:, axis] += sign
-            valid: NDArray[np.bool_] = ((beyond >= 0) & (beyond < np.asarray(domain.grid.shape))).all(axis=1)
+            valid = np.asarray(((beyond >= 0) & (beyond < np.asarray(domain.grid.shape))).all(axis=1))
             inner = np.flatnonzero(valid)
             valid[inner] = ~domain.vessels[tuple(beyond[inner].T)]
             own, other = index[valid], beyond[valid]

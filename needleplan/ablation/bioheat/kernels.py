@@ -6,6 +6,7 @@ import numpy as np
 
 from needleplan.ablation.bioheat.enthalpy import (
     BOILS,
+    DRIED,
     HEAT,
     K_MELTED,
     K_SLOPE,
@@ -269,3 +270,33 @@ def stored_heat(u: Any, initial: Any, tissue: Any, table: Any, held: Any, box: A
                     part += np.float64(u[i, j, k] - initial[i, j, k]) * np.float64(table[tissue[i, j, k], HEAT])
         total += part
     return total
+
+
+@compiled
+def free_sum(field: Any, held: Any, box: Any) -> Any:
+    """Sum of a field over the cells of the box that are not held."""
+    total = 0.0
+    for i in range(box[0], box[1]):
+        for j in range(box[2], box[3]):
+            for k in range(box[4], box[5]):
+                if not held[i, j, k]:
+                    total += field[i, j, k]
+    return total
+
+
+@compiled_parallel
+def ohmic_conductivity(u: Any, tissue: Any, table: Any, rest: Any, slope: Any, decades: Any, out: Any) -> None:
+    """Conductivity S/m of every inner cell: rest (1 + slope (T - 37)), falling by ``decades`` as water boils off."""
+    nx, ny, nz = out.shape
+    for i in prange(nx):
+        for j in range(ny):
+            for k in range(nz):
+                m = tissue[i + 1, j + 1, k + 1]
+                p = table[m]
+                v = u[i + 1, j + 1, k + 1]
+                t = min(temperature(v, p), p[BOILS])
+                sigma = rest[m] * max(np.float32(1.0) + slope[m] * (t - np.float32(37.0)), np.float32(0.1))
+                if v > p[BOILS] and p[DRIED] > p[BOILS]:
+                    dried = min((v - p[BOILS]) / (p[DRIED] - p[BOILS]), np.float32(1.0))
+                    sigma *= np.float32(10.0) ** (-decades * dried)
+                out[i, j, k] = sigma

@@ -17,11 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.ablation.bioheat.dose_kernels import advance_doses, scale_to_hold
-from needleplan.ablation.bioheat.enthalpy import BOILS, DRIED, HEAT, EnthalpyCurves, enthalpy_curves
-from needleplan.ablation.bioheat.kernels import faces_outflow, mend, mirror, shell_change, stage, stored_heat
+from needleplan.ablation.bioheat.enthalpy import HEAT, EnthalpyCurves, enthalpy_curves
+from needleplan.ablation.bioheat.kernels import (
+    faces_outflow,
+    free_sum,
+    mend,
+    mirror,
+    ohmic_conductivity,
+    shell_change,
+    stage,
+    stored_heat,
+)
 from needleplan.ablation.damage import arrhenius_parameters
 from needleplan.ablation.dose import DamageCriterion
 from needleplan.ablation.needle_contact import Contact
+from needleplan.compiled import threads_for
 from needleplan.devices.thresholds import damage_set
 from needleplan.devices.tissue import Tissue
 from needleplan.errors import PhysicsError
@@ -241,6 +251,10 @@ class BioheatSolver:
         if source_w_m3 is not None:
             self._cover_source(source, scale)
         end_s = self.time_s + duration_s
+        with threads_for(int(np.prod(self._box[1::2] - self._box[::2]))):
+            self._advance_to(end_s, source, scale)
+
+    def _advance_to(self, end_s: float, source: NDArray[np.float32], scale: float) -> None:
         while self.time_s < end_s - 1e-9:
             left_s = end_s - self.time_s
             wanted = min(left_s, _LONGEST_STEP_S)
@@ -356,9 +370,7 @@ class BioheatSolver:
             return 0.0
         key = (source, *self._box.tolist())
         if self._power_of is None or self._power_of[0] is not source or self._power_of[1:] != key[1:]:
-            low, high = self._box[::2], self._box[1::2]
-            part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-            self._power = float(source[part][~self._held[part]].sum(dtype=np.float64)) * self.spacing_m**3
+            self._power = float(free_sum(source, self._held, self._box)) * self.spacing_m**3
             self._power_of = key
         return self._power
 
@@ -402,12 +414,22 @@ class BioheatSolver:
         """Coldest temperature after the last step."""
         return float(self._extremes[self._box[0] : self._box[1], 1].min())
 
-    @property
-    def dried_share(self) -> NDArray[np.float32]:
-        """Share of its water that each cell has boiled off, 0 to 1, in the solver's shape."""
-        core = (slice(1, -1),) * 3
-        begin, end = self._table[:, BOILS][self._tissue[core]], self._table[:, DRIED][self._tissue[core]]
-        return np.clip((self._u[core] - begin) / np.maximum(end - begin, 1e-6), 0.0, 1.0)
+    def ohmic_conductivity_s_m(
+        self, rest: FloatArray, slope_per_k: FloatArray, decades: float
+    ) -> NDArray[np.float32]:
+        """Electric conductivity of every cell as it is now, in the solver's shape.
+
+        Args:
+            rest, slope_per_k: (n,) at 37 °C and relative change per kelvin, one a tissue.
+            decades: by which it falls when all water has boiled off.
+        """
+        out = np.empty(self.shape, dtype=np.float32)
+        with threads_for(out.size):
+            ohmic_conductivity(
+                self._u, self._tissue, self._table, rest.astype(np.float32), slope_per_k.astype(np.float32),
+                np.float32(decades), out,
+            )  # fmt: skip
+        return out
 
     def scale_to_hold(
         self, source_w_m3: NDArray[np.float32], last_scale: float, temperature_c: float, horizon_s: float

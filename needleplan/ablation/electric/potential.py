@@ -6,17 +6,18 @@ scaled from both sides by the square root of the local conductance (Concus and G
 some ten iterations where Jacobi's takes hundreds. The same equation with a reaction term is the diffusion of light.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.ablation.electric import kernels
 from needleplan.ablation.needle_contact import Contact
+from needleplan.compiled import threads_for
 from needleplan.errors import PhysicsError
 from needleplan.frames import FloatArray
 
 _MOST_ITERATIONS = 400
+#: Below this size a transform is over sooner than a second worker has begun.
+_CELLS_FOR_TWO_WORKERS = 250_000
 
 
 class DiffusionSolver:
@@ -67,6 +68,7 @@ class DiffusionSolver:
         self._inverse = np.empty(self.shape, dtype=np.float32)
         self._inverse_for = -1.0
         self.iterations = 0
+        self._workers = 2 if self._free.size >= _CELLS_FOR_TWO_WORKERS else 1
 
     def set_coefficients(self, sigma: NDArray[np.float32], reaction: NDArray[np.float32] | None = None) -> None:
         """Sets the conductivity (S/m, or m for light) and the reaction (per m, for light) of every cell.
@@ -74,7 +76,10 @@ class DiffusionSolver:
         Raises:
             PhysicsError: a coefficient is negative, zero or no number, or nothing fixes the level of the potential.
         """
-        sigma = np.ascontiguousarray(sigma, dtype=np.float32)
+        with threads_for(self._free.size):
+            self._set(np.ascontiguousarray(sigma, dtype=np.float32), reaction)
+
+    def _set(self, sigma: NDArray[np.float32], reaction: NDArray[np.float32] | None) -> None:
         if not (np.isfinite(sigma).all() and sigma.min() > 0):
             raise PhysicsError("every cell needs a conductivity above zero")
         if self.walls == "insulated" and not len(self.held) and reaction is None:
@@ -117,9 +122,9 @@ class DiffusionSolver:
         from scipy.fft import dctn, dstn, idctn, idstn
 
         forward, back = (dctn, idctn) if self.walls == "insulated" else (dstn, idstn)
-        spectrum = forward(r * self._scale, type=2, overwrite_x=True, workers=2)
+        spectrum = forward(r * self._scale, type=2, overwrite_x=True, workers=self._workers)
         spectrum *= self._inverse
-        return np.ascontiguousarray(back(spectrum, type=2, overwrite_x=True, workers=2))
+        return np.ascontiguousarray(back(spectrum, type=2, overwrite_x=True, workers=self._workers))
 
     def solve(
         self,
@@ -140,6 +145,12 @@ class DiffusionSolver:
         Raises:
             PhysicsError: the iteration does not end.
         """
+        with threads_for(self._free.size):
+            return self._solved(values, source, tolerance)
+
+    def _solved(
+        self, values: FloatArray | float, source: NDArray[np.float32] | None, tolerance: float
+    ) -> NDArray[np.float32]:
         core = (slice(1, -1),) * 3
         v = self._v[core]
         v[tuple(self.held.T)] = values
@@ -151,7 +162,7 @@ class DiffusionSolver:
         drive = -r
         if source is not None:
             drive += self._free * np.asarray(source * self.spacing_m**2, dtype=np.float32)
-        size = float(np.linalg.norm(drive.astype(np.float64)))
+        size = float(np.linalg.norm(drive))
         if size == 0.0:
             v[self._free > 0] = 0.0
             return v
@@ -159,17 +170,22 @@ class DiffusionSolver:
         self._apply(self._p, r)
         r = drive - r
         self._p[:] = 0.0
+        left = float(np.linalg.norm(r))
+        if left <= tolerance * size:
+            self.iterations = 0
+            return v
         z = self._precondition(r)
         kernels.scaled_dot(self._scale, z, r, sums)
         rz = float(sums.sum())
         self._p[core] = z
         for iteration in range(_MOST_ITERATIONS):
-            if float(np.linalg.norm(r)) <= tolerance * size:
-                self.iterations = iteration
-                return v
             self._apply(self._p, self._ap)
             alpha = rz / float(self._sums.sum())
             kernels.descend(np.float32(alpha), self._p, self._ap, self._v, r, sums)
+            left = float(np.sqrt(sums.sum()))
+            if left <= tolerance * size:
+                self.iterations = iteration + 1
+                return v
             z = self._precondition(r)
             kernels.scaled_dot(self._scale, z, r, sums)
             new = float(sums.sum())
@@ -184,23 +200,20 @@ class DiffusionSolver:
         kernels.apply(self._gx, self._gy, self._gz, self._diagonal, self._free, p, out, self._sums)
 
     def current(self, of_held: NDArray[np.bool_]) -> float:
-        """Current in A (times metres where sigma is no conductivity) out of some of the held cells.
+        """Current in A (for light: times metres) out of some of the held cells, through their contact faces.
 
         Args:
             of_held: (n,) which.
         """
+        if self._contact is None:
+            raise PhysicsError("a current needs the contact faces of the held cells")
         chosen = np.zeros(self.shape, dtype=np.bool_)
         chosen[tuple(self.held[of_held].T)] = True
-        padded = np.pad(chosen, 1)
-        v = self._v.astype(np.float64)
-        total = 0.0
-        for axis, faces in enumerate((self._gx, self._gy, self._gz)):
-            low: list[Any] = [slice(1, -1)] * 3
-            high: list[Any] = [slice(1, -1)] * 3
-            low[axis], high[axis] = slice(0, -1), slice(1, None)
-            flow = faces.astype(np.float64) * (v[tuple(low)] - v[tuple(high)])
-            total += float(flow[padded[tuple(low)]].sum() - flow[padded[tuple(high)]].sum())
-        return total * self.spacing_m
+        faces = chosen[tuple(self._contact.held.T)]
+        cells, held = self._contact.cells[faces], self._contact.held[faces]
+        v = self._v[1:-1, 1:-1, 1:-1]
+        drop = v[tuple(held.T)].astype(np.float64) - v[tuple(cells.T)]
+        return float((self._contact.factors[faces] * self._sigma[tuple(cells.T)] * drop).sum()) * self.spacing_m
 
     def field_per_m(self) -> NDArray[np.float32]:
         """Strength of the field in V/m at the cell centres; zero in held cells."""
