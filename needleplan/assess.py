@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from needleplan.ablation.contract import ZoneModel
+from needleplan.ablation.tissue_map import TissueMap
 from needleplan.ablation.volume import zone_volume_ml
 from needleplan.anatomy.queries import VOLUME_STEP_MM, AnatomyQueries
 from needleplan.anatomy.surface_points import surface_points
@@ -33,7 +34,11 @@ class Assessment:
 
 
 def assess(
-    queries: AnatomyQueries, insertions: Sequence[Insertion], zone_model: ZoneModel, margin_mm: float
+    queries: AnatomyQueries,
+    insertions: Sequence[Insertion],
+    zone_model: ZoneModel,
+    margin_mm: float,
+    tissue: TissueMap | None = None,
 ) -> Assessment:
     """Coverage, margin and spared tissue of insertions.
 
@@ -47,6 +52,7 @@ def assess(
         insertions: at least one, each with at least one ablation.
         zone_model: predicts the lethal zone.
         margin_mm: margin asked for about the target.
+        tissue: tissues and vessels of the patient, for models that ask for them (``patient_tissue``).
 
     Raises:
         OptionError: there is no ablation to assess.
@@ -54,7 +60,7 @@ def assess(
     if not any(insertion.ablations for insertion in insertions):
         raise OptionError("there is no ablation to assess: the insertions deliver no energy")
     target = queries.anatomy.target.mesh
-    zone = zone_model.zone(insertions)
+    zone = zone_model.zone(insertions, tissue)
     points, spacing_mm = surface_points(target, SURFACE_SPACING_MM)
     in_target, _ = queries.target_points_mm(0.0)
     in_region, cube_mm3 = queries.target_points_mm(float(margin_mm))

@@ -90,7 +90,7 @@ def relative(
     """A check of the error relative to the expected value, or to ``of`` (for instance the field's maximum)."""
     size = abs(expected if of is None else of)
     error = (ours - expected) / size
-    words = f"{tolerance:.3%}" if tolerance < 1e-4 else f"{100 * tolerance:.3g} %"
+    words = f"{tolerance:.0e}" if tolerance < 1e-4 else f"{100 * tolerance:.3g} %"
     if of is not None:
         words += " of the greatest"
     shown = f"{100 * error:+.2g} %" if abs(error) >= 1e-6 else f"{error:+.1e}"

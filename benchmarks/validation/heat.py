@@ -1,8 +1,10 @@
 """Cases H01 to H13: conduction and perfusion against closed forms, by the bioheat solver."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from validation.case import Outcome, absolute, between, case, references, relative
-from validation.media import ALPHA, BODY_C, RHO_C, W, Corner, K, ball_share, bioheat, kick, reference_tissue
+from validation.media import ALPHA, BODY_C, RHO_C, W, Corner, FloatArray, K, ball_share, bioheat, kick, reference_tissue
 
 from needleplan.ablation.closed_forms.heat import (
     gaussian_blob_k,
@@ -49,7 +51,7 @@ def sphere_source() -> Outcome:
 def point_source() -> Outcome:
     """Steady point source."""
     checks, curves = [], {}
-    for spacing, half, radii in ((1.0, 32.0, (5, 10, 15)), (0.5, 20.0, (2, 5))):
+    for spacing, half, radii in ((0.5, 28.0, (5, 10, 15)), (0.25, 12.0, (2, 5))):
         corner = Corner(round(half / spacing), spacing)
         solver = bioheat(corner.shape, spacing, reference_tissue())
         solver.advance(STEADY_S, solver.padded(corner.point_source(1.0)))
@@ -58,53 +60,66 @@ def point_source() -> Outcome:
             value = _expected("H02", "theta_C_at_r_mm")[str(r)]
             ours = corner.at(rise, float(r))
             checks.append(relative(f"rise at {r} mm, K ({spacing:g} mm cells)", value, ours, 0.03))
-        if spacing == 1.0:
-            x = corner.radius_mm[2:20, 0, 0]
-            curves["point source, steady"] = (x, point_source_k(1e-3 * x, 1.0, K, W), rise[2:20, 0, 0])
-    return Outcome(checks, "Compared from 3 cells off the source on, as a point cannot be drawn on a grid.", curves)
+        if spacing == 0.5:
+            x = corner.radius_mm[3:36, 0, 0]
+            curves["point source, steady"] = (x, point_source_k(1e-3 * x, 1.0, K, W), rise[3:36, 0, 0])
+    return Outcome(checks, "The source is a cube of twice the cells' side about the point.", curves)
 
 
-@case("H03")
+#: Cells for times after the start: the faint rise far out, early on, needs finer ones than the zone itself.
+_EARLY_REMARK = (
+    "Far out and early the rise is a tail of 1e-2 of what it becomes, where seven-point stencils need fine cells: "
+    "their side is stated with each number. Steps are {0}."
+)
+
+
+def _by_time(
+    runs: tuple[tuple[float, float, float, float], ...], perfusion: float, power: float, plane: bool
+) -> Iterator[tuple[float, Corner, FloatArray]]:
+    """Rises after times, each on its own grid: (time_s, spacing_mm, half_width_mm, step_s) a run."""
+    for time_s, spacing, half, step_s in runs:
+        corner = Corner(round(half / spacing), spacing, plane=plane)
+        solver = bioheat(corner.shape, spacing, reference_tissue(perfusion))
+        source = solver.padded(corner.point_source(power))
+        for _ in range(round(time_s / step_s)):
+            solver.advance(step_s, source)
+        yield time_s, corner, solver.temperature_c - BODY_C
+
+
+@case("H03", long=True)
 def point_transient() -> Outcome:
     """Transient point source without perfusion."""
-    corner = Corner(60, 1.0)
-    solver = bioheat(corner.shape, 1.0, reference_tissue(0.0))
-    source, checks = solver.padded(corner.point_source(1.0)), []
-    for t, value in _expected("H03", "theta_C_at_t_s").items():
-        solver.advance(float(t) - solver.time_s, source)
-        ours = corner.at(solver.temperature_c - BODY_C, 10.0)
-        checks.append(relative(f"rise at 10 mm after {t} s, K", value, ours, 0.02))
-    return Outcome(checks)
+    runs, checks = ((60.0, 0.3, 27.0, 1.0), (300.0, 1.0, 45.0, 4.0), (600.0, 1.0, 60.0, 4.0)), []
+    for t, corner, rise in _by_time(runs, 0.0, 1.0, False):
+        value = _expected("H03", "theta_C_at_t_s")[f"{t:g}"]
+        words = f"rise at 10 mm after {t:g} s, K ({corner.spacing_mm:g} mm cells)"
+        checks.append(relative(words, value, corner.at(rise, 10.0), 0.02))
+    return Outcome(checks, _EARLY_REMARK.format("1 to 4 s"))
 
 
-@case("H04")
+@case("H04", long=True)
 def point_transient_perfused() -> Outcome:
     """Transient point source with perfusion."""
-    corner = Corner(32, 1.0)
-    solver = bioheat(corner.shape, 1.0, reference_tissue())
-    source, checks, curves = solver.padded(corner.point_source(1.0)), [], {}
-    for t, value in _expected("H04", "theta_C_at_t_s").items():
-        solver.advance(float(t) - solver.time_s, source)
-        rise = solver.temperature_c - BODY_C
-        checks.append(relative(f"rise at 5 mm after {t} s, K", value, corner.at(rise, 5.0), 0.03))
-        x = corner.radius_mm[2:14, 0, 0]
-        curves[f"point source, {t} s"] = (x, point_source_at_k(1e-3 * x, float(t), 1.0, K, RHO_C, W), rise[2:14, 0, 0])
-    return Outcome(checks, curves=curves)
+    runs, checks, curves = ((10.0, 0.12, 10.8, 0.25), (60.0, 0.5, 22.0, 1.0), (600.0, 0.5, 22.0, 5.0)), [], {}
+    for t, corner, rise in _by_time(runs, W, 1.0, False):
+        value = _expected("H04", "theta_C_at_t_s")[f"{t:g}"]
+        words = f"rise at 5 mm after {t:g} s, K ({corner.spacing_mm:g} mm cells)"
+        checks.append(relative(words, value, corner.at(rise, 5.0), 0.03))
+        near = (corner.radius_mm[:, 0, 0] > 1.5) & (corner.radius_mm[:, 0, 0] < 12.0)
+        x = corner.radius_mm[near, 0, 0]
+        curves[f"point source, {t:g} s"] = (x, point_source_at_k(1e-3 * x, t, 1.0, K, RHO_C, W), rise[near, 0, 0])
+    return Outcome(checks, _EARLY_REMARK.format("0.25 to 5 s"), curves)
 
 
 @case("H05")
 def line_transient() -> Outcome:
     """Line source without perfusion."""
-    corner = Corner(80, 1.0, plane=True)
-    solver = bioheat(corner.shape, 1.0, reference_tissue(0.0))
-    source, checks = solver.padded(corner.point_source(1000.0)), []
-    expected = _expected("H05", "theta_C")
-    for t in (60, 600):
-        solver.advance(t - solver.time_s, source)
+    expected, checks = _expected("H05", "theta_C"), []
+    for t, corner, rise in _by_time(((60.0, 0.3, 30.0, 1.0), (600.0, 1.0, 80.0, 4.0)), 0.0, 1000.0, True):
         for r in (5, 10):
-            ours = corner.at(solver.temperature_c - BODY_C, float(r))
-            checks.append(relative(f"rise at {r} mm after {t} s, K", expected[f"r{r}mm_t{t}s"], ours, 0.02))
-    return Outcome(checks)
+            words = f"rise at {r} mm after {t:g} s, K ({corner.spacing_mm:g} mm cells)"
+            checks.append(relative(words, expected[f"r{r}mm_t{t:g}s"], corner.at(rise, float(r)), 0.02))
+    return Outcome(checks, _EARLY_REMARK.format("1 to 4 s"))
 
 
 @case("H06")
@@ -125,17 +140,15 @@ def line_steady() -> Outcome:
 @case("H07")
 def line_transient_perfused() -> Outcome:
     """Line source with perfusion, transient."""
-    corner = Corner(60, 0.5, plane=True)
-    solver = bioheat(corner.shape, 0.5, reference_tissue())
-    source, checks, curves = solver.padded(corner.point_source(1000.0)), [], {}
-    for t, value in _expected("H07", "theta_C_at_t_s").items():
-        solver.advance(float(t) - solver.time_s, source)
-        rise = solver.temperature_c - BODY_C
-        checks.append(relative(f"rise at 5 mm after {t} s, K", value, corner.at(rise, 5.0), 0.02))
-        x = corner.radius_mm[4:26, 0, 0]
-        closed = line_source_at_k(1e-3 * x, float(t), 1000.0, K, RHO_C, W)
-        curves[f"line source, {t} s"] = (x, closed, rise[4:26, 0, 0])
-    return Outcome(checks, curves=curves)
+    runs, checks, curves = ((10.0, 0.1, 12.0, 0.25), (60.0, 0.4, 24.0, 1.0), (600.0, 0.4, 24.0, 5.0)), [], {}
+    for t, corner, rise in _by_time(runs, W, 1000.0, True):
+        value = _expected("H07", "theta_C_at_t_s")[f"{t:g}"]
+        words = f"rise at 5 mm after {t:g} s, K ({corner.spacing_mm:g} mm cells)"
+        checks.append(relative(words, value, corner.at(rise, 5.0), 0.02))
+        near = (corner.radius_mm[:, 0, 0] > 1.5) & (corner.radius_mm[:, 0, 0] < 12.0)
+        x = corner.radius_mm[near, 0, 0]
+        curves[f"line source, {t:g} s"] = (x, line_source_at_k(1e-3 * x, t, 1000.0, K, RHO_C, W), rise[near, 0, 0])
+    return Outcome(checks, _EARLY_REMARK.format("0.25 to 5 s"), curves)
 
 
 @case("H08")
@@ -159,11 +172,13 @@ def uniform() -> Outcome:
     expected = references()["H09"].expected
     solver = bioheat((4, 4, 4), 1.0, reference_tissue())
     kick(solver, np.full((4, 4, 4), 10.0))
-    solver.advance(60.0)
+    for _ in range(12):
+        solver.advance(5.0)
     relaxed = float(solver.temperature_c[1, 1, 1] - BODY_C) / 10.0
     solver = bioheat((4, 4, 4), 1.0, reference_tissue())
     source = solver.padded(np.full((4, 4, 4), 1e6))
-    solver.advance(60.0, source)
+    for _ in range(12):
+        solver.advance(5.0, source)
     warmed = float(solver.temperature_c[1, 1, 1] - BODY_C)
     solver.advance(1500.0, source)
     steady = float(solver.temperature_c[1, 1, 1] - BODY_C)
@@ -172,21 +187,23 @@ def uniform() -> Outcome:
             relative("share left of a rise after 60 s", expected["relax_ratio"], relaxed, 1e-3),
             relative("rise after 60 s of heating, K", expected["heating_C"], warmed, 1e-3),
             relative("rise in the end, K", expected["heating_inf_C"], steady, 1e-3),
-        ]
+        ],
+        "Steps of 5 s; in the steps of 15 s that the solver takes by itself where no damage is being decided the "
+        "error is 0.3 %.",
     )
 
 
 def blob_errors_k(spacings_mm: tuple[float, ...]) -> list[float]:
-    """Greatest error of a Gaussian blob (10 K, 5 mm) after 60 s of conduction and perfusion, by cell size."""
+    """Greatest error of a Gaussian blob (10 K, 6 mm) after 60 s of conduction and perfusion, by cell size."""
     errors = []
     for spacing in spacings_mm:
         corner = Corner(round(36 / spacing), spacing)
         radius = 1e-3 * corner.radius_mm
         solver = bioheat(corner.shape, spacing, reference_tissue())
-        kick(solver, 10.0 * np.exp(-(radius**2) / (2 * 0.005**2)))
-        for _ in range(30):
-            solver.advance(2.0)
-        exact = gaussian_blob_k(radius, 60.0, 10.0, 0.005, K, RHO_C, W)
+        kick(solver, 10.0 * np.exp(-(radius**2) / (2 * 0.006**2)))
+        for _ in range(60):
+            solver.advance(1.0)
+        exact = gaussian_blob_k(radius, 60.0, 10.0, 0.006, K, RHO_C, W)
         errors.append(float(np.abs(solver.temperature_c - BODY_C - exact).max()))
     return errors
 
@@ -206,7 +223,7 @@ def gaussian_blob() -> Outcome:
         inner = float(gaussian_blob_k(1e-3 * corner.radius_mm[0, 0, 0], 60.0, 10.0, 0.005, K, RHO_C, perfusion))
         checks.append(relative(f"rise in the innermost cell {words}, K", inner, float(rise[0, 0, 0]), 0.01))
         checks.append(relative(f"rise at 5 mm {words}, K", expected[f"r5mm_{name}"], corner.at(rise, 5.0), 0.01))
-    spacings = (3.0, 2.0, 1.5, 1.0)
+    spacings = (2.0, 1.5, 1.0, 0.75)
     errors = blob_errors_k(spacings)
     for a, b, coarse, fine in zip(spacings, spacings[1:], errors, errors[1:], strict=False):
         order = float(np.log(coarse / fine) / np.log(a / b))
@@ -237,7 +254,7 @@ def superposition_error(**options: bool) -> float:
     """
     corner = Corner(16, 1.5)
     first, second = np.zeros(corner.shape), np.zeros(corner.shape)
-    first[2:5, 3:6, 1:3], second[7:9, 2:5, 4:8] = 4e6, 6e6
+    first[2:5, 3:6, 1:3], second[7:9, 2:5, 4:8] = 5e7, 7e7
     rises = []
     for source in (first, second, first + second):
         solver = bioheat(corner.shape, 1.5, reference_tissue(), **options)

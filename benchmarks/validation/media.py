@@ -154,12 +154,12 @@ def needle_section(
 
     One layer of what ``needle_cells`` gives for long needles; cell (i, j) is centred at (i, j) spacings.
     """
-    layers = 7
+    margin = int(np.ceil(radius_mm / spacing_mm)) + 2
+    layers = 2 * margin + 8
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
     grid = Grid((shape[0], shape[1], layers), affine)
-    parts = [
-        NeedlePart((x, y, 0.5 * spacing_mm), (x, y, 5.5 * spacing_mm), radius_mm) for x, y in centres_mm
-    ]
+    start, end = (margin + 0.5) * spacing_mm, (margin + 6.5) * spacing_mm
+    parts = [NeedlePart((x, y, start), (x, y, end), radius_mm) for x, y in centres_mm]
     made = needle_cells(grid, parts)
     middle = layers // 2
     own = made.held[:, 2] == middle

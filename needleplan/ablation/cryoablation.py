@@ -1,8 +1,9 @@
 """Cryoablation: ice about probes that freeze, thaw and freeze again.
 
-The bioheat equation in enthalpy form with the Kirchhoff flux (bioheat.enthalpy): latent heat of the tissue's water over
-its freezing range, conductivity and heat capacity of ice, no perfusion in frozen tissue. Probes hold their wall at a
-temperature that falls linearly to the probe's own; in a thaw nothing is held, and blood and tissue warm the ice.
+The bioheat equation in enthalpy form with the Kirchhoff flux (bioheat.enthalpy): latent heat of the tissue's water
+over its freezing range, conductivity and heat capacity of ice, no perfusion in frozen tissue. Probes hold their
+wall at a temperature that falls linearly to the probe's own; in a thaw nothing is held, and blood and tissue warm
+the ice.
 """
 
 from collections.abc import Sequence
@@ -58,11 +59,12 @@ class FreezeProtocol:
 class CryoModel(ZoneModel):
     """Zones of cryoprobes by the freezing bioheat equation.
 
-    An ablation's duration is one freeze where no protocol is given; with one, it must be the protocol's whole length.
+    An ablation's duration is one freeze where no protocol is given; with one, it must be the protocol's whole
+    length.
 
     Args:
-        options: how the heat is computed; ``perfusion_factor`` scales the blood's warming, which vessels that narrow
-            in the cold reduce (full perfusion makes the ice of liver and kidney too small).
+        options: how the heat is computed; ``perfusion_factor`` scales the blood's warming, which vessels that
+            narrow in the cold reduce (full perfusion makes the ice of liver and kidney too small).
         protocol: freezes and thaws.
         delivery: one probe after the other, or all together.
         tissue: name of the tissue about the probes where no map is given.
@@ -186,7 +188,8 @@ class CryoModel(ZoneModel):
 def cryo_criteria(cycles: int) -> CriterionBand:
     """-40 °C in each of ``cycles`` freezes (Gage and Baust, Cryobiology 1998;37:171), between -20 and -50 °C.
 
-    -20 °C in two freezes is the optimistic end of the literature; -50 °C is the colder end that the same review names.
+    -20 °C in two freezes is the optimistic end of the literature; -50 °C is the colder end that the same review
+    names.
     """
     return CriterionBand(
         ColdestTemperatureCriterion(-40.0, cycles),

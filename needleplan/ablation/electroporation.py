@@ -1,12 +1,12 @@
-"""Irreversible electroporation and electrochemotherapy: the field of every pair of electrodes, in tissue that opens.
+"""Irreversible electroporation and electrochemotherapy: the field of pairs of electrodes in tissue that opens.
 
     div(sigma(|E|) grad V) = 0
 
-As cells open the conductivity rises with the field (a smooth step between two field strengths; Sel et al., IEEE TBME
-2005;52:816; Corovic et al., Biomed Eng Online 2013;12:16), and the field spreads. Every pair of electrodes is pulsed
-in turn at U/d times its distance. Tissue counts as treated where the strongest field of any pair reaches a threshold
-that was found with the same model of conductivity: one found with a constant conductivity is 100 V/cm lower and must
-never be used here.
+As cells open the conductivity rises with the field (a smooth step between two field strengths; Sel et al., IEEE
+TBME 2005;52:816; Corovic et al., Biomed Eng Online 2013;12:16), and the field spreads. Every pair of electrodes is
+pulsed in turn at U/d times its distance. Tissue counts as treated where the strongest field of any pair reaches a
+threshold that was found with the same model of conductivity: one found with a constant conductivity is 100 V/cm
+lower and must never be used here.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,6 @@ from needleplan.ablation.field_zone import FieldZone
 from needleplan.ablation.heating import filled_from_beside
 from needleplan.ablation.needle_contact import NeedlePart, needle_cells
 from needleplan.ablation.pulse_rules import (
-    ElectrodePair,
     PlacedElectrode,
     PulseProtocol,
     electrode_pairs,
@@ -91,7 +90,7 @@ class ElectroporationModel(ZoneModel):
     def name(self) -> str:
         """See ZoneModel."""
         return (
-            f"{self.modality} field with conductivity rising with it ({self.protocol.voltage_to_distance_v_cm:g} V/cm, "
+            f"{self.modality} field, conductivity rising with it ({self.protocol.voltage_to_distance_v_cm:g} V/cm, "
             f"{self.threshold_v_cm:g} V/cm, {self.options.spacing_mm:g} mm, {self.tissue.name})"
         )
 
@@ -99,8 +98,8 @@ class ElectroporationModel(ZoneModel):
     def notes(self) -> tuple[str, ...]:
         """See ZoneModel."""
         return (
-            f"The zone is where the strongest field of any pair reaches {self.threshold_v_cm:g} V/cm; the number of "
-            "pulses does not enter the threshold, and needles that are not of the pair are taken as tissue.",
+            f"The zone is where the strongest field of any pair reaches {self.threshold_v_cm:g} V/cm; the number "
+            "of pulses does not enter the threshold, and needles that are not of the pair are taken as tissue.",
             "The conductivity does not follow the temperature; the rise of temperature is the adiabatic one of all "
             f"pairs together. Where no tissue map is given the tissue is endless {self.tissue.name}.",
         )
@@ -130,14 +129,21 @@ class ElectroporationModel(ZoneModel):
             self.options.reach_mm,
             self.options.least_vessel_diameter_mm,
         )
-        electric = _Tissues(domain)
+        electric = PulseTissues(domain)
         strongest = np.zeros(domain.grid.shape, dtype=np.float32)
         rise = np.zeros(domain.grid.shape)
         metal = np.zeros(domain.grid.shape, dtype=np.bool_)
         quantities = []
         greatest_current = 0.0
         for number, pair in enumerate(pulsed, start=1):
-            solved = self._pair(domain, electric, [parts[id(pair.first)], parts[id(pair.second)]], pair)
+            solved = pair_field(
+                domain,
+                electric,
+                [parts[id(pair.first)], parts[id(pair.second)]],
+                pair.voltage_v(self.protocol),
+                self.protocol,
+                self.threshold_v_cm,
+            )
             strongest = np.maximum(strongest, solved.field_v_cm)
             rise += solved.rise_k
             metal |= solved.metal
@@ -175,55 +181,67 @@ class ElectroporationModel(ZoneModel):
             tuple(notes),
         )
 
-    def _pair(
-        self, domain: SolverDomain, electric: "_Tissues", parts: list[NeedlePart], pair: ElectrodePair
-    ) -> "_PairField":
-        cells = needle_cells(domain.grid, parts)
-        solver = DiffusionSolver(
-            domain.grid.shape, domain.spacing_mm, walls="insulated", held=cells.held, contact=cells.contact
-        )
-        voltage = pair.voltage_v(self.protocol)
-        values = np.where(cells.part == 0, 0.5 * voltage, -0.5 * voltage)
-        sigma = electric.rest.copy()
-        metal = np.zeros(domain.grid.shape, dtype=np.bool_)
-        metal[tuple(cells.held.T)] = True
-        before = np.zeros(domain.grid.shape, dtype=np.float32)
-        tolerance = _LOOSE
-        for _ in range(_MOST_PASSES):
-            solver.set_coefficients(sigma)
-            solver.solve(values, tolerance=tolerance)
-            field_v_cm = 0.01 * solver.field_per_m()
-            near = (field_v_cm > 0.5 * self.threshold_v_cm) & (field_v_cm < 2.0 * self.threshold_v_cm)
-            change = float(np.abs(field_v_cm - before)[near].max(initial=0.0)) / self.threshold_v_cm
-            if change < _SETTLED and tolerance <= _TIGHT:
-                break
-            if change < 10.0 * _SETTLED:
-                tolerance = _TIGHT
-            before = field_v_cm
-            opened = electric.conductivity_s_m(field_v_cm)
-            sigma = (sigma + _RELAXATION * (opened - sigma)).astype(np.float32)
-        else:
-            raise PhysicsError(
-                "the conductivity does not settle with the field: the grid is too coarse for the pair"
-            )
-        heat = solver.heat_w_m3().astype(np.float64)
-        return _PairField(
-            field_v_cm,
-            heat * self.protocol.energised_s / electric.heat_j_m3_k,
-            solver.current(cells.part == 0),
-            metal,
-        )
+
+def pair_field(
+    domain: SolverDomain,
+    electric: "PulseTissues",
+    parts: Sequence[NeedlePart],
+    voltage_v: float,
+    protocol: PulseProtocol,
+    threshold_v_cm: float,
+) -> "PairField":
+    """Field of one pair in tissue whose conductivity rises with it.
+
+    Args:
+        domain: voxels about the pair.
+        electric: properties of their tissues.
+        parts: the bare parts of both electrodes.
+        voltage_v: between them.
+        protocol: pulses, for the heating.
+        threshold_v_cm: the passes end when the field near it has settled.
+
+    Raises:
+        PhysicsError: the conductivity and the field do not settle.
+    """
+    cells = needle_cells(domain.grid, parts)
+    solver = DiffusionSolver(
+        domain.grid.shape, domain.spacing_mm, walls="insulated", held=cells.held, contact=cells.contact
+    )
+    values = np.where(cells.part == 0, 0.5 * voltage_v, -0.5 * voltage_v)
+    sigma = electric.rest.copy()
+    metal = np.zeros(domain.grid.shape, dtype=np.bool_)
+    metal[tuple(cells.held.T)] = True
+    before = np.zeros(domain.grid.shape, dtype=np.float32)
+    tolerance = _LOOSE
+    for _ in range(_MOST_PASSES):
+        solver.set_coefficients(sigma)
+        solver.solve(values, tolerance=tolerance)
+        field_v_cm = np.float32(0.01) * solver.field_per_m()
+        near = (field_v_cm > 0.5 * threshold_v_cm) & (field_v_cm < 2.0 * threshold_v_cm)
+        change = float(np.abs(field_v_cm - before)[near].max(initial=0.0)) / threshold_v_cm
+        if change < _SETTLED and tolerance <= _TIGHT:
+            heat = solver.heat_w_m3().astype(np.float64)
+            rise = heat * protocol.energised_s / electric.heat_j_m3_k
+            return PairField(field_v_cm, rise, solver.current(cells.part == 0), metal)
+        if change < 10.0 * _SETTLED:
+            tolerance = _TIGHT
+        before = field_v_cm
+        opened = electric.conductivity_s_m(field_v_cm)
+        sigma = (sigma + _RELAXATION * (opened - sigma)).astype(np.float32)
+    raise PhysicsError("the conductivity does not settle with the field: the grid is too coarse for the pair")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _PairField:
+class PairField:
+    """What a pair does: its field, the adiabatic rise of temperature by all its pulses, the current, its metal."""
+
     field_v_cm: NDArray[np.float32]
     rise_k: NDArray[np.float64]
     current_a: float
     metal: NDArray[np.bool_]
 
 
-class _Tissues:
+class PulseTissues:
     """Electric properties for pulses at every voxel of a domain."""
 
     def __init__(self, domain: SolverDomain) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from needleplan.ablation.contract import LethalZone
-from needleplan.ablation.level_set import LevelSurface, inside, level_surface
+from needleplan.ablation.level_set import LevelSurface, level_surface
+from needleplan.ablation.trilinear import inside
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.errors import GeometryError, PhysicsError
 from needleplan.frames import FloatArray

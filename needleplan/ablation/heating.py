@@ -13,7 +13,7 @@ from needleplan.ablation.criteria import ColdestTemperatureCriterion, CriterionB
 from needleplan.ablation.dose import DamageCriterion
 from needleplan.ablation.field_zone import FieldZone
 from needleplan.ablation.needle_contact import Contact, NeedleCells
-from needleplan.ablation.solver_domain import SolverDomain, convective_contact
+from needleplan.ablation.solver_domain import SolverDomain, convective_contact, isothermal_contact
 from needleplan.ablation.tissue_map import LEAST_VESSEL_DIAMETER_MM, TissueMap
 from needleplan.errors import PhysicsError
 from needleplan.grid import Grid, ScalarField
@@ -135,8 +135,10 @@ class HeatCourse:
         cooled = options.vessel_cooling is not VesselCooling.NONE and domain.vessels.any()
         self._vessel_cells = np.argwhere(domain.vessels) if cooled else np.empty((0, 3), dtype=np.int64)
         self._vessel_contact: Contact | None = None
-        if cooled and options.vessel_cooling is VesselCooling.CONVECTIVE:
-            self._vessel_contact = convective_contact(domain, tissue)
+        if cooled:
+            convective = options.vessel_cooling is VesselCooling.CONVECTIVE
+            walls = convective_contact if convective else isothermal_contact
+            self._vessel_contact = walls(domain, tissue)
         self._needle_cells = np.zeros(domain.grid.shape, dtype=np.bool_)
         self._freezes: list[NDArray[np.float32]] = []
         self._power_w = 0.0

@@ -3,8 +3,8 @@
     div(D grad phi) - mu_a phi + s = 0,   D = 1 / 3 (mu_a + mu_s'),   q = mu_a phi
 
 Diffusion approximation (Ishimaru; for tissue: Welch and van Gemert, Optical-Thermal Response of Laser-Irradiated
-Tissue). The source is a line of points along a diffuser, or one point a transport length ahead of a bare fibre's end.
-Where tissue has coagulated the reduced scattering changes, and the light is computed anew.
+Tissue). The source is a line of points along a diffuser, or one point a transport length ahead of a bare fibre's
+end. Where tissue has coagulated the reduced scattering changes, and the light is computed anew.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,8 @@ from needleplan.plan import Insertion
 
 #: The light is computed anew that often while tissue coagulates.
 _RESOLVE_S = 15.0
-#: Voxels larger than this share of the light's penetration depth resolve it badly, and larger than the other not at all.
+#: Voxels larger than this share of the light's penetration depth resolve it badly, and larger than the other not at
+#: all.
 _FINE_SHARE, _COARSE_SHARE = 0.25, 1.0
 _TOLERANCE = 1e-4
 

@@ -5,9 +5,9 @@ models are fitted with, not an antenna's own field):
 
     q(x) = eta P (2 alpha / 4 pi) <cos(pi z / 1.2 L) exp(-2 alpha R) / R^2> / <cos(pi z / 1.2 L)>
 
-with z along the radiating length L, R the distance from a point of it, eta P the power that reaches tissue and alpha
-the attenuation of a plane wave in it. The integral over all space is eta P exactly; what lies beyond the box of voxels
-is known in closed form and taken off.
+with z along the radiating length L, R the distance from a point of it, eta P the power that reaches tissue and
+alpha the attenuation of a plane wave in it. The integral over all space is eta P exactly; what lies beyond the box
+of voxels is known in closed form and taken off.
 """
 
 from collections.abc import Sequence

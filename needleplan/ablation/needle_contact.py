@@ -2,15 +2,15 @@
 
 A needle is thinner than a voxel, and the potential (or temperature) about it falls like a logarithm. One column of
 voxels held at the needle's value acts like a needle of 0.1985 voxels' radius whatever the needle's own radius is
-(Peaceman, SPE J 1978;18:183): 21 % of the current of a 1 mm electrode are lost at 1 mm. Here the conductance of each
-face between a held cell and a tissue cell is the one that a logarithmic profile about the needle's true axis and
-radius sends through that face,
+(Peaceman, SPE J 1978;18:183): 21 % of the current of a 1 mm electrode are lost at 1 mm. Here the conductance of
+each face between a held cell and a tissue cell is the one that a logarithmic profile about the needle's true axis
+and radius sends through that face,
 
     F = (integral over the face of n.r/|r| / |r| dA) / h / ln(r_cell / a)
 
-in units of a plain face, with r the vector from the axis. For a needle along a grid line through voxel centres this is
-Peaceman's correction (pi/2) / ln(h/a); it holds as well for needles between the centres, at any angle to the grid, and
-for needles wider than a voxel.
+in units of a plain face, with r the vector from the axis. For a needle along a grid line through voxel centres this
+is Peaceman's correction (pi/2) / ln(h/a); it holds as well for needles between the centres, at any angle to the
+grid, and for needles wider than a voxel.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,8 @@ class NeedlePart:
     def gap_mm(self, other: "NeedlePart") -> float:
         """Least distance between two axes (segments), exact.
 
-        The distance is convex along both: its least value lies in the inside of both segments or at one of the ends.
+        The distance is convex along both: its least value lies in the inside of both segments or at one of the
+            ends.
         """
         a, b = np.asarray(self.start_mm), np.asarray(other.start_mm)
         u, v = np.subtract(self.end_mm, a), np.subtract(other.end_mm, b)
@@ -122,8 +123,8 @@ def needle_cells(
     Args:
         grid: with equal spacings at right angles.
         parts: of one or several needles; later ones take no cells from earlier ones.
-        film_mm: conductivity over heat transfer coefficient of a cooling film at the needle's wall, one for all or one
-            a part; 0 for a wall at the needle's own value.
+        film_mm: conductivity over heat transfer coefficient of a cooling film at the needle's wall, one for all or
+            one a part; 0 for a wall at the needle's own value.
         needles: number of the needle that each part belongs to: parts of one needle may touch. Each its own needle
             where not given.
 
@@ -227,7 +228,8 @@ def _faces(
             at_end = ((far < 0) | (far > length)) * abs(float(normal @ axis))
             inner.append(cells)
             outer.append(neighbours)
-            # A face that the axis pierces would count without bound: no face takes more than half of all directions.
+            # A face that the axis pierces would count without bound: no face takes more than half of all
+            # directions.
             angle.append(np.clip(total, 0.0, np.pi))
             ends.append(at_end)
     cells, neighbours = np.concatenate(inner), np.concatenate(outer)

@@ -2,10 +2,10 @@
 
     div(sigma(T) grad V) = 0,   q = sigma |grad V|^2
 
-The potential is solved anew every few seconds, as the conductivity follows the temperature: it rises by some 1.5 % a
-kelvin and falls by orders of magnitude where water boils off. In between the field keeps its shape and the generator
-sets the voltage. Electrodes that work together share one field: between monopolar electrodes at one potential hardly
-any current flows, and a union of single zones would be far too large.
+The potential is solved anew every few seconds, as the conductivity follows the temperature: it rises by some 1.5 %
+a kelvin and falls by orders of magnitude where water boils off. In between the field keeps its shape and the
+generator sets the voltage. Electrodes that work together share one field: between monopolar electrodes at one
+potential hardly any current flows, and a union of single zones would be far too large.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,8 @@ from needleplan.errors import DeviceError, PhysicsError
 from needleplan.frames import FloatArray
 from needleplan.plan import Insertion
 
-#: Decades by which the conductivity falls when all water has boiled off (2 to 4 are used; recalled, low confidence).
+#: Decades by which the conductivity falls when all water has boiled off (2 to 4 are used; recalled, low
+#: confidence).
 _DRY_DECADES = 3.0
 #: Relative tolerance of the potential, whose start is the last one.
 _TOLERANCE = 1e-3
@@ -302,8 +303,8 @@ def _share_to_coolant(
 ) -> FloatArray:
     """For each contact face the share of its heat that a cooled electrode takes before a voxel sees it.
 
-    Between the wall at radius a and the voxel's centre at r the heat is made as dr/r; of what is made at r' the share
-    (ln(r/a) - ln(r'/a)) / (ln(r/a) + film/a) goes inwards: on the mean half of ln(r/a) over that sum.
+    Between the wall at radius a and the voxel's centre at r the heat is made as dr/r; of what is made at r' the
+    share (ln(r/a) - ln(r'/a)) / (ln(r/a) + film/a) goes inwards: on the mean half of ln(r/a) over that sum.
     """
     of_part = [electrode for electrode, laid in zip(physics, together, strict=True) for _ in laid.parts]
     share = np.zeros(len(cells.contact_part))

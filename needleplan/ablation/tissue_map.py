@@ -1,6 +1,6 @@
 """Which tissue lies where, and which vessels carry the heat away."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,12 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from needleplan.devices.tissue import Tissue
-from needleplan.errors import PhysicsError
+from needleplan.errors import GeometryError, PhysicsError
+from needleplan.frames import FloatArray
 from needleplan.grid import Grid, VoxelMask
 
 #: Vessels thinner than this are ignored: no heat sink was seen below 2 mm, always above 4 mm (Lu et al., "Effect
 #: of vessel size on creation of hepatic radiofrequency lesions in pigs", AJR 2002;178:47-51).
 LEAST_VESSEL_DIAMETER_MM = 3.0
+#: Most tissues of a map: a voxel keeps its tissue as one byte.
+_MOST_REGIONS = 255
+#: Share of a voxel by which a ball's best centre may lie beside the lattice on which it is sought.
+_LATTICE_SLACK = 0.1
 
 
 class Solid(Protocol):
@@ -36,6 +41,14 @@ class Cylinder:
     start_mm: tuple[float, float, float]
     end_mm: tuple[float, float, float]
     radius_mm: float
+
+    def __post_init__(self) -> None:
+        length = float(np.linalg.norm(np.subtract(self.end_mm, self.start_mm)))
+        if not (np.isfinite(length) and length > 0 and np.isfinite(self.radius_mm) and self.radius_mm > 0):
+            raise GeometryError(
+                f"a cylinder needs two different ends and a radius above zero, but has {self.start_mm}, "
+                f"{self.end_mm} and {self.radius_mm:g} mm"
+            )
 
     def contains(self, points_mm: ArrayLike) -> NDArray[np.bool_]:
         """See Solid."""
@@ -72,6 +85,12 @@ class Vessel:
     diameter_mm: float | None = None
     open: bool = True
 
+    def __post_init__(self) -> None:
+        if self.diameter_mm is not None and not (np.isfinite(self.diameter_mm) and self.diameter_mm > 0):
+            raise PhysicsError(
+                f"vessel {self.name!r}: the diameter must be above 0 mm, but is {self.diameter_mm:g}"
+            )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TissueMap:
@@ -94,6 +113,8 @@ class TissueMap:
             raise PhysicsError(
                 f"the body temperature must lie between 0 and 45 C, but is {self.body_temperature_c:g} C"
             )
+        if len(self.regions) > _MOST_REGIONS:
+            raise PhysicsError(f"a tissue map holds at most {_MOST_REGIONS} regions, but got {len(self.regions)}")
 
     @property
     def tissues(self) -> tuple[Tissue, ...]:
@@ -115,62 +136,96 @@ class TissueMap:
         return self.indices(grid.centres_mm()).reshape(grid.shape)
 
     def vessel_voxels(self, grid: Grid, least_diameter_mm: float = LEAST_VESSEL_DIAMETER_MM) -> NDArray[np.bool_]:
-        """Voxels of a grid in open vessels of at least ``least_diameter_mm``, in the grid's shape.
+        """Voxels of a grid in open vessels of at least ``least_diameter_mm``, in the grid's shape."""
+        return self.vessel_diameters_mm(grid, (least_diameter_mm,)) > 0
 
-        Where a vessel states no diameter, the parts of it that a ball of that diameter fits into count (the
-        morphological opening), found on the grid of its own mask, or on this one for other solids.
+    def vessel_diameters_mm(self, grid: Grid, probed_mm: Sequence[float]) -> FloatArray:
+        """Local diameter of the open vessels at the voxels of a grid, in its shape; 0 where there is none.
+
+        Args:
+            grid: any grid.
+            probed_mm: diameters that rise; vessels thinner than the first do not count. Where a vessel states no
+                diameter the greatest of these of which a ball fits into it (``local_diameters_mm``), found on the
+                grid of its own mask, or for other solids on one fine enough for the first.
         """
-        inside = np.zeros(grid.shape, dtype=np.bool_)
+        found = np.zeros(grid.shape)
         points = grid.centres_mm() if self.vessels else np.empty((0, 3))
         for vessel in self.vessels:
-            if not vessel.open:
+            if not vessel.open or (vessel.diameter_mm is not None and vessel.diameter_mm < probed_mm[0]):
+                continue
+            inside = vessel.solid.contains(points).reshape(grid.shape)
+            if not inside.any():
                 continue
             if vessel.diameter_mm is not None:
-                if vessel.diameter_mm >= least_diameter_mm:
-                    inside |= vessel.solid.contains(points).reshape(grid.shape)
+                found[inside] = np.maximum(found[inside], vessel.diameter_mm)
                 continue
-            if isinstance(vessel.solid, VoxelMask):
-                wide = opened(vessel.solid, least_diameter_mm)
-                if wide is not None:
-                    inside |= wide.contains(points).reshape(grid.shape)
-            else:
-                lumen = vessel.solid.contains(points).reshape(grid.shape)
-                if lumen.any():
-                    wide = opened(VoxelMask(grid, lumen), least_diameter_mm)
-                    if wide is not None:
-                        inside |= wide.inside
-        return inside
+            lumen = vessel.solid if isinstance(vessel.solid, VoxelMask) else None
+            if lumen is None:
+                lumen = _sampled(vessel.solid, grid, inside, 0.25 * probed_mm[0])
+            if lumen is not None:
+                local = local_diameters_mm(lumen, points[inside.ravel()], probed_mm)
+                found[inside] = np.maximum(found[inside], local)
+        return found
 
 
-def opened(lumen: VoxelMask, diameter_mm: float) -> VoxelMask | None:
-    """The parts of a lumen that a ball of ``diameter_mm`` fits into; None where it fits nowhere.
+def local_diameters_mm(lumen: VoxelMask, points_mm: FloatArray, probed_mm: Sequence[float]) -> FloatArray:
+    """For points in a lumen the greatest of some diameters of which a ball that holds the point fits; 0 for none.
 
-    Distances are taken between voxel centres, to the lumen's outside less half a voxel, so that a straight vessel
-    of n voxels' width counts as n voxels wide.
+    A ball fits where it holds no voxel centre outside the lumen (its own centre is sought on a lattice of half a
+    voxel). So a vessel of the diameter itself is never missed, at any angle to the grid; one that is thinner by a
+    voxel and a half is dropped.
+
+    Args:
+        lumen: on any grid.
+        points_mm: (n, 3) patient LPS.
+        probed_mm: diameters that rise.
+
+    Returns:
+        (n,) diameters.
     """
-    from scipy.ndimage import distance_transform_edt
+    from scipy.ndimage import binary_dilation
+    from scipy.spatial import cKDTree
 
-    spacing = lumen.grid.spacing_mm
-    reach = int(np.ceil(diameter_mm / spacing.min())) + 1
-    inside = np.pad(lumen.inside, reach)
-    depth = distance_transform_edt(inside, sampling=spacing) - 0.5 * float(spacing.min())
-    middle = depth >= 0.5 * diameter_mm - 1e-6 * diameter_mm
-    if not middle.any():
-        return None
-    wide = inside & (distance_transform_edt(~middle, sampling=spacing) <= 0.5 * diameter_mm)
-    core = wide[tuple(slice(reach, -reach) for _ in range(3))]
-    return VoxelMask(lumen.grid, core)
+    grid = lumen.grid
+    slack = _LATTICE_SLACK * float(grid.spacing_mm.min())
+    padded = np.pad(lumen.inside, 1)
+    rim = binary_dilation(padded, np.ones((3, 3, 3))) & ~padded
+    offsets = 0.5 * np.indices((2, 2, 2)).reshape(3, -1).T
+    lattice_mm = grid.to_patient((np.argwhere(lumen.inside)[:, None] + offsets).reshape(-1, 3))
+    depth_mm = cKDTree(grid.to_patient(np.argwhere(rim) - 1.0)).query(lattice_mm)[0]
+    found = np.zeros(len(points_mm))
+    for diameter_mm in probed_mm:
+        middles_mm = lattice_mm[depth_mm >= 0.5 * diameter_mm - slack]
+        if len(middles_mm):
+            reach_mm = 0.5 * diameter_mm + 2.0 * slack
+            held = np.isfinite(cKDTree(middles_mm).query(points_mm, distance_upper_bound=reach_mm)[0])
+            found[held] = diameter_mm
+    return found
+
+
+def _sampled(solid: Solid, grid: Grid, inside: NDArray[np.bool_], spacing_mm: float) -> VoxelMask | None:
+    """A solid about the voxels ``inside`` of a grid that it holds, on a grid so much finer as ``spacing_mm`` asks.
+
+    None where it is too thin to hold any voxel of that.
+    """
+    from scipy.ndimage import binary_dilation
+
+    times = np.maximum(np.ceil(grid.spacing_mm / spacing_mm - 1e-9), 1.0).astype(np.int64)
+    matrix = np.array(grid.T_PV)
+    matrix[:3, :3] /= times
+    # The first fine voxel begins where the first coarse one does.
+    matrix[:3, 3] = grid.to_patient(0.5 / times - 0.5)
+    shape = times * np.asarray(grid.shape)
+    fine = Grid((int(shape[0]), int(shape[1]), int(shape[2])), matrix)
+    about = binary_dilation(inside, np.ones((3, 3, 3)), iterations=2)
+    for axis in range(3):
+        about = np.repeat(about, times[axis], axis=axis)
+    index = np.argwhere(about)
+    filled = np.zeros(fine.shape, dtype=np.bool_)
+    filled[tuple(index.T)] = solid.contains(fine.to_patient(index))
+    return VoxelMask(fine, filled) if filled.any() else None
 
 
 def homogeneous(tissue: Tissue, body_temperature_c: float = 37.0) -> TissueMap:
     """One tissue without end and without vessels."""
     return TissueMap(tissue, body_temperature_c=body_temperature_c)
-
-
-def layered(background: Tissue, solids: Sequence[tuple[Tissue, Solid]], vessels: Mapping[str, Solid]) -> TissueMap:
-    """A map from tissues with their solids, later ones over earlier ones, and vessels by name."""
-    return TissueMap(
-        background,
-        tuple(Region(tissue, solid) for tissue, solid in solids),
-        tuple(Vessel(name, solid) for name, solid in vessels.items()),
-    )

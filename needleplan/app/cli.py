@@ -104,6 +104,11 @@ def build_parser() -> argparse.ArgumentParser:
     report = command("report", "Draw the pictures of a plan folder again and write report.html.")
     _add_folder(report)
 
+    zone = command(
+        "zone", "Predict the zone of one applicator, or of a few, in a block of tissue; axes, volume, film."
+    )
+    _add_zone(zone)
+
     phantom = command("phantom", "Write the built-in patient as a case: case.toml and a label map.")
     phantom.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the case")
     phantom.add_argument("--seed", type=whole_number, default=1, help="seed of vessels and shapes (1)")
@@ -155,6 +160,43 @@ def _add_planning(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-insertions", type=int, default=12, help="most punctures (12)")
     group.add_argument("--time-limit-s", type=float, default=30.0, help="time of each exact search (30)")
     group.add_argument("--seed", type=whole_number, default=0, help="seed kept in the plan (0)")
+
+
+def _add_zone(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("applicator", metavar="APPLICATOR", help="see 'needleplan devices'")
+    parser.add_argument("--model", choices=("table", "solver", "fast"), default="solver", help="how (solver)")
+    parser.add_argument("--out", type=folder_path, metavar="DIR", help="folder for zone.json and pictures")
+    parser.add_argument("--film", action="store_true", help="film of the growing zone too, with --out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures alone")
+    energy = parser.add_argument_group("energy")
+    energy.add_argument(
+        "--power-w", type=float, help="power of the generator, for microwave and laser, and for RFA"
+    )
+    energy.add_argument("--duration-s", type=float, help="of energy, or of one freeze (300 MWA, 720 RFA, else 600)")
+    energy.add_argument("--voltage-v", type=float, help="between neighbouring electrodes, for pulses (1500 V/cm)")
+    energy.add_argument("--pulses", type=whole_number, metavar="N", help="pulses of each pair (90)")
+    energy.add_argument("--freezes", type=whole_number, metavar="N", help="freezes of cryoprobes (2)")
+    energy.add_argument("--thaw-s", type=float, help="passive thaw between two freezes (300)")
+    tissue = parser.add_argument_group("tissue and vessel")
+    tissue.add_argument("--tissue", default="liver", metavar="NAME", help="for instance kidney, lung, bone (liver)")
+    tissue.add_argument("--perfusion-factor", type=float, default=1.0, metavar="F", help="on its perfusion (1)")
+    tissue.add_argument(
+        "--vessel-diameter-mm", type=float, help="a straight vessel of 3 mm or more beside the needle"
+    )
+    tissue.add_argument("--vessel-distance-mm", type=float, help="from the needle's axis to the vessel's")
+    tissue.add_argument(
+        "--vessel", choices=("parallel", "across"), default="parallel", help="its course (parallel)"
+    )
+    probes = parser.add_argument_group("several probes")
+    probes.add_argument(
+        "--probes", type=whole_number, default=1, metavar="N", help="2 in a line, 3, or 4 in a square (1)"
+    )
+    probes.add_argument("--distance-mm", type=float, help="between neighbouring ones")
+    probes.add_argument("--delivery", choices=("sequential", "simultaneous", "switched"), help="(as is usual)")
+    grid = parser.add_argument_group("computation")
+    grid.add_argument("--spacing-mm", type=float, help="side of the solver's voxels (0.75 to 1.5)")
+    grid.add_argument("--reach-mm", type=float, help="room about the active parts (20 to 35)")
+    grid.add_argument("--setting", choices=("in_vivo", "ex_vivo"), default="in_vivo", help="zone table (in_vivo)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -225,6 +225,13 @@ def run_demo(options: Namespace) -> int:
     return EXIT_OK
 
 
+def run_zone(options: Namespace) -> int:
+    """Predict the zone of an applicator in a block of tissue."""
+    from needleplan.app import zone_command
+
+    return zone_command.run(options)
+
+
 def run_phantom(options: Namespace) -> int:
     """Write the built-in patient as a case."""
     from needleplan.anatomy.phantom import PhantomParameters, make_phantom, random_parameters

@@ -32,10 +32,13 @@ def _needle_legend(insertions: Sequence[Insertion]) -> list[LegendEntry]:
 
 
 def _legend(
-    surfaces: Sequence[StructureSurface], insertions: Sequence[Insertion], zone: LethalZone | None
+    surfaces: Sequence[StructureSurface],
+    insertions: Sequence[Insertion],
+    zone: LethalZone | None,
+    layers: Sequence[LegendEntry] = (),
 ) -> list[LegendEntry]:
-    entries = [LegendEntry("tumour", TARGET)]
-    if zone is not None:
+    entries = [LegendEntry("tumour", TARGET), *layers]
+    if zone is not None and not layers:
         entries.append(LegendEntry("predicted zone", ZONE, opacity=0.45))
     entries += _needle_legend(insertions)
     for role in _LEGEND_ORDER:
@@ -163,18 +166,25 @@ def render_target(
     *,
     direction: FloatArray | None = None,
     needles: Mapping[str, NeedleShape] | None = None,
+    layers: Sequence[Body] = (),
+    layer_legend: Sequence[LegendEntry] = (),
     size: tuple[int, int] = (1500, 1050),
     title: str = "Target with predicted zone",
 ) -> RgbArray:
     """Close to the target: tumour, zones, needle tips with centimetre marks, vessels and organs nearby.
 
-    Arguments, result and errors as of :func:`render_patient`; skin, bones and lungs are left away.
+    Arguments, result and errors as of :func:`render_patient`; skin, bones and lungs are left away. ``layers`` are
+    drawn instead of the zone's own surface (see ``zone_scene.render_zone_in_patient``), and ``layer_legend`` is what
+    the legend says of them.
     """
     shapes = {} if needles is None else needles
     surroundings = [s for s in anatomy.surfaces if s.role not in (Role.SKIN, Role.TARGET)]
     near = anatomy.target.mesh.bounds_mm
     if zone is not None:
         near = np.stack([np.minimum(near[0], zone.bounds_mm[0]), np.maximum(near[1], zone.bounds_mm[1])])
+    for body in layers:
+        bounds = body.mesh.bounds_mm
+        near = np.stack([np.minimum(near[0], bounds[0]), np.maximum(near[1], bounds[1])])
     centre = near.mean(axis=0)
     reach = float(np.linalg.norm(near[1] - near[0])) / 2 + 20.0
     shown = [
@@ -193,7 +203,7 @@ def render_target(
     bodies = [_structure_body(s, 0.6) if s.role is Role.ORGAN else _structure_body(s, 1.0, fade) for s in shown]
     # Half transparent, so that a tip inside the tumour is seen.
     bodies.append(Body(anatomy.target.drawn_mesh, TARGET, opacity=0.5, rim=0.9, shininess=0.3, hide_back=True))
-    bodies += _zone_bodies(zone, 0.22, 0.80)
+    bodies += layers or _zone_bodies(zone, 0.22, 0.80)
     for insertion in insertions:
         bodies += needle_bodies(insertion, _shape(insertion, shapes))
     rendering = render(bodies, view, scene, BACKGROUND)
@@ -205,5 +215,5 @@ def render_target(
         labels.append((point, str(insertion.order), needle_color(insertion.order)))
     return compose(
         rendering, view, anatomical_axes(anatomy.case), title,
-        _legend([*shown], insertions, zone), labels,
+        _legend([*shown], insertions, zone, layer_legend), labels,
     )  # fmt: skip

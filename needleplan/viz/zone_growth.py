@@ -14,16 +14,9 @@ from needleplan.viz.canvas import RgbArray, new_figure, rasterise
 from needleplan.viz.overlay import FONT, draw_legend, picture_axes
 from needleplan.viz.palette import BACKGROUND, FAINT_INK, INK
 from needleplan.viz.section import ImagePlane
+from needleplan.viz.zone_drawing import SectionDrawing, draw_color_bar, section_legend
 from needleplan.viz.zone_looks import CENTRAL, DrawnPart, DrawnVessel
-from needleplan.viz.zone_section import (
-    SectionDrawing,
-    SectionGrid,
-    SectionImage,
-    draw_color_bar,
-    look_of_field,
-    section_box,
-    section_legend,
-)
+from needleplan.viz.zone_section import SectionGrid, SectionImage, look_of_field, section_box
 
 #: Frames a second of a film, and the least and greatest length that it is given.
 _FRAMES_PER_S = 12
@@ -68,9 +61,8 @@ class GrowthRecorder:
         """Record one snapshot."""
         grid = self.frames[0].image.grid if self.frames else SectionGrid.through(snapshot.grid, self.plane)
         temperature = ScalarField(snapshot.grid, snapshot.temperature_c)
-        image = SectionImage(
-            grid, grid.sample(temperature), np.nan_to_num(grid.sample(ScalarField(snapshot.grid, snapshot.level)), nan=-1.0)
-        )  # fmt: skip
+        level = grid.sample(ScalarField(snapshot.grid, snapshot.level))
+        image = SectionImage(grid, grid.sample(temperature), np.nan_to_num(level, nan=-1.0))
         volume = volume_where_positive_ml(snapshot.grid, snapshot.level)
         self.frames.append(GrowthFrame(snapshot.time_s, snapshot.power_w, volume, image))
         middle = float(np.median(snapshot.temperature_c))
@@ -100,18 +92,19 @@ def volume_where_positive_ml(grid: Grid, level: NDArray[np.float32]) -> float:
     for axis in range(3):
         padded = np.pad(part, [(int(k == axis),) * 2 for k in range(3)], mode="edge")
         before, after = (np.take(padded, range(k, k + part.shape[axis]), axis=axis) for k in (0, 2))
-        part = np.concatenate([0.75 * part + 0.25 * before, 0.75 * part + 0.25 * after], axis=0 if axis else axis)
+        part = np.concatenate([0.75 * part + 0.25 * before, 0.75 * part + 0.25 * after], axis=0)
     return float(np.count_nonzero(part >= 0)) * grid.voxel_volume_mm3 / 8000.0
 
 
 def clock(time_s: float) -> str:
     """A time as minutes and seconds, ``2:05``."""
-    return f"{int(round(time_s)) // 60}:{int(round(time_s)) % 60:02d}"
+    minutes, seconds = divmod(round(time_s), 60)
+    return f"{minutes}:{seconds:02d}"
 
 
 def moment(frame: GrowthFrame) -> str:
     """Time and power of a frame in words."""
-    power = f"{frame.power_w:.0f} W" if frame.power_w > 0 else "no power"
+    power = f"{frame.power_w:.0f} W into tissue" if frame.power_w > 0 else "no power"
     return f"{clock(frame.time_s)} min, {power}"
 
 
@@ -145,19 +138,24 @@ def draw_growth(
     _demand_frames(frames)
     chosen = select_stills(frames, stills)
     look = look_of_field("temperature_c", np.stack([frame.image.values for frame in chosen]))
-    box = section_box([frame.image for frame in frames[:: max(1, len(frames) // 12)]] + [frames[-1].image], parts, vessels)
-    figure = new_figure(size, BACKGROUND)
     width, height = size
+    share, tall = 0.945 / len(chosen), 0.72
+    aspect = (share - 0.008) * width / (tall * height)
+    box = section_box([frame.image for frame in frames], parts, vessels, aspect)
+    figure = new_figure(size, BACKGROUND)
     pixels = picture_axes(figure)
-    share = 0.93 / len(chosen)
     for k, frame in enumerate(chosen):
-        axes = figure.add_axes((0.008 + k * share, 0.115, share - 0.008, 0.72))
+        axes = figure.add_axes((0.008 + k * share, 0.115, share - 0.008, tall))
         drawing = SectionDrawing(axes, frame.image.grid, look, box, parts, vessels, 0.9)
         drawing.show(frame.image)
         words = moment(frame) if heats else f"{clock(frame.time_s)} min"
-        axes.set_title(f"{words}\n{frame.volume_ml:.1f} ml", color=INK, fontsize=11.5, family=FONT, loc="left", pad=5)
-    draw_color_bar(figure, (0.946, 0.18, 0.010, 0.56), drawing)
-    pixels.text(0.008 * width, 0.026 * height, title, color=INK, fontsize=14.5, family=FONT, weight="bold", va="top")
+        axes.set_title(
+            f"{words}\n{frame.volume_ml:.1f} ml", color=INK, fontsize=11.5, family=FONT, loc="left", pad=5
+        )
+    draw_color_bar(figure, (0.962, 0.18, 0.009, 0.56), drawing, look.unit)
+    pixels.text(
+        0.008 * width, 0.026 * height, title, color=INK, fontsize=14.5, family=FONT, weight="bold", va="top"
+    )
     entries = section_legend(chosen[-1].image, parts, vessels, "destroyed so far")
     left = 0.008 * width
     for entry in entries:
@@ -245,18 +243,21 @@ def _film_pictures(
     figure = new_figure(_FILM_SIZE, BACKGROUND)
     width, height = _FILM_SIZE
     pixels = picture_axes(figure)
-    look = look_of_field("temperature_c", np.stack([frame.image.values for frame in frames[:: max(1, len(frames) // 12)]]))
-    box = section_box([frame.image for frame in frames], parts, vessels)
-    axes = figure.add_axes((0.015, 0.03, 0.575, 0.85))
+    look = look_of_field(
+        "temperature_c", np.stack([frame.image.values for frame in frames[:: max(1, len(frames) // 12)]])
+    )
+    across, tall = 0.60, 0.85
+    box = section_box([frame.image for frame in frames], parts, vessels, across * width / (tall * height))
+    axes = figure.add_axes((0.015, 0.03, across, tall))
     drawing = SectionDrawing(axes, frames[0].image.grid, look, box, parts, vessels, 1.15)
-    draw_color_bar(figure, (0.625, 0.47, 0.016, 0.33), drawing)
+    draw_color_bar(figure, (0.640, 0.47, 0.016, 0.36), drawing, look.unit)
     pixels.text(0.015 * width, 0.030 * height, title, color=INK, fontsize=15, family=FONT, weight="bold", va="top")
     pixels.text(0.015 * width, 0.078 * height, caption, color=FAINT_INK, fontsize=11, family=FONT, va="top")
-    now = pixels.text(0.735 * width, 0.20 * height, "", color=INK, fontsize=25, family=FONT, weight="bold")
-    power = pixels.text(0.735 * width, 0.265 * height, "", color=INK, fontsize=15, family=FONT)
-    volume = pixels.text(0.735 * width, 0.325 * height, "", color=CENTRAL, fontsize=15, family=FONT)
+    now = pixels.text(0.72 * width, 0.20 * height, "", color=INK, fontsize=25, family=FONT, weight="bold")
+    power = pixels.text(0.72 * width, 0.265 * height, "", color=INK, fontsize=15, family=FONT)
+    volume = pixels.text(0.72 * width, 0.325 * height, "", color=CENTRAL, fontsize=15, family=FONT)
     draw_legend(
-        pixels, 0.735 * width, 0.365 * height, section_legend(frames[0].image, parts, vessels, "destroyed so far"),
+        pixels, 0.72 * width, 0.365 * height, section_legend(frames[0].image, parts, vessels, "destroyed so far"),
         10.5, bottom=0.56 * height,
     )  # fmt: skip
     curve = figure.add_axes((0.665, 0.115, 0.315, 0.26), facecolor=BACKGROUND)

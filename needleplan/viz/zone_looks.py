@@ -22,6 +22,8 @@ CENTRAL, BOUND = ZONE, INK
 
 #: Dark to light in one hue each: they keep their order for every kind of colour vision and in grey print. Heat is
 #: matplotlib's inferno and field strength its viridis, both made to be perceptually uniform.
+#: Share of a colour map at its dark end that surfaces do not use, since they would vanish on the background.
+_DARK_END = 0.35
 _COLD_COLORS = ("#14171c", "#12305f", "#1f6fb2", "#58b4e0", "#b9e6f5", "#ffffff")
 
 
@@ -53,24 +55,20 @@ class FieldLook:
             return colormaps[self.colors]
         return LinearSegmentedColormap.from_list("zone", list(self.colors))
 
-    def color_of(self, value: float) -> str:
-        """Hexadecimal colour of a value, lightened where it would vanish on the dark background."""
+    def surface_color(self, value: float) -> str:
+        """Hexadecimal colour of a surface of equal value: that of the value, moved away from the dark end."""
         from matplotlib.colors import to_hex
 
-        share = (value - self.low) / (self.high - self.low)
-        return str(to_hex(self.color_map()(min(max(share, 0.0), 1.0))))
+        colors = self.color_map()
+        share = min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+        is_dark_at_low = sum(colors(0.0)[:3]) < sum(colors(1.0)[:3])
+        light = 1.0 - _DARK_END
+        return str(to_hex(colors(_DARK_END + light * share if is_dark_at_low else light * share)))
 
 
-HEAT = FieldLook("temperature (°C)", "inferno", 37.0, 110.0, (50.0, 60.0, 80.0, 100.0), "°C")
+HEAT = FieldLook("temperature (°C)", "inferno", 37.0, 100.0, (50.0, 60.0, 75.0, 90.0), "°C")
 COLD = FieldLook("temperature (°C)", tuple(reversed(_COLD_COLORS)), -80.0, 37.0, (-40.0, -20.0, 0.0), "°C")
-
-
-def field_strength_look(greatest_v_cm: float) -> FieldLook:
-    """Look of a field strength whose interesting values end at ``greatest_v_cm``."""
-    high = max(500.0, 500.0 * float(np.ceil(greatest_v_cm / 500.0)))
-    lines = tuple(float(value) for value in (250.0, 500.0, 1000.0, 1500.0, 2000.0) if value < high)
-    return FieldLook("field strength (V/cm)", "viridis", 0.0, high, lines, "V/cm")
-
+FIELD_STRENGTH = FieldLook("field strength (V/cm)", "viridis", 0.0, 2000.0, (250.0, 500.0, 1000.0, 1500.0), "V/cm")
 
 #: Fields that a section shows, the first that a prediction has.
 SHOWN_FIELDS: Mapping[str, str] = MappingProxyType(

@@ -1,6 +1,6 @@
 """Zones in space: nested translucent surfaces of isotherms or criteria, with vessels and needles."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,14 +8,25 @@ import numpy as np
 from needleplan.ablation.contract import LethalZone, ZonePrediction
 from needleplan.ablation.field_zone import FieldZone
 from needleplan.anatomy.mesh import SurfaceMesh
+from needleplan.anatomy.model import Anatomy
 from needleplan.frames import FloatArray, perpendicular_axes, unit_vector
 from needleplan.grid import ScalarField
+from needleplan.plan import Insertion
 from needleplan.viz.canvas import RgbArray, new_figure, rasterise
-from needleplan.viz.needles import turned
+from needleplan.viz.needles import NeedleShape, turned
 from needleplan.viz.offscreen import Body, View, render
-from needleplan.viz.overlay import FONT, LEGEND_SHARE, LegendEntry, bar_length_mm, draw_legend, draw_scale_bar, picture_axes
+from needleplan.viz.overlay import (
+    FONT,
+    LEGEND_SHARE,
+    LegendEntry,
+    bar_length_mm,
+    draw_legend,
+    draw_scale_bar,
+    picture_axes,
+)
 from needleplan.viz.palette import BACKGROUND, FAINT_INK, INK
-from needleplan.viz.scene import union_surface
+from needleplan.viz.scene import render_target, union_surface
+from needleplan.viz.zone_drawing import wrapped_entry
 from needleplan.viz.zone_looks import ACTIVE_PART, CENTRAL, SHAFT, VESSEL, DrawnPart, DrawnVessel, FieldLook
 
 #: Surfaces of bounds about the central zone, outermost first; they differ in lightness as well.
@@ -23,6 +34,9 @@ _BOUND_COLORS = ("#3d7fd9", "#f0e442", "#d55e00", "#b9c1cc")
 #: Room about what is shown, and how far vessels and shafts are drawn beyond it.
 _ROOM = 1.16
 _REACH_MM = 9.0
+_LEGEND_CHARACTERS = 24
+#: Share of the picture's height above the scene.
+_TITLE_SHARE = 0.105
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +68,11 @@ def isotherm_layers(field: ScalarField, look: FieldLook, falling: bool = False) 
     for value in sorted(look.lines, reverse=falling):
         zone = FieldZone.at_most(field, value) if falling else FieldZone.at_least(field, value)
         if not zone.is_empty:
-            layers.append(ZoneLayer(f"{value:g} {look.unit}".replace("-", "\u2212"), look.color_of(value), zone.surfaces()))
+            layers.append(
+                ZoneLayer(
+                    f"{value:g} {look.unit}".replace("-", "\u2212"), look.surface_color(value), zone.surfaces()
+                )
+            )
     return tuple(layers)
 
 
@@ -96,6 +114,7 @@ def render_zone(
     vessels: Sequence[DrawnVessel] = (),
     *,
     title: str,
+    caption: str = "",
     heading: str = "surfaces",
     direction: FloatArray | None = None,
     size: tuple[int, int] = (1280, 900),
@@ -107,6 +126,7 @@ def render_zone(
         parts: needles.
         vessels: vessels; drawn opaque as far as the picture reaches.
         title: heading of the picture.
+        caption: a line below it.
         heading: of the surfaces in the legend.
         direction: (3,) towards the camera; aslant of the needle where not given.
         size: (width, height) in pixels, legend included.
@@ -120,7 +140,9 @@ def render_zone(
     active = [part for part in parts if part.is_active]
     points = np.array([end for part in active for end in (part.start_mm, part.end_mm)])
     points = np.concatenate([points, *(mesh.vertices_mm for layer in layers for mesh in layer.surfaces)])
-    axis = unit_vector(np.subtract(active[0].end_mm, active[0].start_mm))
+    # Tines point anywhere, a shaft along the needle.
+    straight = next((part for part in parts if not part.is_active), active[0])
+    axis = unit_vector(np.subtract(straight.end_mm, straight.start_mm))
     toward = _aslant(axis, active, vessels) if direction is None else unit_vector(direction)
     up = -axis if abs(float(toward @ axis)) < 0.95 else perpendicular_axes(toward)[0]
     low, high = points.min(axis=0), points.max(axis=0)
@@ -128,7 +150,8 @@ def render_zone(
         near = vessel.surface.vertices_mm
         if (np.linalg.norm(near - np.clip(near, low - 15.0, high + 15.0), axis=1) < 1e-9).any():
             points = np.concatenate([points, near[((near > low - 15.0) & (near < high + 15.0)).all(axis=1)]])
-    scene = (round(size[0] * (1 - LEGEND_SHARE)), size[1])
+    band = round(_TITLE_SHARE * size[1])
+    scene = (round(size[0] * (1 - LEGEND_SHARE)), size[1] - band)
     view = _view(points, toward, up, scene[0] / scene[1])
     reach = 0.5 * float(np.hypot(view.height_mm, view.height_mm * scene[0] / scene[1]))
     bodies = layer_bodies(layers)
@@ -140,21 +163,67 @@ def render_zone(
     rendering = render(bodies, view, scene, BACKGROUND)
     figure = new_figure(size, BACKGROUND)
     axes = picture_axes(figure)
-    axes.imshow(rendering, extent=(0, scene[0], scene[1], 0), interpolation="none", aspect="auto", zorder=0)
+    axes.imshow(rendering, extent=(0, scene[0], size[1], band), interpolation="none", aspect="auto", zorder=0)
     axes.set_xlim(0, size[0])
     axes.set_ylim(size[1], 0)
     unit = size[1] / 100
     axes.text(2.2 * unit, 2.4 * unit, title, color=INK, fontsize=14.5, family=FONT, va="top", weight="bold")
-    entries = [LegendEntry(heading, FAINT_INK, "text")]
-    entries += [LegendEntry(layer.label, layer.color, opacity=0.6) for layer in layers]
-    entries += [LegendEntry("active part", ACTIVE_PART)]
+    entries = [LegendEntry(heading, FAINT_INK, "text"), *_layer_legend(layers)]
+    entries.append(LegendEntry("active part", ACTIVE_PART))
     if any(not part.is_active for part in parts):
         entries.append(LegendEntry("shaft", SHAFT))
     entries += [LegendEntry(vessel.name, VESSEL) for vessel in vessels]
-    draw_legend(axes, scene[0] + 1.5 * unit, 9.0 * unit, entries, 11.5, bottom=88 * unit)
+    axes.text(2.2 * unit, 6.6 * unit, caption, color=FAINT_INK, fontsize=11.5, family=FONT, va="top")
+    draw_legend(axes, scene[0] + 1.5 * unit, band + 2.0 * unit, entries, 11.5, bottom=88 * unit)
     length = bar_length_mm(view.height_mm * scene[0] / scene[1])
     draw_scale_bar(axes, 3 * unit, 96 * unit, length * scene[1] / view.height_mm, f"{length} mm")
     return rasterise(figure)
+
+
+def render_zone_in_patient(
+    anatomy: Anatomy,
+    insertions: Sequence[Insertion],
+    layers: Sequence[ZoneLayer],
+    *,
+    direction: FloatArray | None = None,
+    needles: Mapping[str, NeedleShape] | None = None,
+    size: tuple[int, int] = (1500, 1050),
+    title: str = "Target with nested zones",
+) -> RgbArray:
+    """Nested surfaces about the target of a patient, with its vessels and organs nearby.
+
+    Args:
+        anatomy: the patient.
+        insertions: needles.
+        layers: outermost first.
+        direction: (3,) from the patient towards the camera; chosen from the needles where not given.
+        needles: outer shape of each applicator by name.
+        size: (width, height) in pixels, legend included.
+        title: heading in the picture.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        RenderingError: no off-screen rendering is possible here.
+    """
+    return render_target(
+        anatomy,
+        insertions,
+        direction=direction,
+        needles=needles,
+        layers=layer_bodies(layers),
+        layer_legend=_layer_legend(layers),
+        size=size,
+        title=title,
+    )
+
+
+def _layer_legend(layers: Sequence[ZoneLayer]) -> list[LegendEntry]:
+    entries: list[LegendEntry] = []
+    for layer in layers:
+        entries += wrapped_entry(LegendEntry(layer.label, layer.color, opacity=0.6), _LEGEND_CHARACTERS)
+    return entries
 
 
 def _aslant(axis: FloatArray, active: Sequence[DrawnPart], vessels: Sequence[DrawnVessel]) -> FloatArray:
@@ -169,7 +238,7 @@ def _aslant(axis: FloatArray, active: Sequence[DrawnPart], vessels: Sequence[Dra
         between = np.subtract(active[1].start_mm, active[0].start_mm)
         between -= (between @ axis) * axis
         aside = unit_vector(between) if np.linalg.norm(between) > 1e-6 else aside
-    return unit_vector(np.cross(axis, aside) + 0.42 * aside + 0.34 * axis)
+    return unit_vector(np.cross(axis, aside) - 0.40 * aside + 0.34 * axis)
 
 
 def _view(points: FloatArray, toward: FloatArray, up: FloatArray, aspect: float) -> View:

@@ -14,18 +14,16 @@ OBLIQUE = unit_vector([0.4, -0.7, 0.55])
 TIP = np.array([31.0, -12.0, 7.0])
 
 
-def field_of(centre, frame, radii, step=1.0, beside=0.0) -> FieldZone:
+def field_of(centre, frame, radii) -> FieldZone:
     """An ellipsoid of half-axes ``radii`` along the columns of ``frame`` as the level set of a field."""
     reach = max(radii) + 4.0
-    count = int(2 * reach / step) + 1
     # The grid stands oblique to the ellipsoid, with unequal steps.
     matrix = np.eye(4)
     turn = np.stack([*perpendicular_axes([1.0, 2.0, -0.5]), unit_vector([1.0, 2.0, -0.5])], axis=1)
-    steps = np.array([step, 0.8 * step, 1.1 * step])
+    steps = np.array([1.0, 0.8, 1.1])
     shape = tuple(int(2 * reach / s) + 1 for s in steps)
     matrix[:3, :3] = turn * steps
-    matrix[:3, 3] = centre - matrix[:3, :3] @ ((np.array(shape) - 1) / 2) + beside
-    assert count > 4
+    matrix[:3, 3] = centre - matrix[:3, :3] @ ((np.array(shape) - 1) / 2)
     grid = Grid(shape, matrix)
     local = (grid.centres_mm() - centre) @ frame
     level = 1.0 - np.linalg.norm(local / radii, axis=1)

@@ -216,7 +216,7 @@ MADE |= {
         0.5,
     ),
     "cryo": solved(
-        lambda: CryoModel(HeatOptions(spacing_mm=2.0)), "cryo", "generic-cryo-17g-30", None, 300.0, 10.0, 2.0
+        lambda: CryoModel(HeatOptions(spacing_mm=2.0)), "cryo", "generic-cryo-2.4-30", None, 300.0, 10.0, 2.0
     ),
     "electroporation": solved(
         lambda: ElectroporationModel(PulseOptions(spacing_mm=1.5)),
@@ -349,7 +349,7 @@ def test_signed_distance_is_positive_inside_and_lipschitz(made, zones):
     sure = np.abs(depth + 0.5 * layer) > 0.5 * layer + 1e-9
     np.testing.assert_array_equal(held[sure], (depth >= 0)[sure])
     assert not (depth > 1e-9)[~held].any()
-    assert 0.01 < held.mean() < 0.9
+    assert 0.005 < held.mean() < 0.9
     rng = np.random.default_rng(4)
     for reach in (0.01, 1.0, 20.0):
         step = rng.normal(size=points.shape) * reach
@@ -383,7 +383,7 @@ def test_margins_against_a_dense_search_of_the_boundary(made, zones):
     points = points_about(zone, 2500, beyond_mm=4.0)
     depth, margin = zone.signed_distance_mm(points), zone.margin_mm(points)
     held = zone.contains(points)
-    assert held.sum() > 150 and (~held).sum() > 300
+    assert held.sum() > 100 and (~held).sum() > 300
     assert (margin >= depth - 1e-9).all()
     inner, outer = boundary(zone, 60_000)
     # How far a point of the boundary may lie from the cloud, from points that are not in the cloud.

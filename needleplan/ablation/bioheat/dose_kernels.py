@@ -23,7 +23,8 @@ def advance_doses(
     cool_c: Any,
     stasis: Any,
     stasis_parameters: Any,
-    rest_sink: Any,
+    rest_sinks: Any,
+    held: Any,
     sink: Any,
     step_s: Any,
     box: Any,
@@ -39,7 +40,8 @@ def advance_doses(
         warm_c, cool_c: cells between these temperatures at both ends gather no dose.
         stasis: Arrhenius integral of microvascular stasis, empty where the perfusion does not stop.
         stasis_parameters: (2,) ln A and Ea/R.
-        rest_sink, sink: perfusion over heat capacity before treatment and now, 1/s.
+        rest_sinks, sink: perfusion over heat capacity before treatment (of each tissue) and now (of each cell), 1/s.
+        held: cells held at a temperature, which have no perfusion.
         step_s: length of the step.
         box: (6,) begin and end of the cells along each axis.
         extremes: (nx, 3) out: hottest and coldest temperature of each slab, and the greatest rate of change in K/s
@@ -50,8 +52,11 @@ def advance_doses(
         hottest, coldest, fastest = -1e30, 1e30, 0.0
         for j in range(box[2], box[3]):
             for k in range(box[4], box[5]):
-                p = table[tissue[i, j, k]]
+                m = tissue[i, j, k]
+                p = table[m]
                 t1 = np.float64(temperature(after[i, j, k], p))
+                if not np.isfinite(t1):
+                    hottest = np.inf
                 hottest = max(hottest, t1)
                 coldest = min(coldest, t1)
                 if cool_c < t1 < warm_c:
@@ -74,11 +79,11 @@ def advance_doses(
                         ),
                         1e36,
                     )
-                if stops and stasis[i, j, k] < np.float32(20.0) and rest_sink[i, j, k] > np.float32(0.0):
+                if stops and stasis[i, j, k] < np.float32(20.0) and not held[i, j, k]:
                     stasis[i, j, k] += step_s * arrhenius_mean_rate_per_s(
                         t0, t1, stasis_parameters[0], stasis_parameters[1]
                     )
-                    sink[i, j, k] = rest_sink[i, j, k] * np.exp(-stasis[i, j, k])
+                    sink[i, j, k] = rest_sinks[m] * np.exp(-stasis[i, j, k])
         extremes[i, 0], extremes[i, 1], extremes[i, 2] = hottest, coldest, fastest
 
 

@@ -68,6 +68,7 @@ class EnthalpyCurves:
     def greatest_diffusivity_m2_s(self) -> float:
         """Greatest conductivity over heat capacity of any tissue in any state: limits the explicit step."""
         t = self.table.astype(np.float64)
+        # Between two tissues the conductivity of one meets the heat capacity of the other.
         hottest = t[:, K_MELTED] * (1.0 + np.maximum(t[:, K_SLOPE], 0.0) * (BOILING_C - 37.0))
         coldest = t[:, K_MELTED] * (1.0 + np.minimum(t[:, K_SLOPE], 0.0) * (BOILING_C - 37.0))
         speeds = [
@@ -76,7 +77,7 @@ class EnthalpyCurves:
             np.maximum(hottest, coldest),
             t[:, K_DRY] * t[:, SLOPE_DRY],
         ]
-        return float((np.max(speeds, axis=0) / t[:, HEAT]).max())
+        return float(np.max(speeds) / t[:, HEAT].min())
 
 
 def enthalpy_curves(tissues: Sequence[Tissue], *, freezing: bool, boiling: bool = True) -> EnthalpyCurves:

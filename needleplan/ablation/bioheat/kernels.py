@@ -46,7 +46,8 @@ def stage(
         older: the stage before it; overwritten with the new one.
         start, start_rate: enthalpy temperature at the step's start, its rate there (written by the first stage).
         theta_out: Kirchhoff potential of the new stage.
-        tissue, row_tissue: tissue of each cell, and of a row (i, j) where it and its neighbours are of one, else -1.
+        tissue, row_tissue: tissue of each cell, and of a row (i, j) where it and its neighbours are of one, else
+            -1.
         table: EnthalpyCurves.table.
         sink: perfusion over heat capacity, 1/s.
         source, scale: heat source in W/m3 is their product.
@@ -241,25 +242,25 @@ def mirror(a: Any) -> None:
 
 
 @compiled
-def shell_change(u: Any, initial: Any, box: Any) -> Any:
-    """Greatest change of u since the start on the faces of the box."""
+def shell_change(u: Any, at_rest: Any, tissue: Any, box: Any) -> Any:
+    """Greatest difference of u on the faces of the box from ``at_rest`` of its tissue."""
     most = np.float32(0.0)
     for j in range(box[2], box[3]):
         for k in range(box[4], box[5]):
-            most = max(most, abs(u[box[0], j, k] - initial[box[0], j, k]))
-            most = max(most, abs(u[box[1] - 1, j, k] - initial[box[1] - 1, j, k]))
+            for i in (box[0], box[1] - 1):
+                most = max(most, abs(u[i, j, k] - at_rest[tissue[i, j, k]]))
     for i in range(box[0], box[1]):
         for k in range(box[4], box[5]):
-            most = max(most, abs(u[i, box[2], k] - initial[i, box[2], k]))
-            most = max(most, abs(u[i, box[3] - 1, k] - initial[i, box[3] - 1, k]))
+            for j in (box[2], box[3] - 1):
+                most = max(most, abs(u[i, j, k] - at_rest[tissue[i, j, k]]))
         for j in range(box[2], box[3]):
-            most = max(most, abs(u[i, j, box[4]] - initial[i, j, box[4]]))
-            most = max(most, abs(u[i, j, box[5] - 1] - initial[i, j, box[5] - 1]))
+            for k in (box[4], box[5] - 1):
+                most = max(most, abs(u[i, j, k] - at_rest[tissue[i, j, k]]))
     return most
 
 
 @compiled_parallel
-def stored_heat(u: Any, initial: Any, tissue: Any, table: Any, held: Any, box: Any) -> Any:
+def stored_heat(u: Any, at_rest: Any, tissue: Any, table: Any, held: Any, box: Any) -> Any:
     """J/m3 summed over the cells of the box that are not held: heat taken up since the start."""
     total = 0.0
     for i in prange(box[0], box[1]):
@@ -267,7 +268,8 @@ def stored_heat(u: Any, initial: Any, tissue: Any, table: Any, held: Any, box: A
         for j in range(box[2], box[3]):
             for k in range(box[4], box[5]):
                 if not held[i, j, k]:
-                    part += np.float64(u[i, j, k] - initial[i, j, k]) * np.float64(table[tissue[i, j, k], HEAT])
+                    m = tissue[i, j, k]
+                    part += np.float64(u[i, j, k] - at_rest[m]) * np.float64(table[m, HEAT])
         total += part
     return total
 

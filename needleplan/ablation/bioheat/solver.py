@@ -55,6 +55,8 @@ _WARM_C, _COOL_C = 38.9, 0.0
 _STEP_K = 3.0
 _LONGEST_STEP_S = 15.0
 _STAGES = (3, 5, 7, 9, 11, 13)
+#: First step after a source was switched or changed, as a share of the least stable one, and growth of the next.
+_FIRST_STEP, _STEP_GROWTH = 0.15, 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,10 @@ class BioheatSolver:
         self._row_tissue = _pure_rows(self._tissue)
         padded = self._tissue.shape
         at_rest = np.array([self.curves.enthalpy(self.body_temperature_c, m) for m in range(len(tissues))])
-        self._rest = at_rest.astype(np.float32)[self._tissue]
-        self._u = self._rest.copy()
-        self._older = self._rest.copy()
-        self._start = self._rest.copy()
+        self._at_rest = at_rest.astype(np.float32)
+        self._u = self._at_rest[self._tissue]
+        self._older = self._u.copy()
+        self._start = self._u.copy()
         self._start_rate = np.zeros(padded, dtype=np.float32)
         self._theta = _potentials(self._u, self._tissue, self._table)
         self._theta_out = self._theta.copy()
@@ -140,10 +142,9 @@ class BioheatSolver:
                 f"the tissue table states no perfusion_per_s for {self.tissues[int(np.isnan(flow).argmax())].name!r}"
             )
         heat = np.array([tissue.volumetric_heat_j_m3_k for tissue in tissues])
-        rates = (perfusion_factor * flow * BLOOD_HEAT_J_M3_K / heat).astype(np.float32)
-        self._rest_sink = rates[self._tissue]
-        self._sink = self._rest_sink.copy()
-        self._stops = perfusion_stops and bool(rates.max() > 0)
+        self._rest_sinks = (perfusion_factor * flow * BLOOD_HEAT_J_M3_K / heat).astype(np.float32)
+        self._sink = self._rest_sinks[self._tissue]
+        self._stops = perfusion_stops and bool(self._rest_sinks.max() > 0)
         self._stasis = np.zeros(padded if self._stops else (0, 0, 0), dtype=np.float32)
         self._stasis_parameters = np.array(arrhenius_parameters(damage_set(STASIS_SET)))
         self._kinds = np.array([int(criterion.kind) for criterion in criteria], dtype=np.int64)
@@ -162,7 +163,6 @@ class BioheatSolver:
         )
         self._extra = np.empty(0, dtype=np.float32)
         self._stiffness = 0.0
-        self._no_source = np.zeros(padded, dtype=np.float32)
         middle = [n // 2 + 1 for n in self.shape]
         self._box = np.array([v for m in middle for v in (m, m + 1)], dtype=np.int64)
         if insulated:
@@ -177,6 +177,8 @@ class BioheatSolver:
         self._covered_scale = 0.0
         self._power_of: tuple[Any, ...] | None = None
         self._power = 0.0
+        self._last_scale = 0.0
+        self._next_step_s = np.inf
         self._last_step_s = 1.0
         self.steps = 0
         self.stages = 0
@@ -203,7 +205,7 @@ class BioheatSolver:
             released = self._held & ~newly
             self._held_j += self._stored(newly & ~self._held) - self._stored(released)
             stopped = np.exp(-self._stasis[released]) if self._stops else 1.0
-            self._sink[released] = self._rest_sink[released] * stopped
+            self._sink[released] = self._rest_sinks[self._tissue[released]] * stopped
             self._sink[newly] = 0.0
             self._held = newly
             self._held_cells = index
@@ -247,9 +249,16 @@ class BioheatSolver:
         """
         if not (np.isfinite(duration_s) and duration_s >= 0):
             raise PhysicsError(f"the time to advance must not be negative, but is {duration_s:g} s")
-        source = self._no_source if source_w_m3 is None else source_w_m3
-        if source_w_m3 is not None:
+        if source_w_m3 is None or scale == 0.0:
+            # Any finite array will do for a source of scale zero.
+            source, scale = self._start, 0.0
+        else:
+            source = source_w_m3
             self._cover_source(source, scale)
+        if not 0.5 * self._last_scale <= scale <= 2.0 * self._last_scale:
+            # How fast tissue answers to another source is not known: short steps that grow.
+            self._next_step_s = _FIRST_STEP * self._stable_step_s(_STAGES[0])
+        self._last_scale = scale
         end_s = self.time_s + duration_s
         with threads_for(int(np.prod(self._box[1::2] - self._box[::2]))):
             self._advance_to(end_s, source, scale)
@@ -257,13 +266,13 @@ class BioheatSolver:
     def _advance_to(self, end_s: float, source: NDArray[np.float32], scale: float) -> None:
         while self.time_s < end_s - 1e-9:
             left_s = end_s - self.time_s
-            wanted = min(left_s, _LONGEST_STEP_S)
+            least_s = self._stable_step_s(_STAGES[0])
+            wanted_s = min(left_s, _LONGEST_STEP_S, self._next_step_s)
+            self._next_step_s *= _STEP_GROWTH
             if self._fastest_k_s > 0:
-                wanted = min(wanted, max(_STEP_K / self._fastest_k_s, 0.0))
-            stages = next((s for s in _STAGES if self._stable_step_s(s) >= wanted), _STAGES[-1])
-            step_s = min(
-                max(wanted, min(left_s, self._stable_step_s(_STAGES[0]))), self._stable_step_s(stages), left_s
-            )
+                wanted_s = min(wanted_s, max(_STEP_K / self._fastest_k_s, least_s))
+            stages = next((s for s in _STAGES if self._stable_step_s(s) >= wanted_s), _STAGES[-1])
+            step_s = min(wanted_s, self._stable_step_s(stages))
             # Equal steps to the end instead of a long one and a sliver.
             step_s = left_s / int(np.ceil(left_s / step_s - 1e-9))
             self._step(step_s, stages, source, scale)
@@ -274,7 +283,7 @@ class BioheatSolver:
 
     def _stable_step_s(self, stages: int) -> float:
         rate = (12.0 + self._stiffness) * self.curves.greatest_diffusivity_m2_s / self.spacing_m**2
-        rate += float(self._rest_sink.max())
+        rate += float(self._rest_sinks.max())
         return 0.95 * (2.0 / rate) * (stages**2 + stages - 2) / 4.0
 
     def _step(self, step_s: float, stages: int, source: NDArray[np.float32], scale: float) -> None:
@@ -321,7 +330,7 @@ class BioheatSolver:
                 mirror(self._theta)
         self._u, self._older = u, older
         volume = self.spacing_m**3
-        given = self._power_w(source) * scale * step_s
+        given = self._power_w(source) * scale * step_s if scale else 0.0
         self._delivered_j += given
         self._removed_j += taken[stages] * volume + given
         self.time_s += step_s
@@ -329,12 +338,13 @@ class BioheatSolver:
         self.steps += 1
         self.stages += stages
         advance_doses(
-            start, self._u, tissue, table, self._kinds, self._parameters, self._doses, _WARM_C, _COOL_C, self._stasis,
-            self._stasis_parameters, self._rest_sink, self._sink, step_s, self._box, self._extremes,
+            start, self._u, tissue, table, self._kinds, self._parameters, self._doses, _WARM_C, _COOL_C,
+            self._stasis, self._stasis_parameters, self._rest_sinks, self._held, self._sink, step_s, self._box,
+            self._extremes,
         )  # fmt: skip
         part = self._extremes[self._box[0] : self._box[1]]
         self._fastest_k_s = float(part[:, 2].max())
-        if not np.isfinite(part).all() or part[:, 0].max() > 1e5:
+        if not np.isfinite(part[:, :2]).all() or part[:, 0].max() > 1e5:
             raise PhysicsError(
                 "the temperatures are no longer finite: the heat source or a tissue property is impossible"
             )
@@ -356,7 +366,7 @@ class BioheatSolver:
         if self.insulated or (source is self._covered and abs(scale) <= self._covered_scale):
             return
         self._covered, self._covered_scale = source, 2.0 * abs(scale)
-        slowest_sink = float(self._rest_sink.min())
+        slowest_sink = float(self._rest_sinks[np.unique(self._tissue)].min())
         time_s = min(_BUILD_UP_S, 1.0 / slowest_sink) if slowest_sink > 0 else _BUILD_UP_S
         per_watt = float(np.max(1.0 / self._table[:, HEAT])) * time_s * self._covered_scale
         strong = source * np.float32(per_watt) > _FAINT_K
@@ -366,8 +376,6 @@ class BioheatSolver:
 
     def _power_w(self, source: NDArray[np.float32]) -> float:
         """Power that a source of scale 1 gives to the cells that are computed and not held."""
-        if source is self._no_source:
-            return 0.0
         key = (source, *self._box.tolist())
         if self._power_of is None or self._power_of[0] is not source or self._power_of[1:] != key[1:]:
             self._power = float(free_sum(source, self._held, self._box)) * self.spacing_m**3
@@ -377,7 +385,7 @@ class BioheatSolver:
     def _grow(self) -> None:
         if self.insulated:
             return
-        if shell_change(self._u, self._rest, self._box) > _STILL_K:
+        if shell_change(self._u, self._at_rest, self._tissue, self._box) > _STILL_K:
             self._box[::2] = np.maximum(self._box[::2] - _GROWTH, 1)
             self._box[1::2] = np.minimum(self._box[1::2] + _GROWTH, np.add(self.shape, 1))
 
@@ -385,12 +393,13 @@ class BioheatSolver:
 
     def _stored(self, mask: NDArray[np.bool_]) -> float:
         heat = self._table[self._tissue[mask], HEAT].astype(np.float64)
-        return float(((self._u[mask] - self._rest[mask]).astype(np.float64) * heat).sum()) * self.spacing_m**3
+        change = (self._u[mask] - self._at_rest[self._tissue[mask]]).astype(np.float64)
+        return float((change * heat).sum()) * self.spacing_m**3
 
     @property
     def ledger(self) -> EnergyLedger:
         """Heat delivered by sources, stored in the tissue that is not held, and removed by all else."""
-        stored = float(stored_heat(self._u, self._rest, self._tissue, self._table, self._held, self._box))
+        stored = float(stored_heat(self._u, self._at_rest, self._tissue, self._table, self._held, self._box))
         return EnergyLedger(self._delivered_j, stored * self.spacing_m**3 + self._held_j, self._removed_j)
 
     @property
@@ -465,13 +474,15 @@ class BioheatSolver:
     def perfusion_share(self) -> NDArray[np.float32]:
         """Share of its perfusion that each cell still has, in the solver's shape."""
         core = (slice(1, -1),) * 3
-        rest = self._rest_sink[core]
-        return np.divide(self._sink[core], rest, out=np.ones_like(rest), where=rest > 0)
+        if not self._stops:
+            return np.ones(self.shape, dtype=np.float32)
+        return np.asarray(np.exp(-self._stasis[core]))
 
 
 def _pure_rows(tissue: NDArray[np.uint8]) -> NDArray[np.int16]:
     """(nx, ny) tissue of each row along the last axis where it and the rows around it hold one tissue, else -1."""
-    least, most = tissue.min(axis=2), tissue.max(axis=2)
+    # Signed: -1 must not become the last of the unsigned numbers.
+    least, most = tissue.min(axis=2).astype(np.int16), tissue.max(axis=2).astype(np.int16)
     pure = np.full(tissue.shape[:2], -1, dtype=np.int16)
     core = (slice(1, -1), slice(1, -1))
     one = least == most

@@ -1,9 +1,10 @@
 """Potential about electrodes: div(sigma grad V) = 0 with given potentials on needles.
 
-Finite volumes with harmonic means on the faces, solved by conjugate gradients. The preconditioner is the exact inverse
-for constant conductivity by a fast cosine transform (walls that pass nothing) or sine transform (walls at zero),
-scaled from both sides by the square root of the local conductance (Concus and Golub, SIAM J Numer Anal 1973;10:1103):
-some ten iterations where Jacobi's takes hundreds. The same equation with a reaction term is the diffusion of light.
+Finite volumes with harmonic means on the faces, solved by conjugate gradients. The preconditioner is the exact
+inverse for constant conductivity by a fast cosine transform (walls that pass nothing) or sine transform (walls at
+zero), scaled from both sides by the square root of the local conductance (Concus and Golub, SIAM J Numer Anal
+1973;10:1103): some ten iterations where Jacobi's takes hundreds. The same equation with a reaction term is the
+diffusion of light.
 """
 
 import numpy as np

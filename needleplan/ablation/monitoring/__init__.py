@@ -1,0 +1,1 @@
+"""Temperatures measured during an ablation correct perfusion and efficiency, and with them the predicted end."""
