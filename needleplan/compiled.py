@@ -10,7 +10,7 @@ from typing import Any
 
 from numba import config, get_num_threads, njit, prange, set_num_threads
 
-__all__ = ["threads_for", "compiled", "compiled_parallel", "compiled_stencil", "prange"]
+__all__ = ["compiled", "compiled_parallel", "compiled_stencil", "prange", "threads_for"]
 
 # OpenMP may be entered from several Python threads, which the workqueue layer may not; TBB is often too old to
 # load and then warns. A layer that the user names in NUMBA_THREADING_LAYER still wins.

@@ -56,8 +56,18 @@ def cem43_ramp() -> Outcome:
     value = references()["D02"].expected["CEM43_min"]
     return Outcome(
         [
-            relative("minutes, from the two ends of the ramp", value, float(cem43_minutes([0.0, 10.0], [43.0, 60.0])), 1e-6),
-            relative("minutes, by the solver in its own steps", value, solver_dose(Cem43Criterion(240.0), 43.0, 10.0, 1.7), 0.02),
+            relative(
+                "minutes, from the two ends of the ramp",
+                value,
+                float(cem43_minutes([0.0, 10.0], [43.0, 60.0])),
+                1e-6,
+            ),
+            relative(
+                "minutes, by the solver in its own steps",
+                value,
+                solver_dose(Cem43Criterion(240.0), 43.0, 10.0, 1.7),
+                0.02,
+            ),
         ]
     )
 
@@ -105,7 +115,9 @@ def survival() -> Outcome:
     return Outcome(
         [
             # Six significant digits are given.
-            relative("surviving share at an integral of 1", expected["Omega1"], float(surviving_fraction(1.0)), 5e-6),
+            relative(
+                "surviving share at an integral of 1", expected["Omega1"], float(surviving_fraction(1.0)), 5e-6
+            ),
             relative("surviving share at 4.6", expected["Omega4.6"], float(surviving_fraction(4.6)), 5e-6),
         ]
     )

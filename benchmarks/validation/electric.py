@@ -45,7 +45,9 @@ def sphere_electrode() -> Outcome:
     solver.solve(np.where(is_ball, 50.0, 0.0))
     current = 8.0 * solver.current(is_ball)
     power = 8.0 * float(solver.heat_w_m3().sum(dtype=np.float64)) * 1e-9
-    shell = sphere_electrode_resistance_ohm(5e-3, SIGMA, 1e-3 * outer) / sphere_electrode_resistance_ohm(5e-3, SIGMA)
+    shell = sphere_electrode_resistance_ohm(5e-3, SIGMA, 1e-3 * outer) / sphere_electrode_resistance_ohm(
+        5e-3, SIGMA
+    )
     expected = references()["E01"].expected
     field = solver.field_per_m()
     return Outcome(
@@ -148,7 +150,12 @@ def coaxial_shell() -> Outcome:
     return Outcome(
         [
             relative("sum of the heat over voltage times current", 1.0, power / (100.0 * current), 0.01),
-            relative("current squared times the closed resistance over the heat", 1.0, current**2 * resistance / power, 0.01),
+            relative(
+                "current squared times the closed resistance over the heat",
+                1.0,
+                current**2 * resistance / power,
+                0.01,
+            ),
             relative("current, A/m", 100.0 / resistance, current, 0.01),
             relative("heat at 10 mm, W/m3", at, corner.at(heat, 10.0), 0.03),
         ]

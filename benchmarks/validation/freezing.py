@@ -78,7 +78,7 @@ def plane() -> Outcome:
     return Outcome(checks, "Freezing over 0.2 K about -1 C, cells of 1 mm.", curves)
 
 
-@case("C02")
+@case("C02", long=True)
 def line_sink() -> Outcome:
     """Freezing about a line that takes up a constant power."""
     checks, curves = [], {}
@@ -91,7 +91,9 @@ def line_sink() -> Outcome:
                 solver.advance(min(3.0, t - solver.time_s), source)
             share = frozen_share(solver.temperature_c.astype(np.float64))
             radius = float(np.sqrt(4.0 * share[:, :, 1].sum() * 0.25 / np.pi))
-            checks.append(relative(f"front after {t:g} s, mm ({sink} W/m)", row["front_mm"][f"{t:g}"], radius, 0.02))
+            checks.append(
+                relative(f"front after {t:g} s, mm ({sink} W/m)", row["front_mm"][f"{t:g}"], radius, 0.02)
+            )
         for r, value in row["T_600s_at_r_mm"].items():
             ours = corner.at(solver.temperature_c, float(r))
             checks.append(absolute(f"temperature at {r} mm after 600 s, C ({sink} W/m)", value, ours, 1.5, "K"))

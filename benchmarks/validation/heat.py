@@ -4,7 +4,19 @@ from collections.abc import Iterator
 
 import numpy as np
 from validation.case import Outcome, absolute, between, case, references, relative
-from validation.media import ALPHA, BODY_C, RHO_C, W, Corner, FloatArray, K, ball_share, bioheat, kick, reference_tissue
+from validation.media import (
+    ALPHA,
+    BODY_C,
+    RHO_C,
+    W,
+    Corner,
+    FloatArray,
+    K,
+    ball_share,
+    bioheat,
+    kick,
+    reference_tissue,
+)
 
 from needleplan.ablation.closed_forms.heat import (
     gaussian_blob_k,
@@ -134,7 +146,9 @@ def line_steady() -> Outcome:
         for r, value in _expected("H06", "theta_C_at_r_mm").items()
     ]
     x = corner.radius_mm[2:30, 0, 0]
-    return Outcome(checks, curves={"line source, steady": (x, line_source_k(1e-3 * x, 1000.0, K, W), rise[2:30, 0, 0])})
+    return Outcome(
+        checks, curves={"line source, steady": (x, line_source_k(1e-3 * x, 1000.0, K, W), rise[2:30, 0, 0])}
+    )
 
 
 @case("H07")

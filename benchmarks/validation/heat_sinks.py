@@ -24,7 +24,14 @@ def tube() -> Outcome:
     checks: list[Check] = []
     for distance in (10.0, 15.0):
         ratio = reach_mm(beside(distance)) / base
-        checks.append(absolute(f"radius towards the tube at {distance:g} mm over that without", expected[f"{distance:g}mm"], ratio, 0.2))
+        checks.append(
+            absolute(
+                f"radius towards the tube at {distance:g} mm over that without",
+                expected[f"{distance:g}mm"],
+                ratio,
+                0.2,
+            )
+        )
     away = reach_mm(beside(10.0), (-1.0, 0.0)) / base
     checks.append(between("radius away from the tube at 10 mm over that without", away, 0.9, 1.02))
     return Outcome(
@@ -44,7 +51,11 @@ def flow() -> Outcome:
     isothermal = reach_mm(beside(10.0, 3.4))
     film = reach_mm(beside(10.0, 3.4, VesselCooling.CONVECTIVE))
     return Outcome(
-        [relative("radius towards a tube of 3.4 mm: film over wall at blood temperature", 1.0, film / isothermal, 0.1)],
+        [
+            relative(
+                "radius towards a tube of 3.4 mm: film over wall at blood temperature", 1.0, film / isothermal, 0.1
+            )
+        ],
         "The model knows vessels as open or closed, not their flow, so onset at 1 and saturation at 10 mL/min are not "
         "computable; it can show that the film of laminar flow and a wall at blood temperature agree.",
     )

@@ -23,7 +23,9 @@ def fluence(corner: Corner, power_w: float) -> FloatArray:
         np.full(shape, diffusion_length_m(ABSORPTION, SCATTERING), dtype=np.float32),
         np.full(shape, ABSORPTION, dtype=np.float32),
     )
-    return np.array(solver.solve(source=corner.point_source(power_w).astype(np.float32), tolerance=1e-6), np.float64)
+    return np.array(
+        solver.solve(source=corner.point_source(power_w).astype(np.float32), tolerance=1e-6), np.float64
+    )
 
 
 @case("L01")
@@ -33,7 +35,9 @@ def point_fluence() -> Outcome:
     phi = fluence(corner, 1.0)
     checks = [
         relative("diffusion length, m", expected["D_m"], diffusion_length_m(ABSORPTION, SCATTERING), 1e-5),
-        relative("attenuation, 1/m", expected["mueff_1_m"], effective_attenuation_per_m(ABSORPTION, SCATTERING), 1e-5),
+        relative(
+            "attenuation, 1/m", expected["mueff_1_m"], effective_attenuation_per_m(ABSORPTION, SCATTERING), 1e-5
+        ),
         relative("fluence at 5 mm, W/m2", expected["phi_W_m2_r5mm"], corner.at(phi, 5.0), 0.03),
     ]
     for r in (3.0, 10.0, 15.0):

@@ -58,7 +58,12 @@ def coverage() -> Outcome:
     union, _ = ball_zone(15.0, ((-10.0, 0.0, 0.0), (10.0, 0.0, 0.0)), 1.0)
     return Outcome(
         [
-            relative("share of a tumour of 10 mm covered", expected["coverage_rT10_rA12_d5"], float(zone.contains(tumour).mean()), 0.01),
+            relative(
+                "share of a tumour of 10 mm covered",
+                expected["coverage_rT10_rA12_d5"],
+                float(zone.contains(tumour).mean()),
+                0.01,
+            ),
             relative("volume of two balls, ml", 1e-3 * expected["union_2xr15_d20_mm3"], union.volume_ml, 0.01),
         ]
     )

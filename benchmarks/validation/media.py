@@ -172,7 +172,5 @@ def needle_section(
             copy = rows.copy()
             copy[:, 2] = layer
             target.append(copy)
-    contact = Contact(
-        np.concatenate(outer), np.concatenate(inner), np.tile(made.contact.factors[faces], LAYERS)
-    )
+    contact = Contact(np.concatenate(outer), np.concatenate(inner), np.tile(made.contact.factors[faces], LAYERS))
     return np.concatenate(held), np.tile(made.part[own], LAYERS), contact

@@ -54,7 +54,9 @@ def interpolated(x: FloatArray, y: FloatArray, field: FloatArray, at_x: float, a
 
     i, j = int(np.searchsorted(x, at_x)), int(np.searchsorted(y, at_y))
     a, b = slice(i - 4, i + 4), slice(j - 4, j + 4)
-    return float(RectBivariateSpline(x[a], y[b], np.nan_to_num(field[a, b], nan=np.nanmax(field)))(at_x, at_y)[0, 0])
+    return float(
+        RectBivariateSpline(x[a], y[b], np.nan_to_num(field[a, b], nan=np.nanmax(field)))(at_x, at_y)[0, 0]
+    )
 
 
 @case("E04")
@@ -64,19 +66,28 @@ def needle_pair() -> Outcome:
     conductance, x, y, field = pair_field(15.0, 0.5, 0.75)
     scale = 2250.0 * 0.01
     checks = [relative("conductance, S/m", expected["G_per_m"], conductance * SIGMA, 0.03)]
-    checks.append(relative("field midway, V/cm", expected["E_mid_V_cm"], scale * interpolated(x, y, field, 0.0, 0.0), 0.02))
+    checks.append(
+        relative("field midway, V/cm", expected["E_mid_V_cm"], scale * interpolated(x, y, field, 0.0, 0.0), 0.02)
+    )
     for place, value in expected["points_V_cm"].items():
         at_x, at_y = (float(v) for v in place.removesuffix("mm").split(","))
         ours = scale * interpolated(x, y, field, at_x, at_y)
         checks.append(relative(f"field at ({place}), V/cm", value, ours, 0.02))
     plain, *_ = pair_field(15.0, 0.5, 0.75, corrected=False)
     checks.append(
-        between("conductance without the correction over the true one (must miss)", plain * SIGMA / expected["G_per_m"], 0.0, 0.9)
+        between(
+            "conductance without the correction over the true one (must miss)",
+            plain * SIGMA / expected["G_per_m"],
+            0.0,
+            0.9,
+        )
     )
     row = int(np.argmin(np.abs(y)))
     kept = (np.abs(x) < 25.0) & np.isfinite(field[:, row]) & (np.abs(np.abs(x) - 7.5) > 1.2)
     closed = NeedlePair(0.015, 0.5e-3, 2250.0).field_v_m(1e-3 * x[kept], 1e-3 * y[row])
-    return Outcome(checks, "Cells of 0.75 mm.", {"field of a needle pair": (x[kept], 0.01 * closed, scale * field[kept, row])})
+    return Outcome(
+        checks, "Cells of 0.75 mm.", {"field of a needle pair": (x[kept], 0.01 * closed, scale * field[kept, row])}
+    )
 
 
 def oval_size(x: FloatArray, y: FloatArray, field: NDArray[Any], threshold: float) -> tuple[float, float, float]:
@@ -87,9 +98,7 @@ def oval_size(x: FloatArray, y: FloatArray, field: NDArray[Any], threshold: floa
     contour = Figure().subplots().contour(x, y, filled.T, levels=[threshold])
     paths = [path for path in contour.get_paths()[0].to_polygons() if len(path) > 3]
     points = np.concatenate(paths)
-    area = sum(
-        0.5 * abs(float(np.dot(p[:-1, 0], p[1:, 1]) - np.dot(p[:-1, 1], p[1:, 0]))) for p in paths
-    )
+    area = sum(0.5 * abs(float(np.dot(p[:-1, 0], p[1:, 1]) - np.dot(p[:-1, 1], p[1:, 0]))) for p in paths)
     return float(np.ptp(points[:, 0])), float(np.ptp(points[:, 1])), area
 
 
@@ -116,7 +125,9 @@ def peaceman() -> Outcome:
     """Conductance of pairs 16 mm apart for three radii, corrected and not."""
     expected = references()["E06"].expected
     checks = [
-        relative("radius of a one-voxel line over the voxel", expected["a_eff_over_h"], voxel_line_radius_m(1.0), 1e-5)
+        relative(
+            "radius of a one-voxel line over the voxel", expected["a_eff_over_h"], voxel_line_radius_m(1.0), 1e-5
+        )
     ]
     for radius in (0.35, 0.5, 0.75):
         exact = expected[f"a{radius:.2f}mm"]["G_exact"]

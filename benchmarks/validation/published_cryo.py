@@ -31,7 +31,8 @@ def phantom(probes: int) -> ZonePrediction:
     """Probes of 2.4 mm, 2 cm apart, in agar of 39 C for 15 min."""
     model = CryoModel(HeatOptions(spacing_mm=1.5))
     needles = [
-        insertion("generic-cryo-2.4-30", 900.0, at_mm=at, order=n) for n, at in enumerate(ARRANGEMENTS[probes], start=1)
+        insertion("generic-cryo-2.4-30", 900.0, at_mm=at, order=n)
+        for n, at in enumerate(ARRANGEMENTS[probes], start=1)
     ]
     return model.predict(needles, block(AGAR, 39.0))
 
@@ -60,7 +61,9 @@ def one_to_four() -> Outcome:
         fraction = expected["lethal_area_fraction"][str(probes)]
         ice_mm = float(np.sqrt(4.0 * ice / np.pi))
         from_ratio = value / float(np.sqrt(fraction))
-        checks.append(relative(f"diameter of the ice, {probes} probes, mm", from_ratio, ice_mm, 0.12 if probes == 1 else 0.2))
+        checks.append(
+            relative(f"diameter of the ice, {probes} probes, mm", from_ratio, ice_mm, 0.12 if probes == 1 else 0.2)
+        )
     return Outcome(
         checks,
         "The probe's temperature of -130 C is a calibration to this measurement. Measured ice diameters are those of "
@@ -76,7 +79,9 @@ def inside_the_ice() -> Outcome:
     for probes in (1, 4):
         cold, ice = areas_mm2(phantom(probes), (-40.0, -0.5))
         ours = float(np.sqrt(ice / np.pi) - np.sqrt(cold / np.pi))
-        checks.append(absolute(f"distance from -40 C to the edge of the ice, {probes} probes, mm", value, ours, 3.0, "mm"))
+        checks.append(
+            absolute(f"distance from -40 C to the edge of the ice, {probes} probes, mm", value, ours, 3.0, "mm")
+        )
     return Outcome(checks, "Agar as in P09, radii of equal area; the published one is of several needles in gel.")
 
 

@@ -21,7 +21,9 @@ def bare_fibre() -> Outcome:
         widths[name] = float(size_mm(zone)[0])
     return Outcome(
         [
-            between("diameter at the pig's perfusion of 0.030/s, mm", widths["0.030"], 7.0, 17.0, 0.5 * (low + high)),
+            between(
+                "diameter at the pig's perfusion of 0.030/s, mm", widths["0.030"], 7.0, 17.0, 0.5 * (low + high)
+            ),
             measured("diameter at 0.0155/s, mm", 0.5 * (low + high), widths["0.0155"]),
             measured("diameter without perfusion, mm", 0.5 * (low + high), widths["0"]),
         ],

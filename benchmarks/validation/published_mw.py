@@ -31,7 +31,9 @@ def energy() -> Outcome:
     slope = float(np.polyfit(np.log(powers), np.log(widths), 1)[0])
     return Outcome(
         [
-            between("least growth of the volume from one power to the next, cm3", float(np.diff(volumes).min()), 0.0),
+            between(
+                "least growth of the volume from one power to the next, cm3", float(np.diff(volumes).min()), 0.0
+            ),
             between("relative change of the diameter over that of the power", slope, 0.2, 0.45),
         ],
         "Measured over devices and centres the volumes correlate with the energy by r = 0.85 on the bench and 0.54 in "

@@ -25,7 +25,12 @@ def perfusion_band() -> Outcome:
     high = volume_ml(radiofrequency(COOLED_20, "liver", 12.0, 0.030))
     return Outcome(
         [
-            between("spread of the volume between 0.0064 and 0.030/s over the middle, %", 100.0 * (low - high) / middle, 10.0, 175.0),
+            between(
+                "spread of the volume between 0.0064 and 0.030/s over the middle, %",
+                100.0 * (low - high) / middle,
+                10.0,
+                175.0,
+            ),
         ],
         "Published: up to 175 % in normal liver for one standard deviation of perfusion to both sides. A sharp cut of "
         "the perfusion at 60 C, up to 70 % smaller than the gradual shutdown, is not part of the library: not "
@@ -43,11 +48,17 @@ def rim_temperatures() -> Outcome:
         [insertion("generic-laser-bare-600um", 600.0, 1.5)], block(tissue_of("liver_ex_vivo"), BENCH_C)
     )
     checks: list[Check] = []
-    for name, zone, key in (("radiofrequency", rf, "RF_C"), ("laser", laser, "laser_C"), ("microwaves", mw, "MW_C")):
+    for name, zone, key in (
+        ("radiofrequency", rf, "RF_C"),
+        ("laser", laser, "laser_C"),
+        ("microwaves", mw, "MW_C"),
+    ):
         low, high = rim_temperatures_c(zone)
         least, most = expected[key]
         middle = 0.5 * (low + high)
-        checks.append(between(f"mean of the rim's temperatures, {name}, C", middle, least, most, 0.5 * (least + most)))
+        checks.append(
+            between(f"mean of the rim's temperatures, {name}, C", middle, least, most, 0.5 * (least + most))
+        )
     return Outcome(
         checks,
         "Measured where the visible margin was, over all protocols: RF 33 to 58, laser 52 to 72, microwaves 42 to 95 C. "

@@ -38,7 +38,9 @@ def fifteen_mm() -> Outcome:
     return Outcome(
         [
             absolute(f"{name}, mm", value, float(ours), 6.0, "mm", spread)
-            for name, value, ours, spread in zip(names, expected["width_depth_height_mm"], size, expected["sd"], strict=True)
+            for name, value, ours, spread in zip(
+                names, expected["width_depth_height_mm"], size, expected["sd"], strict=True
+            )
         ],
         _REMARK,
     )
@@ -65,6 +67,10 @@ def prostate() -> Outcome:
     expected = references()["P14"].expected
     ours = field_threshold("IRE", "prostate", "field_dependent").field_v_cm
     return Outcome(
-        [absolute("threshold in the table, V/cm", expected["E_th_V_cm"], ours, expected["sd"], "V/cm", expected["sd"])],
+        [
+            absolute(
+                "threshold in the table, V/cm", expected["E_th_V_cm"], ours, expected["sd"], "V/cm", expected["sd"]
+            )
+        ],
         "Not computable: the threshold is what that study found by fitting; the table carries it as an input.",
     )

@@ -114,7 +114,9 @@ def symmetry() -> Outcome:
         difference = float(np.abs(asymmetric_problem(turn) - turn(still)).max())
         checks.append(between(f"greatest difference, {name}, K", difference, 0.0, 5e-3, 0.0))
     rise = float(still.max()) - BODY_C
-    return Outcome(checks, f"Two tissues, boiling, shutdown of perfusion and held cells; greatest rise {rise:.0f} K.")
+    return Outcome(
+        checks, f"Two tissues, boiling, shutdown of perfusion and held cells; greatest rise {rise:.0f} K."
+    )
 
 
 @case("N03", title="Two layers of different conductivity, steady", source="flux dT / (L1/k1 + L2/k2)")
@@ -137,14 +139,22 @@ def layers() -> Outcome:
     return Outcome(
         [
             relative("flux, W/m2", flux, float(k1 * (rise[2] - rise[12]) / 10e-3), 0.005),
-            relative("rise beside the interface (liver), K", float(closed[first - 1]), float(rise[first - 1]), 0.005, 20.0),
+            relative(
+                "rise beside the interface (liver), K",
+                float(closed[first - 1]),
+                float(rise[first - 1]),
+                0.005,
+                20.0,
+            ),
             relative("rise beside the interface (fat), K", float(closed[first]), float(rise[first]), 0.005, 20.0),
         ],
         curves={"two layers, steady": (1e3 * x, closed, rise)},
     )
 
 
-def pair_current(direction: tuple[float, float, float], offset_mm: tuple[float, float, float], corrected: bool = True) -> float:
+def pair_current(
+    direction: tuple[float, float, float], offset_mm: tuple[float, float, float], corrected: bool = True
+) -> float:
     """Current per volt and conductivity between needles of 1 mm, 20 mm bare, 15 mm apart, on cells of 1 mm."""
     axis = np.asarray(direction) / np.linalg.norm(direction)
     aside = np.cross(axis, (0.3, -0.2, 1.0) if abs(axis[2]) < 0.9 else (1.0, 0.0, 0.0))
@@ -185,8 +195,12 @@ def oblique() -> Outcome:
     ]
     plain = [pair_current(direction, offset, corrected=False) for direction, offset in ORIENTATIONS.values()]
     spread = (max(plain) - min(plain)) / aligned
-    checks.append(between("spread over all angles without the correction, of the aligned current (must miss)", spread, 0.04))
-    return Outcome(checks, "Needles of 1 mm and 20 mm bare, 15 mm apart, cells of 1 mm; current of 1 V in 1 S/m, A.")
+    checks.append(
+        between("spread over all angles without the correction, of the aligned current (must miss)", spread, 0.04)
+    )
+    return Outcome(
+        checks, "Needles of 1 mm and 20 mm bare, 15 mm apart, cells of 1 mm; current of 1 V in 1 S/m, A."
+    )
 
 
 @case("N05", title="The growing box gives what the whole box gives", source=OWN)

@@ -21,7 +21,11 @@ BENCH_C = 20.0
 
 
 def insertion(
-    applicator: str, duration_s: float, power_w: float | None = None, at_mm: tuple[float, float] = (0.0, 0.0), order: int = 1
+    applicator: str,
+    duration_s: float,
+    power_w: float | None = None,
+    at_mm: tuple[float, float] = (0.0, 0.0),
+    order: int = 1,
 ) -> Insertion:
     """A needle along z with its tip at z = 0."""
     tip = (at_mm[0], at_mm[1], 0.0)
@@ -59,13 +63,11 @@ def volume_ml(prediction: ZonePrediction) -> float:
 def radiofrequency(
     applicator: str, tissue: str, minutes: float, perfusion_per_s: float | None = None, body_c: float = 37.0,
     centres_mm: tuple[tuple[float, float], ...] = ((0.0, 0.0),), delivery: Delivery = Delivery.SEQUENTIAL,
-    spacing_mm: float = 1.5, cool_down_s: float = 60.0,
+    spacing_mm: float = 1.0, cool_down_s: float = 60.0,
 ) -> ZonePrediction:  # fmt: skip
     """Temperature-controlled radiofrequency ablation."""
     model = RadiofrequencyModel(HeatOptions(spacing_mm=spacing_mm, cool_down_s=cool_down_s), delivery)
-    needles = [
-        insertion(applicator, 60.0 * minutes, at_mm=at, order=n) for n, at in enumerate(centres_mm, start=1)
-    ]
+    needles = [insertion(applicator, 60.0 * minutes, at_mm=at, order=n) for n, at in enumerate(centres_mm, start=1)]
     return model.predict(needles, block(tissue_of(tissue, perfusion_per_s), body_c))
 
 
@@ -104,7 +106,7 @@ def rim_temperatures_c(prediction: ZonePrediction) -> tuple[float, float]:
     from scipy.ndimage import map_coordinates
 
     field: Any = prediction.fields["temperature_c"]
-    points = np.concatenate([mesh.vertices for mesh in prediction.zone.surfaces()])
+    points = np.concatenate([mesh.vertices_mm for mesh in prediction.zone.surfaces()])
     index = field.grid.to_index(points)
     values = map_coordinates(np.asarray(field.values, dtype=np.float64), index.T, order=1, mode="nearest")
     low, high = np.percentile(values, (10, 90))

@@ -44,7 +44,9 @@ def vessel_annulus() -> Outcome:
     return Outcome(
         [
             relative("heat into the vessel, W/m", expected["q_W_m"], float(heat), 0.05),
-            relative("rise of the wall, K", expected["theta_wall_C"], float(offset + slope * np.log(2.5)), 0.05, 20.0),
+            relative(
+                "rise of the wall, K", expected["theta_wall_C"], float(offset + slope * np.log(2.5)), 0.05, 20.0
+            ),
         ],
         "By the library's own film of h = Nu k / D on the faces of the vessel's voxels.",
     )

@@ -17,7 +17,7 @@ from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.field_zone import FieldZone
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedleCells, NeedlePart, needle_cells
-from needleplan.ablation.schedule import Firing, check_apart, check_times, firings
+from needleplan.ablation.schedule import Firing, check_alike, check_apart, check_times, firings
 from needleplan.ablation.solver_domain import solver_domain
 from needleplan.ablation.tissue_map import TissueMap, homogeneous
 from needleplan.devices.applicator_physics import CryoProbe, applicator_physics
@@ -110,6 +110,13 @@ class CryoModel(ZoneModel):
         groups = firings(insertions, self.delivery)
         cycles = min(2, len(self.protocol.freezes_s)) if self.protocol else 1
         band = self.options.criteria or cryo_criteria(cycles)
+        freezes = len(self.protocol.freezes_s) if self.protocol else 1
+        for criterion in band.all:
+            if isinstance(criterion, ColdestTemperatureCriterion) and criterion.cycles > freezes:
+                raise PhysicsError(
+                    f"the criterion {criterion.name} asks for {criterion.cycles} freezes, but the protocol has {freezes}"
+                )
+        check_alike(groups)
         for group in groups:
             for firing in group:
                 self._check(firing, probes[firing.insertion.applicator])
@@ -147,11 +154,7 @@ class CryoModel(ZoneModel):
     def _freeze(
         self, course: HeatCourse, group: tuple[Firing, ...], physics: list[CryoProbe], cells: NeedleCells
     ) -> None:
-        durations = {firing.ablation.duration_s for firing in group}
-        if len(durations) > 1:
-            raise DeviceError("probes that freeze together must be given the same duration")
-        protocol = self.protocol or FreezeProtocol((durations.pop(),), ())
-        body = course.domain.body_temperature_c
+        protocol = self.protocol or FreezeProtocol((group[0].ablation.duration_s,), ())
         targets = np.array([probe.probe_temperature_c for probe in physics])
         ramps = np.array([probe.ramp_s for probe in physics])
         for number, freeze_s in enumerate(protocol.freezes_s):
@@ -159,13 +162,15 @@ class CryoModel(ZoneModel):
                 course.hold_needles(None, np.empty(0))
                 course.advance(protocol.thaws_s[number - 1])
                 course.next_freeze()
+            # A probe is as warm as the tissue about it before it freezes again.
+            began = course.mean_c(cells)
             elapsed = 0.0
             while elapsed < freeze_s - 1e-9:
                 ramping = elapsed < ramps.max()
                 step_s = min(_RAMP_STEP_S if ramping else freeze_s, freeze_s - elapsed)
                 # The wall's mean over the step.
                 share = np.clip((elapsed + 0.5 * step_s) / ramps, 0.0, 1.0) if ramping else np.ones(len(ramps))
-                course.hold_needles(cells, body + share * (targets - body))
+                course.hold_needles(cells, began + share * (targets - began))
                 course.advance(step_s)
                 elapsed += step_s
         course.hold_needles(None, np.empty(0))

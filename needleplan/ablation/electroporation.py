@@ -19,7 +19,7 @@ from needleplan.ablation.contract import Quantity, ZoneModel, ZonePrediction
 from needleplan.ablation.electric.potential import DiffusionSolver
 from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.field_zone import FieldZone
-from needleplan.ablation.heating import filled_from_beside
+from needleplan.ablation.heating import cut_zones, filled_from_beside
 from needleplan.ablation.needle_contact import NeedlePart, needle_cells
 from needleplan.ablation.pulse_rules import (
     PlacedElectrode,
@@ -56,6 +56,11 @@ class PulseOptions:
     spacing_mm: float = 1.0
     reach_mm: float = 25.0
     least_vessel_diameter_mm: float = LEAST_VESSEL_DIAMETER_MM
+
+    def __post_init__(self) -> None:
+        for name in ("spacing_mm", "reach_mm", "least_vessel_diameter_mm"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise PhysicsError(f"{name} must be positive, but is {getattr(self, name):g}")
 
 
 class ElectroporationModel(ZoneModel):
@@ -114,7 +119,7 @@ class ElectroporationModel(ZoneModel):
         pulsed = [pair for pair in pairs if pair.may_be_pulsed]
         if not pulsed:
             raise PhysicsError(
-                f"no two electrodes stand near enough: the least distance is "
+                "no two electrodes stand near enough to be pulsed: the least distance is "
                 f"{min(pair.spacing_mm for pair in pairs):.1f} mm"
             )
         notes = list(dict.fromkeys(finding for pair in pulsed for finding in pair.findings(self.protocol)))
@@ -162,6 +167,7 @@ class ElectroporationModel(ZoneModel):
         for low_high in (self.threshold.low_v_cm, self.threshold.high_v_cm):
             if low_high is not None:
                 others[f"field of {low_high:g} V/cm or more"] = FieldZone.at_least(field, low_high)
+        notes += cut_zones(others)
         return ZonePrediction(
             zone,
             criterion,

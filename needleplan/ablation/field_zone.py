@@ -52,7 +52,7 @@ class FieldZone(LethalZone):
         for axis in range(3):
             used = np.flatnonzero(reached.any(axis=tuple(k for k in range(3) if k != axis)))
             spans.append((int(used[0]), int(used[-1]) + 1) if used.size else (0, 0))
-        self._is_cut = any(
+        self.is_cut = any(
             high > low and (low == 0 or high == n) for (low, high), n in zip(spans, values.shape, strict=True)
         )
         self.is_empty = spans[0][1] == 0
@@ -83,7 +83,7 @@ class FieldZone(LethalZone):
 
     def require_inside_grid(self) -> None:
         """Raise PhysicsError where the zone reaches the outermost voxel centres and is cut there."""
-        if self._is_cut:
+        if self.is_cut:
             extent = " x ".join(
                 f"{(n - 1) * step:.0f}" for n, step in zip(self._grid.shape, self._grid.spacing_mm, strict=True)
             )

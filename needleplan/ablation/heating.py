@@ -1,6 +1,6 @@
 """A course of heating: sources in turn, vessels and coolant at work, damage gathered, a zone in the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +16,7 @@ from needleplan.ablation.needle_contact import Contact, NeedleCells
 from needleplan.ablation.solver_domain import SolverDomain, convective_contact, isothermal_contact
 from needleplan.ablation.tissue_map import LEAST_VESSEL_DIAMETER_MM, TissueMap
 from needleplan.errors import PhysicsError
+from needleplan.frames import FloatArray
 from needleplan.grid import Grid, ScalarField
 
 #: What the solver follows in a freeze; the isotherm itself is laid through it afterwards.
@@ -127,7 +128,7 @@ class HeatCourse:
             domain.tissue,
             domain.tissues,
             body_temperature_c=domain.body_temperature_c,
-            criteria=tuple(dict.fromkeys((*self.criteria.all, _COLDEST) if freezing else self.criteria.all)),
+            criteria=_followed(self.criteria, freezing),
             freezing=freezing,
             perfusion_stops=options.perfusion_stops,
             perfusion_factor=options.perfusion_factor,
@@ -195,6 +196,11 @@ class HeatCourse:
                 self._next_look_s += self.options.observe_every_s
                 self.options.observe(self.snapshot())
 
+    def mean_c(self, needles: NeedleCells) -> FloatArray:
+        """Mean temperature now of the cells of each part of needles, one a part."""
+        now = self.solver.temperature_c[tuple(needles.held.T)].astype(np.float64)
+        return np.asarray(np.bincount(needles.part, weights=now) / np.bincount(needles.part))
+
     def snapshot(self) -> HeatSnapshot:
         """The state now."""
         return HeatSnapshot(
@@ -241,12 +247,8 @@ class HeatCourse:
         """
         band = self.criteria
         grid = self.domain.grid
-        zones = {}
-        for criterion in dict.fromkeys(band.all):
-            zone = FieldZone(ScalarField(grid, self.level(criterion)))
-            if criterion is band.central:
-                zone.require_inside_grid()
-            zones[criterion.words] = zone
+        zones = {criterion.words: FieldZone(ScalarField(grid, self.level(criterion))) for criterion in band.all}
+        zones[band.central.words].require_inside_grid()
         central = zones.pop(band.central.words)
         ledger = self.solver.ledger
         return ZonePrediction(
@@ -267,8 +269,23 @@ class HeatCourse:
                 Quantity("energy unaccounted for", ledger.residual, "1"),
                 Quantity("time simulated", self.solver.time_s, "s"),
             ),
-            notes,
+            (*notes, *cut_zones(zones)),
         )
+
+
+def cut_zones(zones: Mapping[str, FieldZone]) -> tuple[str, ...]:
+    """A note on each zone that reaches the edge of its grid and is cut there."""
+    return tuple(
+        f"The domain is too small for the zone of {words}: it is cut at the edge."
+        for words, zone in zones.items()
+        if zone.is_cut
+    )
+
+
+def _followed(band: CriterionBand, freezing: bool) -> tuple[DamageCriterion, ...]:
+    """What the solver keeps per voxel: one coldest temperature serves every isotherm."""
+    others = [one for one in dict.fromkeys(band.all) if not isinstance(one, ColdestTemperatureCriterion)]
+    return (*others, _COLDEST) if freezing or len(others) < len(set(band.all)) else tuple(others)
 
 
 def filled_from_beside(level: NDArray[np.float32], needles: NDArray[np.bool_]) -> NDArray[np.float32]:

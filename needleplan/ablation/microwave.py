@@ -122,11 +122,12 @@ class MicrowaveModel(ZoneModel):
             self._fire(course, group, antennas)
         course.hold_needles(None, np.empty(0))
         course.advance(options.cool_down_s)
+        about = dict.fromkeys(domain.at(_middle(part)).name for together in parts for part in together)
         return course.prediction(
             (Quantity("antennas at once", float(max(len(group) for group in groups)), "1"),),
             (
-                f"Antennas heat {domain.at(np.array([parts[0][0].end_mm])).name} as if it reached everywhere: the wave "
-                "is not bent or reflected where tissues meet.",
+                f"Waves spread as if the tissue about each antenna ({', '.join(about)}) reached everywhere: they "
+                "are not bent or reflected where tissues meet.",
             )
             if len(domain.tissues) > 1
             else (),

@@ -28,6 +28,8 @@ from needleplan.grid import Grid
 _CLEAR_OF_SURFACE = 0.3
 #: At least this share of a voxel is held about the axis, so that the held cells form a chain in any direction.
 _LEAST_HELD = 0.72
+#: A cell and those that it shares a face with, as steps of the indices.
+_CELL_AND_NEIGHBOURS = np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)]).astype(np.int64)
 #: Gauss points along each side of a face.
 _GAUSS = 4
 
@@ -72,25 +74,22 @@ class NeedlePart:
         return np.asarray(np.linalg.norm(points_mm - start - along[:, None] * span, axis=1))
 
     def gap_mm(self, other: "NeedlePart") -> float:
-        """Least distance between two axes (segments), exact.
+        """Least distance between the axes of two parts."""
+        ends = (self.start_mm, self.end_mm, other.start_mm, other.end_mm)
+        return least_distance_mm(*(np.asarray(end) for end in ends))
 
-        The distance is convex along both: its least value lies in the inside of both segments or at one of the
-            ends.
-        """
-        a, b = np.asarray(self.start_mm), np.asarray(other.start_mm)
-        u, v = np.subtract(self.end_mm, a), np.subtract(other.end_mm, b)
-        least = min(
-            float(other.distance_mm(np.array([self.start_mm, self.end_mm])).min()),
-            float(self.distance_mm(np.array([other.start_mm, other.end_mm])).min()),
-        )
-        normal = np.cross(u, v)
-        size = float(normal @ normal)
-        if size > 1e-12 * float(u @ u) * float(v @ v):
-            s = float(np.cross(b - a, v) @ normal) / size
-            t = float(np.cross(b - a, u) @ normal) / size
-            if 0.0 <= s <= 1.0 and 0.0 <= t <= 1.0:
-                least = min(least, abs(float((b - a) @ normal)) / float(np.sqrt(size)))
-        return least
+
+def least_distance_mm(a_mm: FloatArray, b_mm: FloatArray, c_mm: FloatArray, d_mm: FloatArray) -> float:
+    """Least distance of the segments a-b and c-d (Ericson, Real-Time Collision Detection 2005, 5.1.9)."""
+    u, v, w = b_mm - a_mm, d_mm - c_mm, a_mm - c_mm
+    uu, vv, uv, uw, vw = float(u @ u), float(v @ v), float(u @ v), float(u @ w), float(v @ w)
+    apart = uu * vv - uv * uv
+    s = min(max((uv * vw - uw * vv) / apart, 0.0), 1.0) if apart > 1e-12 * uu * vv else 0.0
+    t = (uv * s + vw) / vv
+    if not 0.0 <= t <= 1.0:
+        t = min(max(t, 0.0), 1.0)
+        s = min(max((uv * t - uw) / uu, 0.0), 1.0)
+    return float(np.linalg.norm(w + s * u - t * v))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +128,8 @@ def needle_cells(
             where not given.
 
     Raises:
-        PhysicsError: a part reaches out of the grid, has no length, or two parts share cells.
+        PhysicsError: a part reaches out of the grid, has no length, or no tissue lies between the cells of two
+            needles.
     """
     spacing = float(grid.spacing_mm[0])
     of_needle = list(range(len(parts))) if needles is None else list(needles)
@@ -138,18 +138,19 @@ def needle_cells(
     held, owners = [], []
     for number, part in enumerate(parts):
         cells = _cells_of(grid, part, spacing)
-        others = [int(n) for n in np.unique(owner[tuple(cells.T)]) if n >= 0 and of_needle[n] != of_needle[number]]
+        # Held cells of two needles that share a face would be a short circuit.
+        about = np.concatenate([owner[tuple((cells + step).T)] for step in _CELL_AND_NEIGHBOURS])
+        others = [int(n) for n in np.unique(about) if n >= 0 and of_needle[n] != of_needle[number]]
         if others:
             other = parts[others[0]]
             if part.gap_mm(other) < part.radius_mm + other.radius_mm:
                 raise PhysicsError(
                     "two needles overlap: their axes must lie further apart than the sum of their radii"
                 )
-            if part.gap_mm(other) < 2.0 * spacing:
-                raise PhysicsError(
-                    f"the grid of {spacing:g} mm is too coarse for needles {part.gap_mm(other):.2f} mm apart: "
-                    "at least two voxels must lie between them"
-                )
+            raise PhysicsError(
+                f"the grid of {spacing:g} mm is too coarse for needles {part.gap_mm(other):.2f} mm apart: "
+                "no voxel of tissue lies between them"
+            )
         cells = cells[owner[tuple(cells.T)] < 0]
         owner[tuple(cells.T)] = number
         held.append(cells)
@@ -189,7 +190,7 @@ def _cells_of(grid: Grid, part: NeedlePart, spacing: float) -> NDArray[np.int64]
     start, span = np.asarray(part.start_mm), np.subtract(part.end_mm, part.start_mm)
     along = (points - start) @ span / part.length_mm
     across = np.linalg.norm(points - start - along[:, None] * span / part.length_mm, axis=1)
-    # Half a voxel less at each end, so that as many layers are held as the part is long.
+    # Layers whose centres lie within the part: on the mean over its places as many as the part is long.
     inside = (across < reach * spacing) & (along > -1e-9) & (along < part.length_mm + 1e-9)
     if not inside.any():
         inside = part.distance_mm(points) == part.distance_mm(points).min()

@@ -30,8 +30,8 @@ def patient_tissue(
     """Tissues and vessels of a patient.
 
     Structures lie over one another in the order organs, lungs, bones and bowel, critical structures, target;
-    structures of the role vessel are open vessels, with the diameter that a ball finds in them. Airways and critical
-    structures whose name says no tissue stay what lies about them, unless ``named`` says otherwise.
+    structures of the role vessel are open vessels, with the diameter that a ball finds in them. Airways and
+    critical structures whose name says no tissue stay what lies about them, unless ``named`` says otherwise.
 
     Args:
         queries: the anatomy.

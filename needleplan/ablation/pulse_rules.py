@@ -8,6 +8,7 @@ from itertools import combinations, zip_longest
 
 import numpy as np
 
+from needleplan.ablation.needle_contact import least_distance_mm
 from needleplan.ablation.schedule import check_times
 from needleplan.devices.applicator_physics import (
     ApplicatorPhysicsTable,
@@ -255,16 +256,3 @@ def electrode_pairs(electrodes: Sequence[PlacedElectrode]) -> tuple[ElectrodePai
     if len(electrodes) == 1:
         raise PhysicsError("electric pulses flow between electrodes: one alone destroys nothing, place two or more")
     return tuple(ElectrodePair(first, second) for first, second in combinations(electrodes, 2))
-
-
-def least_distance_mm(a_mm: FloatArray, b_mm: FloatArray, c_mm: FloatArray, d_mm: FloatArray) -> float:
-    """Least distance of the segments a-b and c-d (Ericson, Real-Time Collision Detection 2005, 5.1.9)."""
-    u, v, w = b_mm - a_mm, d_mm - c_mm, a_mm - c_mm
-    uu, vv, uv, uw, vw = float(u @ u), float(v @ v), float(u @ v), float(u @ w), float(v @ w)
-    apart = uu * vv - uv * uv
-    s = min(max((uv * vw - uw * vv) / apart, 0.0), 1.0) if apart > 1e-12 * uu * vv else 0.0
-    t = (uv * s + vw) / vv
-    if not 0.0 <= t <= 1.0:
-        t = min(max(t, 0.0), 1.0)
-        s = min(max((uv * t - uw) / uu, 0.0), 1.0)
-    return float(np.linalg.norm(w + s * u - t * v))

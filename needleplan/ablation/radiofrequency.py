@@ -21,7 +21,7 @@ from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedleCells, NeedlePart, needle_cells
 from needleplan.ablation.rf_electrodes import ElectrodeParts, electrode_parts
-from needleplan.ablation.schedule import Firing, check_apart, check_times, checked_power_w, firings
+from needleplan.ablation.schedule import Firing, check_alike, check_apart, check_times, checked_power_w, firings
 from needleplan.ablation.solver_domain import SolverDomain, solver_domain
 from needleplan.ablation.tissue_map import TissueMap, homogeneous
 from needleplan.devices.applicator_physics import RadiofrequencyElectrode, applicator_physics
@@ -72,8 +72,9 @@ class GeneratorControl:
 class RadiofrequencyModel(ZoneModel):
     """Zones of radiofrequency electrodes: single, cluster, umbrella and bipolar.
 
-    An ablation without a power is controlled by temperature up to the generator's maximum; with a power, that power
-    flows until the resistance rolls off, then in pulses.
+    An ablation without a power is controlled by temperature up to the generator's maximum; with a power, that
+    power flows until the resistance rolls off, then in pulses. Electrodes that work together share one generator:
+    the power is that of all of them.
 
     Args:
         options: how the heat is computed.
@@ -105,8 +106,8 @@ class RadiofrequencyModel(ZoneModel):
         return (
             "The generator holds the hottest tissue at its target or pauses at a rise of the resistance; bursts of "
             "vapour, saline and a vendor's own algorithm are not modelled.",
-            f"Where no tissue map is given the tissue is endless {self.tissue.name}; the current returns through the "
-            "wall of the domain, not through pads at their true place.",
+            f"Where no tissue map is given the tissue is endless {self.tissue.name}; the current returns through "
+            "the wall of the domain, not through pads at their true place.",
         )
 
     def predict(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> ZonePrediction:
@@ -114,6 +115,7 @@ class RadiofrequencyModel(ZoneModel):
         check_times(insertions)
         electrodes = {one.applicator: _electrode(one.applicator) for one in insertions}
         groups = firings(insertions, self.delivery)
+        check_alike(groups)
         for group in groups:
             for firing in group:
                 electrode = electrodes[firing.insertion.applicator]
@@ -159,13 +161,7 @@ class RadiofrequencyModel(ZoneModel):
         domain = course.domain
         physics = [electrodes[firing.insertion.applicator] for firing in group]
         _hold_cooled(course, physics, together)
-        durations = {firing.ablation.duration_s for firing in group}
-        if len(durations) > 1:
-            raise DeviceError("electrodes that work together must be given the same duration")
-        powers = {firing.ablation.power_w for firing in group}
-        if len(powers) > 1:
-            raise DeviceError("electrodes that work together must be given the same power, or none")
-        power_w = powers.pop()
+        power_w = group[0].ablation.power_w
         if self.delivery is Delivery.SWITCHED:
             turns = [[k] for k in range(len(group))]
         else:
@@ -173,7 +169,7 @@ class RadiofrequencyModel(ZoneModel):
         fields = [_FieldOf([together[k] for k in turn], [physics[k] for k in turn], domain) for turn in turns]
         most_w = min(electrode.maximum_power_w for electrode in physics)
         began_s = course.solver.time_s
-        end_s = began_s + durations.pop()
+        end_s = began_s + group[0].ablation.duration_s
         pause_until_s = began_s
         scale = 0.0
         last: _FieldOf | None = None
@@ -192,16 +188,21 @@ class RadiofrequencyModel(ZoneModel):
                 )
             greatest = most_w / field.power_per_v2_w
             if power_w is None:
-                before = scale if last is field else 0.0
                 scale = min(
                     course.solver.scale_to_hold(
-                        field.heat, before, self.control.temperature_c, self.control.horizon_s
+                        field.heat,
+                        scale if last is field else 0.0,
+                        self.control.temperature_c,
+                        self.control.horizon_s,
                     ),
                     greatest,
                 )
-                if last is None:
-                    # Nothing is known of the tissue's answer yet: a gentle start.
-                    scale = 0.25 * greatest
+                if field.scale is None:
+                    # Nothing is known of the tissue's answer to this field yet: a gentle start.
+                    start = field.scale_without_cooling(course, self.control.temperature_c, until_s - now_s)
+                    scale = min(scale, 0.25 * greatest, start)
+                elif last is not field:
+                    scale = min(scale, field.scale)
             elif now_s < pause_until_s:
                 scale = 0.0
             elif field.resistance_ohm > self.control.roll_off * field.first_resistance_ohm:
@@ -211,7 +212,7 @@ class RadiofrequencyModel(ZoneModel):
                 scale = min(power_w / field.power_per_v2_w, greatest)
             flowing_w = scale * field.power_per_v2_w
             course.advance(until_s - now_s, field.heat, scale, flowing_w)
-            last = field
+            last, field.scale = field, scale
             totals.add(until_s - now_s, flowing_w, scale, field.resistance_ohm)
 
 
@@ -237,6 +238,8 @@ class _FieldOf:
         self.resistance_ohm = np.nan
         self.power_per_v2_w = np.nan
         self.heat: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+        #: Square of the voltage when the field was last on; None before.
+        self.scale: float | None = None
 
     def solve(self, course: HeatCourse) -> None:
         """Solves for the conductivity of the tissue as it is now."""
@@ -255,6 +258,14 @@ class _FieldOf:
         if np.isnan(self.first_resistance_ohm):
             self.first_resistance_ohm = self.resistance_ohm
         self.solved_s = course.solver.time_s
+
+    def scale_without_cooling(self, course: HeatCourse, temperature_c: float, time_s: float) -> float:
+        """Scale with which no cell would pass a temperature within a time if no heat left it."""
+        heat_j_m3_k = np.array([one.volumetric_heat_j_m3_k for one in self.domain.tissues])[self.domain.tissue]
+        gain = self.heat[1:-1, 1:-1, 1:-1] / heat_j_m3_k
+        room_k = np.maximum(temperature_c - course.solver.temperature_c, 0.0)
+        heated = gain > 0
+        return float((room_k[heated] / (gain[heated] * time_s)).min(initial=np.inf))
 
 
 def rf_conductivity_s_m(course: HeatCourse) -> NDArray[np.float32]:

@@ -36,8 +36,9 @@ class Firing:
 
 
 def firings(insertions: Sequence[Insertion], delivery: Delivery) -> tuple[tuple[Firing, ...], ...]:
-    """Groups of ablations that run at the same time, in their order."""
-    each = [[Firing(insertion, ablation) for ablation in insertion.ablations] for insertion in insertions]
+    """Groups of ablations that run at the same time, in the order of the punctures (``Insertion.order``)."""
+    in_order = sorted(insertions, key=lambda insertion: insertion.order)
+    each = [[Firing(insertion, ablation) for ablation in insertion.ablations] for insertion in in_order]
     if delivery is Delivery.SEQUENTIAL:
         return tuple((firing,) for row in each for firing in row)
     return tuple(tuple(one for one in column if one is not None) for column in zip_longest(*each))
@@ -52,6 +53,17 @@ def check_times(insertions: Sequence[Insertion]) -> None:
                     f"an ablation of {insertion.applicator} must last above 0 and up to {LONGEST_DELIVERY_S:g} s, "
                     f"but lasts {ablation.duration_s:g} s"
                 )
+
+
+def check_alike(groups: Sequence[Sequence[Firing]]) -> None:
+    """Raises DeviceError where needles on one generator are given different durations or powers at once."""
+    for group in groups:
+        if len({firing.ablation.duration_s for firing in group}) > 1:
+            raise DeviceError("needles that work together on one generator must be given the same duration")
+        if len({firing.ablation.power_w for firing in group}) > 1:
+            raise DeviceError(
+                "needles that work together on one generator must be given the same power, its own, or none"
+            )
 
 
 def checked_power_w(name: str, power_w: float | None, maximum_power_w: float | None) -> float:

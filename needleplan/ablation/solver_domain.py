@@ -34,7 +34,7 @@ class SolverDomain:
     Attributes:
         grid: oblique in the patient, its last index axis along the needles.
         tissue: uint8 indices into ``tissues`` in the grid's shape.
-        tissues: of the map.
+        tissues: of the map, those that occur here.
         vessels: voxels of open vessels that carry heat away.
         body_temperature_c: of the map.
     """
@@ -74,7 +74,8 @@ def solver_domain(
         least_vessel_diameter_mm: thinner vessels carry no heat away.
 
     Raises:
-        PhysicsError: the spacing or the reach is impossible, or the domain would be too large.
+        PhysicsError: the spacing or the reach is impossible, a part lies wholly in a vessel, or the domain would be
+            too large.
     """
     if not (np.isfinite(spacing_mm) and 0.1 <= spacing_mm <= 10.0):
         raise PhysicsError(
@@ -84,6 +85,8 @@ def solver_domain(
         raise PhysicsError(f"the reach must be at least 4 voxels of {spacing_mm:g} mm, but is {reach_mm:g} mm")
     starts = np.array([part.start_mm for part in parts])
     ends = np.array([part.end_mm for part in parts])
+    if not (np.isfinite(starts).all() and np.isfinite(ends).all()):
+        raise PhysicsError("the place of a needle's active part must be stated in finite numbers of millimetres")
     axes = _axes(starts, ends)
     points = np.concatenate([starts, ends]) @ axes
     # The first needle runs along a line of voxel centres.
@@ -100,23 +103,39 @@ def solver_domain(
     matrix[:3, :3] = axes * spacing_mm
     matrix[:3, 3] = axes @ (anchor - low * spacing_mm)
     grid = Grid((shape[0], shape[1], shape[2]), matrix)
+    vessels = tissue.vessel_voxels(grid, least_vessel_diameter_mm)
+    _check_in_tissue(grid, parts, vessels)
+    # What a tissue far from the needles lacks in the table must not stop them.
+    everywhere = tissue.rasterised(grid)
+    here, index = np.unique(everywhere, return_inverse=True)
     return SolverDomain(
         grid,
-        tissue.rasterised(grid),
-        tissue.tissues,
-        tissue.vessel_voxels(grid, least_vessel_diameter_mm),
+        index.reshape(grid.shape).astype(np.uint8),
+        tuple(tissue.tissues[n] for n in here),
+        vessels,
         tissue.body_temperature_c,
     )
 
 
+def _check_in_tissue(grid: Grid, parts: Sequence[NeedlePart], vessels: NDArray[np.bool_]) -> None:
+    along = np.linspace(0.0, 1.0, 9)[:, None]
+    for part in parts:
+        points = np.asarray(part.start_mm) + along * np.subtract(part.end_mm, part.start_mm)
+        index = np.rint(grid.to_index(points)).astype(np.int64)
+        if vessels[tuple(index.T)].all():
+            raise PhysicsError(
+                f"the active part of a needle at {np.round(points[-1], 1).tolist()} lies outside tissue, in "
+                "the blood of a vessel: place it beside"
+            )
+
+
 def _axes(starts: FloatArray, ends: FloatArray) -> FloatArray:
-    """(3, 3) columns: the last along the needles' mean direction, the first towards the needle furthest from the
-    first."""
+    """(3, 3) columns: the last along the parts, the first towards the part furthest from the first."""
     directions = ends - starts
-    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    # Needles from opposite sides are parallel as well.
-    directions *= np.where(directions @ directions[0] < 0, -1.0, 1.0)[:, None]
-    z = unit_vector(directions.mean(axis=0))
+    # The axis that most length runs along, whichever way: needles from opposite sides are parallel as well, and the
+    # tines of an umbrella are as long on one side as on the other.
+    z = np.linalg.eigh(directions.T @ directions)[1][:, -1]
+    z = z if z @ directions[0] >= 0 else -z
     aside = 0.5 * (starts + ends)
     aside = aside - aside[0]
     aside -= (aside @ z)[:, None] * z
@@ -140,18 +159,12 @@ def isothermal_contact(domain: SolverDomain, tissue: TissueMap) -> Contact:
 def convective_contact(domain: SolverDomain, tissue: TissueMap) -> Contact:
     """Faces of vessels with the heat transfer coefficient h = Nu k / D of laminar flow, D the local diameter.
 
-    As ``isothermal_contact``, with the film in series; the faces of a cylinder's voxels have 4/pi of its area, which
-    is taken off the film's part.
+    As ``isothermal_contact``, with the film in series; the faces of a cylinder's voxels have 4/pi of its area,
+    which is taken off the film's part.
     """
     own, other, way = _vessel_faces(domain, tissue)
     spacing_mm = domain.spacing_mm
-    diameter_mm = np.zeros(domain.grid.shape)
-    for probe in _PROBED_DIAMETERS_MM:
-        diameter_mm[tissue.vessel_voxels(domain.grid, probe) & domain.vessels] = probe
-    for vessel in tissue.vessels:
-        if vessel.diameter_mm is not None and vessel.open:
-            inside = vessel.solid.contains(domain.grid.centres_mm()).reshape(domain.grid.shape)
-            diameter_mm[inside & domain.vessels] = vessel.diameter_mm
+    diameter_mm = tissue.vessel_diameters_mm(domain.grid, _PROBED_DIAMETERS_MM)
     conductivity = np.array([one.thermal_conductivity_w_m_k for one in domain.tissues])
     transfer = NUSSELT_W_M_K / (1e-3 * np.maximum(diameter_mm[tuple(own.T)], _PROBED_DIAMETERS_MM[0]))
     k = conductivity[domain.tissue[tuple(other.T)]]

@@ -11,6 +11,7 @@ from needleplan.ablation.field_zone import FieldZone
 from needleplan.ablation.monitoring.priors import FactorPrior
 from needleplan.ablation.monitoring.treatment import scaled_power
 from needleplan.ablation.tissue_map import TissueMap
+from needleplan.ablation.volume import zone_volume_ml
 from needleplan.devices.tissue import Tissue
 from needleplan.errors import PhysicsError
 from needleplan.frames import FloatArray, read_only
@@ -116,8 +117,7 @@ def zone_spread(
     centres = grid.centres_mm()
     level = np.stack([np.maximum(zone.signed_distance_mm(centres), _NOWHERE_MM) for zone in zones])
     level = level.astype(np.float32)
-    volumes = [FieldZone(ScalarField(grid, one.reshape(grid.shape))).volume_ml for one in level]
-    return ZoneSpread(grid, level, np.array(volumes))
+    return ZoneSpread(grid, level, np.array([_volume_ml(zone) for zone in zones]))
 
 
 def sampled_tissue(tissue: TissueMap, rng: np.random.Generator) -> TissueMap:
@@ -128,6 +128,12 @@ def sampled_tissue(tissue: TissueMap, rng: np.random.Generator) -> TissueMap:
             drawn[one.name] = one.sampled(rng)
     regions = tuple(replace(region, tissue=drawn[region.tissue.name]) for region in tissue.regions)
     return replace(tissue, background=drawn[tissue.background.name], regions=regions)
+
+
+def _volume_ml(zone: LethalZone) -> float:
+    # A single surface has its volume; where several overlap, points have to be counted.
+    surfaces = zone.surfaces()
+    return surfaces[0].volume_mm3 / 1000.0 if len(surfaces) == 1 else zone_volume_ml(zone)
 
 
 def _grid_about(zones: Sequence[LethalZone], spacing_mm: float) -> Grid:

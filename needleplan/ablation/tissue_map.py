@@ -15,7 +15,7 @@ from needleplan.grid import Grid, VoxelMask
 #: Vessels thinner than this are ignored: no heat sink was seen below 2 mm, always above 4 mm (Lu et al., "Effect
 #: of vessel size on creation of hepatic radiofrequency lesions in pigs", AJR 2002;178:47-51).
 LEAST_VESSEL_DIAMETER_MM = 3.0
-#: Most tissues of a map: a voxel keeps its tissue as one byte.
+#: Most regions of a map: a voxel keeps its tissue as one byte.
 _MOST_REGIONS = 255
 #: Share of a voxel by which a ball's best centre may lie beside the lattice on which it is sought.
 _LATTICE_SLACK = 0.1
@@ -190,16 +190,28 @@ def local_diameters_mm(lumen: VoxelMask, points_mm: FloatArray, probed_mm: Seque
     slack = _LATTICE_SLACK * float(grid.spacing_mm.min())
     padded = np.pad(lumen.inside, 1)
     rim = binary_dilation(padded, np.ones((3, 3, 3))) & ~padded
+    outside = cKDTree(grid.to_patient(np.argwhere(rim) - 1.0))
+    index = np.argwhere(lumen.inside)
+    voxel_mm = 2.0 * grid.half_diagonal_mm
+    # Nothing needs to be known of places deeper than the widest ball.
+    deepest_mm = 0.5 * probed_mm[-1] + voxel_mm
+    depth_mm = outside.query(grid.to_patient(index), distance_upper_bound=deepest_mm)[0]
+    own_mm = outside.query(points_mm, distance_upper_bound=deepest_mm)[0]
     offsets = 0.5 * np.indices((2, 2, 2)).reshape(3, -1).T
-    lattice_mm = grid.to_patient((np.argwhere(lumen.inside)[:, None] + offsets).reshape(-1, 3))
-    depth_mm = cKDTree(grid.to_patient(np.argwhere(rim) - 1.0)).query(lattice_mm)[0]
     found = np.zeros(len(points_mm))
     for diameter_mm in probed_mm:
-        middles_mm = lattice_mm[depth_mm >= 0.5 * diameter_mm - slack]
-        if len(middles_mm):
+        least_mm = 0.5 * diameter_mm - slack
+        held = own_mm >= least_mm
+        # Balls that reach points nearer to the wall have their centres in a layer about their radius deep.
+        layer = index[(depth_mm >= least_mm - voxel_mm) & (depth_mm <= least_mm + voxel_mm)]
+        lattice_mm = grid.to_patient((layer[:, None] + offsets).reshape(-1, 3))
+        fits = outside.query(lattice_mm, distance_upper_bound=deepest_mm)[0] >= least_mm
+        near = np.flatnonzero(~held)
+        if fits.any() and len(near):
             reach_mm = 0.5 * diameter_mm + 2.0 * slack
-            held = np.isfinite(cKDTree(middles_mm).query(points_mm, distance_upper_bound=reach_mm)[0])
-            found[held] = diameter_mm
+            way_mm = cKDTree(lattice_mm[fits]).query(points_mm[near], distance_upper_bound=reach_mm)[0]
+            held[near] = np.isfinite(way_mm)
+        found[held] = diameter_mm
     return found
 
 

@@ -195,7 +195,7 @@ def _add_zone(parser: argparse.ArgumentParser) -> None:
     probes.add_argument("--delivery", choices=("sequential", "simultaneous", "switched"), help="(as is usual)")
     grid = parser.add_argument_group("computation")
     grid.add_argument("--spacing-mm", type=float, help="side of the solver's voxels (0.75 to 1.5)")
-    grid.add_argument("--reach-mm", type=float, help="room about the active parts (20 to 35)")
+    grid.add_argument("--reach-mm", type=float, help="room about the active parts, more for large zones (20 to 35)")
     grid.add_argument("--setting", choices=("in_vivo", "ex_vivo"), default="in_vivo", help="zone table (in_vivo)")
 
 

@@ -256,7 +256,8 @@ def run_devices(options: Namespace) -> int:
         settings = sorted({row.setting for row in rows})
         counts = ", ".join(f"{name}: {sum(row.setting == name for row in rows)} zones" for name in settings)
         vendor = "vendor table" if applicator.is_vendor_table else "no vendor table"
-        console.print(f"[bold]{escape(applicator.name)}[/]  {escape(applicator.modality)}, {vendor}, {counts}")
+        zones = counts or "no zone table"
+        console.print(f"[bold]{escape(applicator.name)}[/]  {escape(applicator.modality)}, {vendor}, {zones}")
         console.print(f"    {escape(applicator.description)}", soft_wrap=True)
         for source in sorted({f"{row.source} ({row.provenance}, confidence {row.confidence})" for row in rows}):
             console.print(f"    source: {escape(source)}", soft_wrap=True)

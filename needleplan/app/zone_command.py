@@ -31,6 +31,10 @@ _ROWS = (
 )
 
 
+#: Units that are printed otherwise than they are named.
+_PRINTED_UNITS = {"1": "", "C": " °C"}
+
+
 def run(options: Namespace) -> int:
     """Answer the question of the options; nothing is written before all is computed."""
     from needleplan.app.zone_pictures import ZonePictures
@@ -96,15 +100,14 @@ def print_zone(console: Console, answer: ZoneAnswer) -> None:
         console.print(f"  {chr(ord('A') + n)}: {escape(words)}", soft_wrap=True)
     if answer.table is not None:
         setting = question.setting.replace("_", " ")
-        console.print(f"  table: the applicator's zone table, {setting}, one probe in its tissue without vessels")
+        console.print(
+            f"  table: the applicator's zone table, {setting}, one probe in its tissue without vessels",
+            soft_wrap=True,
+        )
     if answer.axes.is_empty:
         console.print("  [bold yellow]nothing is destroyed[/]")
     for quantity in answer.prediction.quantities:
-        unit = (
-            ""
-            if quantity.unit == "1"
-            else f" {quantity.unit.replace('C', '°C') if quantity.unit == 'C' else quantity.unit}"
-        )
+        unit = _PRINTED_UNITS.get(quantity.unit, f" {quantity.unit}")
         console.print(f"  {escape(quantity.name)}: {quantity.value:.4g}{escape(unit)}", soft_wrap=True)
     for note in answer.notes:
         console.print(f"  note: {escape(note)}", soft_wrap=True)

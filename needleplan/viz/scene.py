@@ -174,8 +174,8 @@ def render_target(
     """Close to the target: tumour, zones, needle tips with centimetre marks, vessels and organs nearby.
 
     Arguments, result and errors as of :func:`render_patient`; skin, bones and lungs are left away. ``layers`` are
-    drawn instead of the zone's own surface (see ``zone_scene.render_zone_in_patient``), and ``layer_legend`` is what
-    the legend says of them.
+    drawn instead of the zone's own surface (see ``zone_scene.render_zone_in_patient``), and ``layer_legend`` is
+    what the legend says of them.
     """
     shapes = {} if needles is None else needles
     surroundings = [s for s in anatomy.surfaces if s.role not in (Role.SKIN, Role.TARGET)]

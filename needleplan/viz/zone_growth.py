@@ -194,7 +194,7 @@ def make_growth_film(
         vessels: vessels.
         title: heading of every frame.
         caption: setting, in a line.
-        heats: False where no power is told.
+        heats: False where the coldest temperature is told instead of the power.
         progress: called with what is being done and the fraction done.
 
     Returns:
@@ -278,6 +278,8 @@ def _film_pictures(
         now.set_text(f"{clock(frame.time_s)} min")
         if heats:
             power.set_text(f"{frame.power_w:.0f} W into tissue" if frame.power_w > 0 else "no power: cooling down")
+        else:
+            power.set_text(f"down to {np.nanmin(frame.image.values):.0f} °C".replace("-", "\u2212"))
         volume.set_text(f"{frame.volume_ml:.1f} ml destroyed")
         marker.set_data([frame.time_s / 60.0], [frame.volume_ml])
         yield rasterise(figure)

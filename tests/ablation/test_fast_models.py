@@ -19,8 +19,9 @@ from needleplan.ablation.heat_response import (
     needle_response_k_per_w,
     response_axes_mm,
 )
+from needleplan.ablation.needle_contact import least_distance_mm
 from needleplan.ablation.power_scaling import PowerScalingModel, scaling_law
-from needleplan.ablation.pulse_rules import ElectrodePair, PlacedElectrode, PulseProtocol, least_distance_mm
+from needleplan.ablation.pulse_rules import ElectrodePair, PlacedElectrode, PulseProtocol
 from needleplan.ablation.superposition import SuperpositionModel
 from needleplan.ablation.tissue_map import TissueMap, Vessel, homogeneous
 from needleplan.devices.applicator_physics import applicator_physics

@@ -142,3 +142,15 @@ def test_the_table_of_paths_has_a_row_for_each_case_and_a_reason_for_a_bad_one(t
     assert header.count("|") == rule.count("|") == first.count("|") == bad.count("|")
     assert f"| {study.case_name} | {study.candidates:,} | {study.feasible_count:,} |" in first
     assert "missing.toml" in bad
+
+
+def test_a_nearer_vessel_leaves_less_of_the_zone(tmp_path, capsys):
+    rows = load("zone_beside_a_vessel").main((16.0, 9.0), duration_s=120.0, spacing_mm=3.0, out=tmp_path / "zone")
+    printed = capsys.readouterr().out
+    assert [row.distance_mm for row in rows] == [None, 16.0, 9.0]
+    volumes = [row.volume_ml for row in rows]
+    assert volumes == sorted(volumes, reverse=True) and volumes[2] < 0.95 * volumes[0]
+    # Heat does not pass the wall of the vessel, whose axis lies at 9 mm and whose radius is 3 mm.
+    assert rows[2].towards_mm < 6.0 + 1.5 and rows[2].towards_mm < rows[0].towards_mm
+    assert sum(f"{row.volume_ml:.1f}" in printed for row in rows) == 3
+    assert {path.name for path in (tmp_path / "zone").iterdir()} == {"growth.mp4", "growth.png", "isotherms.png"}

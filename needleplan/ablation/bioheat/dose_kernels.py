@@ -40,7 +40,8 @@ def advance_doses(
         warm_c, cool_c: cells between these temperatures at both ends gather no dose.
         stasis: Arrhenius integral of microvascular stasis, empty where the perfusion does not stop.
         stasis_parameters: (2,) ln A and Ea/R.
-        rest_sinks, sink: perfusion over heat capacity before treatment (of each tissue) and now (of each cell), 1/s.
+        rest_sinks, sink: perfusion over heat capacity before treatment (of each tissue) and now (of each cell),
+            1/s.
         held: cells held at a temperature, which have no perfusion.
         step_s: length of the step.
         box: (6,) begin and end of the cells along each axis.

@@ -4,7 +4,8 @@ For studies of many sources, for superposition (rises of temperature add, exactl
 the full solver, whose answer it equals where nothing boils, freezes or loses its perfusion. Explicit Euler steps in
 the seven-point form, walls at the body temperature:
 
-    v' = (1 - 6 a - b) v + a (sum of the six neighbours) + g q,   a = alpha dt / h^2, b = w dt / rho c, g = dt / rho c
+    v' = (1 - 6 a - b) v + a (sum of the six neighbours) + g q
+    a = alpha dt / h^2, b = w dt / rho c, g = dt / rho c
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.ablation.bioheat.solver import BLOOD_HEAT_J_M3_K
-from needleplan.compiled import compiled_stencil, prange
+from needleplan.compiled import compiled_stencil, prange, threads_for
 from needleplan.devices.tissue import Tissue
 from needleplan.errors import PhysicsError
 
@@ -101,11 +102,12 @@ class LinearBioheat:
         share = np.float32(step_s * self._diffusion_per_s)
         keep = np.float32(1.0 - 6.0 * step_s * self._diffusion_per_s - step_s * self._sink_per_s)
         gain = np.float32(step_s / self._heat)
-        for _ in range(steps):
-            if source_w_m3 is None:
-                linear_cooling(self._v, self._next, keep, share)
-            else:
-                linear_step(self._v, self._next, source_w_m3, keep, share, gain)
-            self._v, self._next = self._next, self._v
+        with threads_for(self._v.size):
+            for _ in range(steps):
+                if source_w_m3 is None:
+                    linear_cooling(self._v, self._next, keep, share)
+                else:
+                    linear_step(self._v, self._next, source_w_m3, keep, share, gain)
+                self._v, self._next = self._next, self._v
         self.time_s += duration_s
         return steps

@@ -221,9 +221,8 @@ class BioheatSolver:
         _potentials_of(self._held_u, tissue, self._table, part)
         self._theta[tuple(index.T)] = part
         if contact is None:
-            if not same:
-                self._contact = (np.empty((0, 3), np.int64), np.empty((0, 3), np.int64), np.empty(0, np.float32))
-                self._extra, self._stiffness = np.empty(0, np.float32), 0.0
+            self._contact = (np.empty((0, 3), np.int64), np.empty((0, 3), np.int64), np.empty(0, np.float32))
+            self._extra, self._stiffness = np.empty(0, np.float32), 0.0
             return
         self._contact = (contact.cells + 1, contact.held + 1, contact.factors.astype(np.float32))
         self._extra = np.zeros(len(contact.factors), dtype=np.float32)
@@ -245,7 +244,7 @@ class BioheatSolver:
             scale: on the source.
 
         Raises:
-            PhysicsError: the solution is no longer finite.
+            PhysicsError: the source has another shape, or the solution is no longer finite.
         """
         if not (np.isfinite(duration_s) and duration_s >= 0):
             raise PhysicsError(f"the time to advance must not be negative, but is {duration_s:g} s")
@@ -254,6 +253,11 @@ class BioheatSolver:
             source, scale = self._start, 0.0
         else:
             source = source_w_m3
+            if source.shape != self._tissue.shape or source.dtype != np.float32:
+                raise PhysicsError(
+                    f"a heat source must be a float32 array of {self._tissue.shape} cells (padded), but is "
+                    f"{source.dtype} of {source.shape}"
+                )
             self._cover_source(source, scale)
         if not 0.5 * self._last_scale <= scale <= 2.0 * self._last_scale:
             # How fast tissue answers to another source is not known: short steps that grow.

@@ -75,15 +75,21 @@ class DiffusionSolver:
         """Sets the conductivity (S/m, or m for light) and the reaction (per m, for light) of every cell.
 
         Raises:
-            PhysicsError: a coefficient is negative, zero or no number, or nothing fixes the level of the potential.
+            PhysicsError: a coefficient is negative, zero or no number, or given for another number of cells, or
+                nothing fixes the level of the potential.
         """
+        for name, field in (("conductivity", sigma), ("reaction", reaction)):
+            if field is not None and field.shape != self.shape:
+                raise PhysicsError(f"the {name} must be given for {self.shape} cells, but is for {field.shape}")
         with threads_for(self._free.size):
             self._set(np.ascontiguousarray(sigma, dtype=np.float32), reaction)
 
     def _set(self, sigma: NDArray[np.float32], reaction: NDArray[np.float32] | None) -> None:
         if not (np.isfinite(sigma).all() and sigma.min() > 0):
             raise PhysicsError("every cell needs a conductivity above zero")
-        if self.walls == "insulated" and not len(self.held) and reaction is None:
+        if reaction is not None and not (np.isfinite(reaction).all() and reaction.min() >= 0):
+            raise PhysicsError("no cell may have a reaction below zero")
+        if self.walls == "insulated" and not len(self.held) and (reaction is None or not reaction.any()):
             raise PhysicsError("between insulated walls without an electrode the potential has no level")
         self._sigma = sigma
         wall = np.float32(2.0 if self.walls == "grounded" else 0.0)
@@ -94,10 +100,11 @@ class DiffusionSolver:
                 contact.cells, contact.held, contact.factors.astype(np.float32), sigma, self._gx, self._gy, self._gz
             )
         # In units in which a face of conductivity sigma counts sigma: the reaction times the cell's area.
-        scaled = 0.0
-        if reaction is not None:
+        if reaction is None:
+            self._reaction[:] = 0.0
+        else:
             self._reaction = np.asarray(reaction * self.spacing_m**2, dtype=np.float32)
-            scaled = float((self._reaction / sigma).mean())
+        scaled = float((self._reaction / sigma).mean())
         kernels.diagonal(self._gx, self._gy, self._gz, self._reaction, self._diagonal)
         np.sqrt((6.0 + scaled) / self._diagonal, out=self._scale)
         self._scale *= self._free
@@ -144,8 +151,10 @@ class DiffusionSolver:
             the potential, in the solver's shape (a view that the next solve overwrites).
 
         Raises:
-            PhysicsError: the iteration does not end.
+            PhysicsError: a value or a source is no finite number, or the iteration does not end.
         """
+        if not (np.isfinite(values).all() and (source is None or np.isfinite(source).all())):
+            raise PhysicsError("the potentials of electrodes and the sources must be finite numbers")
         with threads_for(self._free.size):
             return self._solved(values, source, tolerance)
 

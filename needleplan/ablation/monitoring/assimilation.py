@@ -3,10 +3,10 @@
     y = T(f) + H b + e,   e ~ N(0, D),   b ~ N(0, 1)
 
 f are the factors. D holds the noise of each reading and the emulator's own error. The columns of H are errors that
-the readings of one sensor within ``correlation_mm`` share: the model's, proportional to the rise of temperature, and
-those of the sensor's place. b is integrated out (Kennedy and O'Hagan, J R Stat Soc B 2001;63:425, with a discrepancy
-of few columns in place of a Gaussian process), through Woodbury's identity on each group of readings, so that the cost
-is linear in their number.
+the readings of one sensor within ``correlation_mm`` share: the model's, proportional to the rise of temperature,
+and those of the sensor's place. b is integrated out (Kennedy and O'Hagan, J R Stat Soc B 2001;63:425, with a
+discrepancy of few columns in place of a Gaussian process), through Woodbury's identity on each group of readings,
+so that the cost is linear in their number.
 """
 
 from dataclasses import dataclass, replace

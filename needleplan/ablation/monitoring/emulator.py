@@ -1,9 +1,9 @@
 """Few solver runs stand for all: polynomials in the logarithms of the factors through Chebyshev nodes.
 
 Temperatures and lethality of a heated zone vary smoothly with the logarithms of perfusion and power, so that the
-polynomial through the roots of a Chebyshev polynomial in each factor is close to the best one of its degree (Trefethen,
-Approximation Theory and Approximation Practice, SIAM 2013, chapter 8). The value of any field at any factors is a sum
-of the fields of the runs with weights that depend on the factors alone.
+polynomial through the roots of a Chebyshev polynomial in each factor is close to the best one of its degree
+(Trefethen, Approximation Theory and Approximation Practice, SIAM 2013, chapter 8). The value of any field at any
+factors is a sum of the fields of the runs with weights that depend on the factors alone.
 """
 
 from dataclasses import dataclass

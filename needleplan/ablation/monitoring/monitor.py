@@ -97,7 +97,9 @@ class AblationMonitor:
     def state(self) -> MonitorState:
         """What is known now; before the first update, what the priors say."""
         table = _joined(self._tables, self.runs.count)
-        kept, evidence = screened(table, self._fit, self._shared, self.runs.design, self._names(()))
+        kept, evidence = screened(
+            table, self._fit, self._shared, self.runs.design, self.runs.body_temperature_c, self._names(())
+        )
         found = self._fit(kept)
         evidence = [*self._notes, *evidence]
         tail = 0.5 * (1.0 - self.options.probability)
@@ -167,8 +169,9 @@ class AblationMonitor:
                     f"{readings.sensor!r} lies outside the domain of the runs: correct its place, or enlarge "
                     "reach_mm"
                 )
-            outside = np.count_nonzero(~inside)
-            notes.append(Evidence(readings.sensor, f"{outside} voxels lie outside the domain and are not used"))
+            note = Evidence(readings.sensor, f"{np.count_nonzero(~inside)} voxels lie outside the domain")
+            if note not in (*self._notes, *notes):
+                notes.append(note)
         points, n = readings.points_mm[inside], int(np.count_nonzero(inside))
         said = self.runs.at(
             points,

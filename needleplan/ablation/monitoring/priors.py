@@ -11,8 +11,8 @@ from needleplan.errors import PhysicsError
 
 #: Perfusion differs from patient to patient by a factor of two both ways with 90 % probability, beyond what the
 #: sources' own range says. For liver that makes 0.0064 to 0.031 1/s, which holds the values of models of
-#: radiofrequency ablation (0.0064 and 0.018) and of the IT'IS database (0.0155). Tumours of the liver are said to have
-#: 0.2 to 2 times the perfusion of liver (recalled): state a prior of their own where they are treated.
+#: radiofrequency ablation (0.0064 and 0.018) and of the IT'IS database (0.0155). Tumours of the liver are said to
+#: have 0.2 to 2 times the perfusion of liver (recalled): state a prior of their own where they are treated.
 _PERFUSION_SPREAD = 2.0
 #: Share of the generator's power that reaches tissue, relative to the stated one, with 90 % probability. An
 #: assumption: cables, reflection and detuning as tissue dries differ between devices, and no source gives a spread.
@@ -84,8 +84,8 @@ class MonitorPriors:
         """Priors from the tissue table.
 
         The perfusion lies with 90 % probability between the least that sources give, or half the table's value, and
-        the greatest, or double the value. The efficiency lies between 0.78 and 1.28 of the stated one (assumed). The
-        conductivity lies in the range of the table.
+        the greatest, or double the value. The efficiency lies between 0.78 and 1.28 of the stated one (assumed).
+        The conductivity lies in the range of the table.
 
         Raises:
             PhysicsError: the tissue has no perfusion, or its conductivity is wanted and has no range.

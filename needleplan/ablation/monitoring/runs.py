@@ -82,8 +82,9 @@ class TreatmentRuns:
     ) -> RunReadings:
         """What the runs say at points (n, 3), averaged over a footprint (f, 3), at times (n,).
 
-        A displacement of standard deviation s along an axis adds s x T' + s^2 x^2 T'' / 2 with x standard normal: mean
-        s^2 T'' / 2, and the uncorrelated deviations s T' and s^2 T'' / sqrt(2). Both derivatives are secants over s.
+        A displacement of standard deviation s along an axis adds s x T' + s^2 x^2 T'' / 2 with x standard normal:
+        mean s^2 T'' / 2, and the uncorrelated deviations s T' and s^2 T'' / sqrt(2). Both derivatives are secants
+        over s.
         """
         k = self.count
         said = footprint_values(self.grid, self.times_s, self._temperature, points_mm, footprint_mm, at_s)

@@ -62,15 +62,17 @@ def footprint_values(
     Returns:
         (n, k) values.
     """
-    values = np.empty((len(points_mm), len(fields)))
-    for moment in np.unique(at_s):
-        rows = np.flatnonzero(at_s == moment)
-        after = int(np.clip(np.searchsorted(times_s, moment), 1, len(times_s) - 1))
-        share = (moment - times_s[after - 1]) / (times_s[after] - times_s[after - 1])
-        now = (1.0 - share) * fields[:, after - 1] + share * fields[:, after]
-        places = (points_mm[rows][:, None, :] + footprint_mm[None, :, :]).reshape(-1, 3)
-        sampled = FieldSampler(grid, places).matrix @ now.T
-        values[rows] = sampled.reshape(len(rows), len(footprint_mm), -1).mean(axis=1)
+    places, which = np.unique(points_mm, axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    spread = (places[:, None, :] + footprint_mm[None, :, :]).reshape(-1, 3)
+    matrix = FieldSampler(grid, spread).matrix
+    after = np.clip(np.searchsorted(times_s, at_s), 1, len(times_s) - 1)
+    share = ((at_s - times_s[after - 1]) / (times_s[after] - times_s[after - 1]))[:, None]
+    values = np.zeros((len(points_mm), len(fields)))
+    for moment in np.unique([after - 1, after]):
+        at_places = (matrix @ fields[:, moment].T).reshape(len(places), len(footprint_mm), -1).mean(axis=1)
+        for rows, weight in ((after - 1 == moment, 1.0 - share), (after == moment, share)):
+            values[rows] += weight[rows] * at_places[which[rows]]
     return values
 
 

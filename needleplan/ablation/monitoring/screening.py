@@ -26,12 +26,17 @@ _STEP = 0.05
 
 
 def screened(
-    table: ReadingTable, fit: Fit, shared: Shared, design: FactorDesign, names: Sequence[str]
+    table: ReadingTable,
+    fit: Fit,
+    shared: Shared,
+    design: FactorDesign,
+    body_temperature_c: float,
+    names: Sequence[str],
 ) -> tuple[ReadingTable, list[Evidence]]:
     """The readings that can be true, and what is wrong with the others.
 
-    A sensor is set aside only where two others at least agree without it: of two that contradict each other none can
-    be called wrong, and one alone is contradicted by nothing but the prior.
+    A sensor is set aside only where two others at least agree without it: of two that contradict each other none
+    can be called wrong, and one alone is contradicted by nothing but the prior.
     """
     evidence: list[Evidence] = []
     if not len(table.value_c):
@@ -49,7 +54,7 @@ def screened(
         )
     table = table.chosen(~far)
     while len(left := [int(sensor) for sensor in np.unique(table.sensor)]) > 1:
-        off = {sensor: contradiction(table, sensor, fit, shared, design) for sensor in left}
+        off = {sensor: contradiction(table, sensor, fit, shared, design, body_temperature_c) for sensor in left}
         worst = max(left, key=lambda sensor: abs(off[sensor]))
         if abs(off[worst]) < CONTRADICTION:
             break
@@ -74,8 +79,8 @@ def screened(
 def outliers(table: ReadingTable, fit: Fit, shared: Shared, design: FactorDesign) -> NDArray[np.bool_]:
     """(n,) readings that lie far from what their own sensor shows otherwise.
 
-    The fit takes noise of Student's t, in which outliers weigh little; each group's shared error is taken off before
-    a reading is judged, so that a sensor that is wrong throughout is no row of outliers.
+    The fit takes noise of Student's t, in which outliers weigh little; each group's shared error is taken off
+    before a reading is judged, so that a sensor that is wrong throughout is no row of outliers.
     """
     widened, apart = np.ones(len(table.value_c)), np.zeros(len(table.value_c))
     for _ in range(_ROUNDS):
@@ -88,21 +93,29 @@ def outliers(table: ReadingTable, fit: Fit, shared: Shared, design: FactorDesign
     return np.abs(apart) > OUTLIER
 
 
-def contradiction(table: ReadingTable, sensor: int, fit: Fit, shared: Shared, design: FactorDesign) -> float:
+def contradiction(
+    table: ReadingTable, sensor: int, fit: Fit, shared: Shared, design: FactorDesign, body_temperature_c: float
+) -> float:
     """By how many standard deviations a sensor's readings lie off, on the whole, from what all others predict.
 
-    The prediction has the posterior of the others for the factors, and the shared errors of this sensor; the figure
-    is the weighted mean of the residuals over its standard deviation.
+    The prediction has the posterior of the others for the factors, and the shared errors of this sensor. Looked at
+    are an offset and a share of the predicted rise, each fitted to the residuals alone and set over its standard
+    deviation; the worse of both counts.
     """
     own = table.sensor == sensor
     others = fit(table.chosen(~own))
     mine, centre = table.chosen(own), others.mean
     steps = _STEP * np.eye(len(centre))
     slopes = (design.weights(centre + steps) - design.weights(centre - steps)) / (2.0 * _STEP)
-    residual = mine.value_c - mine.predicted_c @ design.weights(centre[None])[0]
-    vectors = np.column_stack([residual, np.ones(len(residual)), mine.predicted_c @ slopes.T])
-    products = shared(mine, centre).products(vectors, mine.variance_c2)
+    predicted = mine.predicted_c @ design.weights(centre[None])[0]
+    residual = mine.value_c - predicted
+    looked_at = np.column_stack([residual, np.ones(len(residual)), predicted - body_temperature_c])
+    products = shared(mine, centre).products(
+        np.column_stack([looked_at, mine.predicted_c @ slopes.T]), mine.variance_c2
+    )
     # The uncertainty of the factors joins the covariance by Woodbury's identity once more.
-    inner = np.linalg.inv(others.covariance + 1e-9 * np.eye(len(centre))) + products[2:, 2:]
-    full = products[:2, :2] - products[:2, 2:] @ np.linalg.solve(inner, products[2:, :2])
-    return float(full[0, 1] / np.sqrt(full[1, 1]))
+    inner = np.linalg.inv(others.covariance + 1e-9 * np.eye(len(centre))) + products[3:, 3:]
+    full = products[:3, :3] - products[:3, 3:] @ np.linalg.solve(inner, products[3:, :3])
+    # A sensor that has seen no warmth yet has no rise to be off from.
+    off = full[0, 1:] / np.sqrt(np.maximum(np.diag(full)[1:], 1e-12))
+    return float(off[np.abs(off).argmax()])
