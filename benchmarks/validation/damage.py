@@ -3,16 +3,20 @@
 import math
 
 import numpy as np
-from validation.case import Outcome, absolute, case, references, relative
-from validation.media import RHO_C, bioheat, reference_tissue
 
-from needleplan.ablation.cell_death import peleg_fermi_curve, peleg_fermi_field_v_cm, surviving_fraction
-from needleplan.ablation.cell_death import three_state_dead_fraction
+from needleplan.ablation.cell_death import (
+    peleg_fermi_curve,
+    peleg_fermi_field_v_cm,
+    surviving_fraction,
+    three_state_dead_fraction,
+)
 from needleplan.ablation.closed_forms.electric import pulse_heating_k
 from needleplan.ablation.criteria import ArrheniusCriterion, Cem43Criterion
 from needleplan.ablation.damage import cem43_minutes, cem43_rates_per_s
 from needleplan.ablation.dose import DamageCriterion
 from needleplan.devices.thresholds import PelegFermi, builtin_thresholds, damage_set
+from validation.case import Outcome, absolute, case, references, relative
+from validation.media import RHO_C, bioheat, reference_tissue
 
 _SETS = {
     "liver_Jacques1996": "liver_Jacques1996",

@@ -1,8 +1,6 @@
 """Cases C01 to C04: freezing fronts against closed forms with a sharp front, by the bioheat solver."""
 
 import numpy as np
-from validation.case import Outcome, absolute, case, references, relative
-from validation.media import LAYERS, RHO, RHO_C, Corner, FloatArray, bioheat, needle_section, reference_tissue
 
 from needleplan.ablation.closed_forms.freezing import (
     FreezingMedium,
@@ -12,6 +10,8 @@ from needleplan.ablation.closed_forms.freezing import (
     one_phase_growth,
 )
 from needleplan.devices.tissue import Tissue
+from validation.case import Outcome, absolute, case, references, relative
+from validation.media import LAYERS, RHO, RHO_C, Corner, FloatArray, bioheat, needle_section, reference_tissue
 
 K_ICE, HEAT_ICE, LATENT, MELTING_C = 2.0, 1.8e6, 269.75e6, -1.0
 #: The solver freezes over a range, the closed forms at one temperature: a narrow range about it.
@@ -156,8 +156,8 @@ def steady_ice() -> Outcome:
             )  # fmt: skip
     return Outcome(
         checks,
-        "A probe of 1.5 mm by the contact correction of thin needles. The ice ends at whole cells, and the perfused "
-        "layer that feeds it is 1.5 to 4.6 mm thin: on cells of 1 mm the ice is 4 % too small at 0.0155/s and 11 % at "
-        "0.06/s.",
+        "A probe of 1.5 mm by the contact correction of thin needles. The ice ends at whole cells, and the "
+        "perfused layer that feeds it is 1.5 to 4.6 mm thin: on cells of 1 mm the ice is 4 % too small at "
+        "0.0155/s and 11 % at 0.06/s.",
         curves,
     )

@@ -3,20 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-from validation.case import Outcome, absolute, between, case, references, relative
-from validation.media import (
-    ALPHA,
-    BODY_C,
-    RHO_C,
-    W,
-    Corner,
-    FloatArray,
-    K,
-    ball_share,
-    bioheat,
-    kick,
-    reference_tissue,
-)
 
 from needleplan.ablation.closed_forms.heat import (
     gaussian_blob_k,
@@ -25,6 +11,20 @@ from needleplan.ablation.closed_forms.heat import (
     point_source_at_k,
     point_source_k,
     sphere_source_k,
+)
+from validation.case import Outcome, absolute, between, case, references, relative
+from validation.media import (
+    ALPHA,
+    BODY_C,
+    RHO_C,
+    Corner,
+    FloatArray,
+    K,
+    W,
+    ball_share,
+    bioheat,
+    kick,
+    reference_tissue,
 )
 
 #: Time after which perfused tissue of this perfusion is steady to 1e-5: 12 time constants of 64.9 s.

@@ -1,8 +1,6 @@
 """Cases L01 to L03: light of a point in scattering tissue, and the heat that it leaves."""
 
 import numpy as np
-from validation.case import Outcome, absolute, case, references, relative
-from validation.media import BODY_C, W, Corner, FloatArray, K, bioheat, reference_tissue
 
 from needleplan.ablation.closed_forms.optics import (
     diffusion_length_m,
@@ -11,6 +9,8 @@ from needleplan.ablation.closed_forms.optics import (
     point_light_k,
 )
 from needleplan.ablation.electric.potential import DiffusionSolver
+from validation.case import Outcome, absolute, case, references, relative
+from validation.media import BODY_C, Corner, FloatArray, K, W, bioheat, reference_tissue
 
 ABSORPTION, SCATTERING = 30.0, 900.0
 

@@ -1,10 +1,10 @@
 """Cases M01 and M02: margins and coverage of spheres, through zones cut from fields on voxels."""
 
 import numpy as np
-from validation.case import Outcome, absolute, case, references, relative
 
 from needleplan.ablation.field_zone import FieldZone
 from needleplan.grid import Grid, ScalarField
+from validation.case import Outcome, absolute, case, references, relative
 
 
 def ball_zone(

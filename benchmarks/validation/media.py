@@ -12,7 +12,7 @@ from needleplan.devices.tissue import Tissue
 from needleplan.grid import Grid
 
 FloatArray = NDArray[np.float64]
-#: Liver of the closed forms: conductivity, density, heat capacity, perfusion (W/m3/K), and the temperature of blood.
+#: Liver of the closed forms: conductivity, density, heat capacity, perfusion (W/m3/K), temperature of blood.
 K, RHO, C, W, BODY_C = 0.52, 1079.0, 3540.0, 58866.675, 37.0
 RHO_C = RHO * C
 ALPHA = K / RHO_C

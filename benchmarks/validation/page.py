@@ -36,8 +36,8 @@ _FAMILY_WORDS = {
     "L": "Diffusion of light, and the heat that it leaves.",
     "M": "Margins through zones cut from fields on voxels of 1 mm.",
     "N": "Beyond the list: what any solver of these equations must do.",
-    "P": "Model against measurement. Between laboratories the same electrode gives diameters 40 % apart, so that no "
-    "demand is sharper than 15 to 20 %.",
+    "P": "Model against measurement. Between laboratories the same electrode gives diameters 40 % apart, so that "
+    "no demand is sharper than 15 to 20 %.",
     "S": "Vessels beside the zone.",
 }
 _PICTURES = {
@@ -94,8 +94,8 @@ def _summary(results: Sequence[Result]) -> str:
         missed = sum(not check.passes for check in checks)
         empty = sum(not result.outcome.checks for result in own)
         lines.append(
-            f"| [{letter}: {name}](#{letter.lower()}-{name.lower().replace(' ', '-')}) | {len(own)} | {len(checks)} | "
-            f"{len(checks) - missed - len(shown)} | {missed} | {len(shown)} | {empty} |"
+            f"| [{letter}: {name}](#{letter.lower()}-{name.lower().replace(' ', '-')}) | {len(own)} | "
+            f"{len(checks)} | {len(checks) - missed - len(shown)} | {missed} | {len(shown)} | {empty} |"
         )
     return "\n".join(lines)
 
@@ -107,7 +107,8 @@ def _misses(results: Sequence[Result]) -> str:
         if not missed:
             continue
         words = "; ".join(
-            f"{check.quantity}: {number(check.ours)} for {number(check.expected) or check.tolerance} ({check.error})"
+            f"{check.quantity}: {number(check.ours)} for {number(check.expected) or check.tolerance} "
+            f"({check.error})"
             for check in missed
         )
         lines.append(f"- **{result.case.id}** {words}. {result.outcome.remark}")
@@ -119,7 +120,8 @@ def page(results: Sequence[Result]) -> str:
     minutes = sum(result.seconds for result in results) / 60.0
     parts = [
         _INTRO,
-        f"The last run took {minutes:.1f} minutes for {len(results)} cases on a machine with {os.cpu_count()} cores.",
+        f"The last run took {minutes:.1f} minutes for {len(results)} cases on a machine with {os.cpu_count()} "
+        "cores.",
         "",
         "## What came out",
         "",

@@ -3,15 +3,15 @@
 from functools import cache
 
 import numpy as np
-from validation.case import Outcome, absolute, case, references, relative
-from validation.media import FloatArray
-from validation.needles import oval_size
-from validation.treatments import block, insertion, tissue_of
 
 from needleplan.ablation.contract import ZonePrediction
 from needleplan.ablation.cryoablation import CryoModel
 from needleplan.ablation.heating import HeatOptions
 from needleplan.devices.tissue import Tissue
+from validation.case import Outcome, absolute, case, references, relative
+from validation.media import FloatArray
+from validation.needles import oval_size
+from validation.treatments import block, insertion, tissue_of
 
 #: Agar as water with a narrow freezing range; ice's conductivity and heat capacity near -40 C (handbook values).
 AGAR = Tissue(
@@ -66,9 +66,9 @@ def one_to_four() -> Outcome:
         )
     return Outcome(
         checks,
-        "The probe's temperature of -130 C is a calibration to this measurement. Measured ice diameters are those of "
-        "-30 C over the square root of the stated share of the area. Triangle and square of 20 mm are a reading of "
-        "'2 cm spacing'.",
+        "The probe's temperature of -130 C is a calibration to this measurement. Measured ice diameters are "
+        "those of -30 C over the square root of the stated share of the area. Triangle and square of 20 mm are a "
+        "reading of '2 cm spacing'.",
     )
 
 
@@ -102,7 +102,7 @@ def nitrogen_probe() -> Outcome:
             checks.append(relative(f"{axis} of the ice in {organ} after {minutes:g} min, mm", value, ours, 0.35))
     return Outcome(
         checks,
-        "No probe temperature is reported, and what was measured of the ice is not in the abstract: a generic argon "
-        "probe of 2.4 mm, 30 mm active and -130 C with full perfusion stands in. Vessels that narrow in the cold, "
-        "which let ice grow further in kidney, are not modelled.",
+        "No probe temperature is reported, and what was measured of the ice is not in the abstract: a generic "
+        "argon probe of 2.4 mm, 30 mm active and -130 C with full perfusion stands in. Vessels that narrow in "
+        "the cold, which let ice grow further in kidney, are not modelled.",
     )

@@ -1,10 +1,9 @@
 """Published laser ablations: P15 and P16."""
 
-from validation.case import Outcome, between, case, measured, references, relative
-from validation.treatments import block, insertion, size_mm, tissue_of, volume_ml
-
 from needleplan.ablation.heating import HeatOptions
 from needleplan.ablation.laser import LaserModel
+from validation.case import Outcome, between, case, measured, references, relative
+from validation.treatments import block, insertion, size_mm, tissue_of, volume_ml
 
 OPTIONS = HeatOptions(spacing_mm=0.75, reach_mm=20.0)
 
@@ -27,9 +26,9 @@ def bare_fibre() -> Outcome:
             measured("diameter at 0.0155/s, mm", 0.5 * (low + high), widths["0.0155"]),
             measured("diameter without perfusion, mm", 0.5 * (low + high), widths["0"]),
         ],
-        f"Measured {low} to {high} mm. A bare fibre chars within seconds and then heats like a hot point, and perfusion "
-        "beside it falls early; neither is modelled, and the optical constants of living liver are known to a factor "
-        "of two.",
+        f"Measured {low} to {high} mm. A bare fibre chars within seconds and then heats like a hot point, and "
+        "perfusion beside it falls early; neither is modelled, and the optical constants of living liver are "
+        "known to a factor of two.",
     )
 
 

@@ -1,6 +1,7 @@
 """Published microwave ablations: P07 and P08."""
 
 import numpy as np
+
 from validation.case import Outcome, between, case, relative
 from validation.treatments import BENCH_C, microwave, size_mm, volume_ml
 
@@ -16,8 +17,8 @@ def hundred_watts() -> Outcome:
             relative("diameter in living liver, mm", 41.0, float(living[0]), 0.15),
             between("sphericity on the bench, diameter over length", float(dry[0] / dry[2]), 0.8, 1.05),
         ],
-        "The size is recalled of a vendor's chart, and the antenna's efficiency of 0.6 was chosen: consistent is all "
-        "that can be said.",
+        "The size is recalled of a vendor's chart, and the antenna's efficiency of 0.6 was chosen: consistent is "
+        "all that can be said.",
     )
 
 
@@ -36,6 +37,6 @@ def energy() -> Outcome:
             ),
             between("relative change of the diameter over that of the power", slope, 0.2, 0.45),
         ],
-        "Measured over devices and centres the volumes correlate with the energy by r = 0.85 on the bench and 0.54 in "
-        "patients; a model without their scatter can only be asked for the trend.",
+        "Measured over devices and centres the volumes correlate with the energy by r = 0.85 on the bench and "
+        "0.54 in patients; a model without their scatter can only be asked for the trend.",
     )

@@ -1,5 +1,7 @@
 """Published comparisons without a single zone: P17 and P18."""
 
+from needleplan.ablation.heating import HeatOptions
+from needleplan.ablation.laser import LaserModel
 from validation.case import Check, Outcome, between, case, references
 from validation.published_rf import COOLED_20, HUMAN_PER_S
 from validation.treatments import (
@@ -12,9 +14,6 @@ from validation.treatments import (
     tissue_of,
     volume_ml,
 )
-
-from needleplan.ablation.heating import HeatOptions
-from needleplan.ablation.laser import LaserModel
 
 
 @case("P17", long=True)
@@ -32,9 +31,9 @@ def perfusion_band() -> Outcome:
                 175.0,
             ),
         ],
-        "Published: up to 175 % in normal liver for one standard deviation of perfusion to both sides. A sharp cut of "
-        "the perfusion at 60 C, up to 70 % smaller than the gradual shutdown, is not part of the library: not "
-        "computable. Report a band of perfusion with every prediction in living tissue.",
+        "Published: up to 175 % in normal liver for one standard deviation of perfusion to both sides. A sharp "
+        "cut of the perfusion at 60 C, up to 70 % smaller than the gradual shutdown, is not part of the library: "
+        "not computable. Report a band of perfusion with every prediction in living tissue.",
     )
 
 
@@ -61,6 +60,6 @@ def rim_temperatures() -> Outcome:
         )
     return Outcome(
         checks,
-        "Measured where the visible margin was, over all protocols: RF 33 to 58, laser 52 to 72, microwaves 42 to 95 C. "
-        "The model's rim is one damage threshold, so that its temperature differs with the time only.",
+        "Measured where the visible margin was, over all protocols: RF 33 to 58, laser 52 to 72, microwaves 42 "
+        "to 95 C. The model's rim is one damage threshold, so that its temperature differs with the time only.",
     )

@@ -2,13 +2,12 @@
 
 from functools import cache
 
-from validation.case import Outcome, absolute, case, references
-from validation.media import FloatArray
-from validation.treatments import block, insertion, size_mm, tissue_of
-
 from needleplan.ablation.electroporation import ElectroporationModel
 from needleplan.ablation.pulse_rules import PulseProtocol
 from needleplan.devices.thresholds import field_threshold
+from validation.case import Outcome, absolute, case, references
+from validation.media import FloatArray
+from validation.treatments import block, insertion, size_mm, tissue_of
 
 
 @cache
@@ -25,8 +24,8 @@ def pair_size_mm(distance_mm: float, voltage_v: float) -> FloatArray:
 
 
 _REMARK = (
-    "Conductivity rises with the field; the threshold of 500 V/cm is a calibration to these zones taken together, not "
-    "to each."
+    "Conductivity rises with the field; the threshold of 500 V/cm is a calibration to these zones taken "
+    "together, not to each."
 )
 
 

@@ -1,10 +1,9 @@
 """Published radiofrequency ablations: E08 and P01 to P06."""
 
-from validation.case import Check, Outcome, absolute, between, case, measured, references, relative
-from validation.treatments import BENCH_C, radiofrequency, size_mm, volume_ml
-
 from needleplan.ablation.contract import ZonePrediction
 from needleplan.ablation.heating import Delivery
+from validation.case import Check, Outcome, absolute, between, case, measured, references, relative
+from validation.treatments import BENCH_C, radiofrequency, size_mm, volume_ml
 
 COOLED_20, COOLED_30 = "cooled-rfa-20-cvir2009", "generic-rfa-cooled-30"
 #: Perfusion of pig liver, a calibration to P02 that the reference names; the human value of the table beside it.
@@ -41,8 +40,8 @@ def cooled_bench() -> Outcome:
             *_sizes("P01", bench(COOLED_20), (0.2, 0.15, 0.3)),
             measured("diameter on cells of 1.5 mm, mm", expected["diameter_mm"], float(size_mm(coarse)[0])),
         ],
-        "Tissue at 20 C, no perfusion; the generator holds 100 C. Needle gauge and coolant are not in the abstract. "
-        "Cells of 1 mm; the last row is the default of 1.5 mm.",
+        "Tissue at 20 C, no perfusion; the generator holds 100 C. Needle gauge and coolant are not in the "
+        "abstract. Cells of 1 mm; the last row is the default of 1.5 mm.",
     )
 
 
@@ -59,8 +58,8 @@ def cooled_pig() -> Outcome:
             ),
             measured("volume at the human perfusion of 0.0155/s, cm3", expected["volume_cm3"], volume_ml(human)),
         ],
-        "Perfusion 0.030/s: a calibration for pig liver to this very measurement, not a prediction. The last two rows "
-        "show what the human value gives.",
+        "Perfusion 0.030/s: a calibration for pig liver to this very measurement, not a prediction. The last two "
+        "rows show what the human value gives.",
     )
 
 
@@ -120,8 +119,8 @@ def gauge_17() -> Outcome:
     )
     return Outcome(
         [relative(words, value, volume_ml(zone), 0.4, spread=spread) for words, (value, spread), zone in rows],
-        "The generator's pulses of vapour deliver more energy than a control that stays at 100 C; not modelled, so the "
-        "bench zone comes out small.",
+        "The generator's pulses of vapour deliver more energy than a control that stays at 100 C; not modelled, "
+        "so the bench zone comes out small.",
     )
 
 
@@ -133,7 +132,8 @@ def devices() -> Outcome:
     return Outcome(
         [between("Cool-tip on the bench, cm3", ours, mean - 2 * spread, mean + 2 * spread, mean, spread)],
         "Device tables, not physics: protocols and controls of the other three (StarBurst 1500X 17.1, RF3000 29.7, "
-        "Celon 28.8 cm3) are the vendors' own; those volumes are what a table has to hold and no solver can compute.",
+        "Celon 28.8 cm3) are the vendors' own; those volumes are what a table has to hold and no solver can "
+        "compute.",
     )
 
 
@@ -168,7 +168,7 @@ def clusters() -> Outcome:
     return Outcome(
         checks,
         "Demanded is the order. Clusters at one potential shield each other: at the same voltage each carries less "
-        "current than alone, which the field solver shows. How small the zone becomes is up to the generator: clusters "
-        "that work together share what it can deliver, clusters that are switched each get all of it in their turn. The "
-        "control here holds 100 C with up to the table's greatest power.",
+        "current than alone, which the field solver shows. How small the zone becomes is up to the generator: "
+        "clusters that work together share what it can deliver, clusters that are switched each get all of it in "
+        "their turn. The control here holds 100 C with up to the table's greatest power.",
     )

@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from validation.case import Check, Outcome, between, case, relative
-from validation.heat import time_errors_k
-from validation.media import BODY_C, reference_tissue
 
 from needleplan.ablation.bioheat.solver import BioheatSolver
 from needleplan.ablation.electric.potential import DiffusionSolver
 from needleplan.ablation.needle_contact import Contact, NeedlePart, needle_cells
 from needleplan.devices.tissue import Tissue
 from needleplan.grid import Grid
+from validation.case import Check, Outcome, between, case, relative
+from validation.heat import time_errors_k
+from validation.media import BODY_C, reference_tissue
 
 OWN = "a property of the equation; no outside source"
 

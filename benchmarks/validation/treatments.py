@@ -4,7 +4,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from validation.media import FloatArray
 
 from needleplan.ablation.contract import ZonePrediction
 from needleplan.ablation.field_zone import FieldZone
@@ -15,6 +14,7 @@ from needleplan.ablation.tissue_map import Cylinder, TissueMap, Vessel
 from needleplan.devices.tissue import Tissue
 from needleplan.devices.tissues import builtin_tissues
 from needleplan.plan import Ablation, Insertion
+from validation.media import FloatArray
 
 #: Bench liver at room temperature.
 BENCH_C = 20.0

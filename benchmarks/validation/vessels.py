@@ -1,8 +1,6 @@
 """Cases H14 to H16: vessels, and the zone that perfusion limits."""
 
 import numpy as np
-from validation.case import Outcome, case, references, relative
-from validation.media import BODY_C, LAYERS, W, Corner, K, bioheat, reference_tissue, surface_contact
 
 from needleplan.ablation.closed_forms.vessels import line_source_beside_vessel_k
 from needleplan.ablation.electric.potential import DiffusionSolver
@@ -10,6 +8,8 @@ from needleplan.ablation.needle_contact import Contact
 from needleplan.ablation.solver_domain import SolverDomain, convective_contact
 from needleplan.ablation.tissue_map import Cylinder, TissueMap, Vessel
 from needleplan.grid import Grid
+from validation.case import Outcome, case, measured, references, relative
+from validation.media import BODY_C, LAYERS, Corner, K, W, bioheat, reference_tissue, surface_contact
 
 
 @case("H14")
@@ -55,12 +55,13 @@ def vessel_annulus() -> Outcome:
 @case("H15")
 def line_beside_vessel() -> Outcome:
     """A line source 10 mm from the axis of a vessel of 5 mm at blood temperature, without perfusion."""
-    half, spacing = 240, 1.0
+    half, spacing = 120, 1.0
     shape = (2 * half + 1, half, LAYERS)
     x = (np.arange(shape[0]) - half) * spacing
     y = (np.arange(half) + 0.5) * spacing
     radius = np.repeat(np.hypot(x[:, None], y[None, :])[:, :, None], LAYERS, axis=2)
     expected, checks = references()["H15"].expected["theta_C_at_x_mm"], []
+    plain = []
     source = np.zeros(shape)
     source[half + 10, 0, :] = 1000.0 / (2.0 * 1e-6)
     results = {}
@@ -76,15 +77,18 @@ def line_beside_vessel() -> Outcome:
         # Cells lie half a spacing beside the axis of symmetry: compared with the closed form there.
         off = 1e-3 * 0.5 * spacing
         there = float(line_source_beside_vessel_k(1e-3 * float(at), off, 1000.0, K, 2.5e-3, 0.01))
-        ours = float(results["staircase"][half + int(at), 0, 1]) * value / there
-        checks.append(relative(f"rise at {at} mm from the vessel's axis, K", value, ours, 0.04))
+        ours = {name: float(rise[half + int(at), 0, 1]) * value / there for name, rise in results.items()}
+        checks.append(relative(f"rise at {at} mm from the vessel's axis, K", value, ours["smooth"], 0.04))
+        plain.append(measured(f"the same with whole voxels held, {at} mm, K", value, ours["staircase"]))
     columns = np.arange(half + 4, half + 30)
     columns = columns[np.abs(columns - half - 10) > 1]
     closed = line_source_beside_vessel_k(1e-3 * x[columns], 1e-3 * y[0], 1000.0, K, 2.5e-3, 0.01)
     return Outcome(
-        checks,
-        "The vessel is held as a staircase of whole voxels, as in treatments.",
-        {"line beside a vessel": (x[columns], closed, results["staircase"][columns, 0, 1])},
+        checks + plain,
+        "The wall is held at its true place through the faces of the voxels. Whole voxels held at the "
+        "temperature of the blood, without that, make a vessel of 5 mm about 1.3 mm too thin on cells of 1 mm: "
+        "the last rows.",
+        {"line beside a vessel": (x[columns], closed, results["smooth"][columns, 0, 1])},
     )
 
 
@@ -117,6 +121,6 @@ def coagulum() -> Outcome:
         checks.append(relative(f"radius for {power} W, perfusion {words}/s, mm", expected, ours, 0.03))
     return Outcome(
         checks,
-        "The shutdown is iterated to the steady state on cells of 2 mm; in treatments it follows the stasis of small "
-        "vessels in time instead.",
+        "The shutdown is iterated to the steady state on cells of 2 mm; in treatments it follows the stasis of "
+        "small vessels in time instead.",
     )

@@ -97,10 +97,10 @@ class CryoModel(ZoneModel):
     def notes(self) -> tuple[str, ...]:
         """See ZoneModel."""
         return (
-            "The lethal isotherm of -40 C is a convention: published ones reach from -16 to -40 C, and the visible ice "
-            "reaches about a centimetre further.",
-            f"Where no tissue map is given the tissue is endless {self.tissue.name}; narrowing of vessels in the cold "
-            "is not modelled but can be stated as a perfusion factor below 1.",
+            "The lethal isotherm of -40 C is a convention: published ones reach from -16 to -40 C, and the visible "
+            "ice reaches about a centimetre further.",
+            f"Where no tissue map is given the tissue is endless {self.tissue.name}; narrowing of vessels in the "
+            "cold is not modelled but can be stated as a perfusion factor below 1.",
         )
 
     def predict(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> ZonePrediction:
@@ -114,7 +114,8 @@ class CryoModel(ZoneModel):
         for criterion in band.all:
             if isinstance(criterion, ColdestTemperatureCriterion) and criterion.cycles > freezes:
                 raise PhysicsError(
-                    f"the criterion {criterion.name} asks for {criterion.cycles} freezes, but the protocol has {freezes}"
+                    f"the criterion {criterion.name} asks for {criterion.cycles} freezes, but the protocol has "
+                    f"{freezes}"
                 )
         check_alike(groups)
         for group in groups:

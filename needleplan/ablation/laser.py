@@ -168,7 +168,7 @@ class _Light:
         return np.asarray(heat / (heat.sum() * volume))
 
     def least_penetration_mm(self) -> float:
-        """Least penetration depth, 1 / sqrt(3 mu_a (mu_a + mu_s')), of the tissues that the light meets at first."""
+        """Least penetration depth, 1 / sqrt(3 mu_a (mu_a + mu_s')), of the tissues that light meets first."""
         here = np.unique(self.domain.tissue[self.source > 0])
         scattering = np.maximum(self.native[here], self.coagulated[here])
         return float((1e3 / np.sqrt(3.0 * self.absorption[here] * (self.absorption[here] + scattering))).min())

@@ -85,10 +85,10 @@ class MicrowaveModel(ZoneModel):
     def notes(self) -> tuple[str, ...]:
         """See ZoneModel."""
         return (
-            "The microwave source is a generic line of radiators normalised to the stated efficiency, not the field "
-            "of a vendor's antenna; it keeps its shape while tissue heats and dries.",
-            f"Where no tissue map is given the tissue is endless {self.tissue.name}; shrinkage of heated tissue is not "
-            "modelled.",
+            "The microwave source is a generic line of radiators normalised to the stated efficiency, not the "
+            "field of a vendor's antenna; it keeps its shape while tissue heats and dries.",
+            f"Where no tissue map is given the tissue is endless {self.tissue.name}; shrinkage of heated tissue is "
+            "not modelled.",
         )
 
     def predict(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> ZonePrediction:

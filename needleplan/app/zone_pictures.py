@@ -15,7 +15,7 @@ from needleplan.viz.offscreen import RenderingError
 from needleplan.viz.zone_drawing import draw_section
 from needleplan.viz.zone_growth import GrowthRecorder, clock, draw_growth, make_growth_film, moment
 from needleplan.viz.zone_looks import DrawnPart, DrawnVessel, cylinder_mesh
-from needleplan.viz.zone_scene import criterion_layers, isotherm_layers, render_zone
+from needleplan.viz.zone_scene import criterion_layers, isotherm_layers, render_zone, time_layers
 from needleplan.viz.zone_section import (
     SectionGrid,
     SectionImage,
@@ -25,7 +25,7 @@ from needleplan.viz.zone_section import (
 )
 
 #: Files of an earlier answer, which would tell of another zone.
-FILES = ("section.png", "growth.png", "isotherms.png", "zones.png", "growth.mp4")
+FILES = ("section.png", "growth.png", "isotherms.png", "times.png", "zones.png", "growth.mp4")
 
 
 class ZonePictures:
@@ -154,6 +154,14 @@ class ZonePictures:
                     layers, self.parts, self.vessels, title=self._title, caption=self._place, heading=look.label
                 )
                 pictures.append(Picture("isotherms", "surfaces of equal value", look.label, pixels))
+        if self.recorder.frames:
+            layers = time_layers(self.recorder.frames)
+            if layers:
+                pixels = render_zone(
+                    layers, self.parts, self.vessels, title=self._title, caption=self._place,
+                    heading="destroyed within",
+                )  # fmt: skip
+                pictures.append(Picture("times", "zones by time", "Nested zones.", pixels))
         bounded = replace(answer.prediction, other_zones=_bounds(answer))
         layers = tuple(
             replace(layer, label=_short(layer.label))

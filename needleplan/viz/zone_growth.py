@@ -34,12 +34,14 @@ class GrowthFrame:
         power_w: into tissue just then.
         volume_ml: of the zone so far.
         image: temperature and zone in the section.
+        level: in space about the zone, zero at its rim; None where nothing is destroyed yet.
     """
 
     time_s: float
     power_w: float
     volume_ml: float
     image: SectionImage
+    level: ScalarField | None = None
 
 
 @dataclass(slots=True)
@@ -64,7 +66,8 @@ class GrowthRecorder:
         level = grid.sample(ScalarField(snapshot.grid, snapshot.level))
         image = SectionImage(grid, grid.sample(temperature), np.nan_to_num(level, nan=-1.0))
         volume = volume_where_positive_ml(snapshot.grid, snapshot.level)
-        self.frames.append(GrowthFrame(snapshot.time_s, snapshot.power_w, volume, image))
+        about = _about_zone(snapshot.grid, snapshot.level)
+        self.frames.append(GrowthFrame(snapshot.time_s, snapshot.power_w, volume, image, about))
         middle = float(np.median(snapshot.temperature_c))
         departure = float(np.abs(snapshot.temperature_c - middle).sum(dtype=np.float64))
         if departure >= self._departure:
@@ -94,6 +97,19 @@ def volume_where_positive_ml(grid: Grid, level: NDArray[np.float32]) -> float:
         before, after = (np.take(padded, range(k, k + part.shape[axis]), axis=axis) for k in (0, 2))
         part = np.concatenate([0.75 * part + 0.25 * before, 0.75 * part + 0.25 * after], axis=0)
     return float(np.count_nonzero(part >= 0)) * grid.voxel_volume_mm3 / 8000.0
+
+
+def _about_zone(grid: Grid, level: NDArray[np.float32]) -> ScalarField | None:
+    """The part of a field in which it is positive, with two more voxels on each side, which is all that is kept."""
+    spans = []
+    for axis, count in enumerate(level.shape):
+        reached = np.flatnonzero((level >= 0).any(axis=tuple(k for k in range(3) if k != axis)))
+        if not reached.size:
+            return None
+        spans.append((max(0, int(reached[0]) - 2), min(count, int(reached[-1]) + 3)))
+    part = level[tuple(slice(low, high) for low, high in spans)]
+    start = (spans[0][0], spans[1][0], spans[2][0])
+    return ScalarField(grid.cropped(start, (part.shape[0], part.shape[1], part.shape[2])), part)
 
 
 def clock(time_s: float) -> str:
@@ -166,6 +182,7 @@ def draw_growth(
 
 def select_stills(frames: Sequence[GrowthFrame], count: int) -> list[GrowthFrame]:
     """About ``count`` frames evenly spaced in time, the last one among them."""
+    _demand_frames(frames)
     if count < 1:
         raise OptionError(f"a panel needs one still or more, not {count}")
     times = np.array([frame.time_s for frame in frames])

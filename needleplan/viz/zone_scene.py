@@ -27,6 +27,7 @@ from needleplan.viz.overlay import (
 from needleplan.viz.palette import BACKGROUND, FAINT_INK, INK
 from needleplan.viz.scene import render_target, union_surface
 from needleplan.viz.zone_drawing import wrapped_entry
+from needleplan.viz.zone_growth import GrowthFrame, clock, select_stills
 from needleplan.viz.zone_looks import ACTIVE_PART, CENTRAL, SHAFT, VESSEL, DrawnPart, DrawnVessel, FieldLook
 
 #: Surfaces of bounds about the central zone, outermost first; they differ in lightness as well.
@@ -72,6 +73,23 @@ def isotherm_layers(field: ScalarField, look: FieldLook, falling: bool = False) 
                 ZoneLayer(
                     f"{value:g} {look.unit}".replace("-", "\u2212"), look.surface_color(value), zone.surfaces()
                 )
+            )
+    return tuple(layers)
+
+
+def time_layers(frames: Sequence[GrowthFrame], count: int = 5) -> tuple[ZoneLayer, ...]:
+    """Surfaces of what was destroyed by ``count`` times, evenly spaced, the last one outermost.
+
+    Times at which nothing had been destroyed yet are left out; raises OptionError where nothing was recorded.
+    """
+    last_s = frames[-1].time_s if frames else 0.0
+    look = FieldLook("time", "viridis", last_s, 0.0, (), "min")
+    layers = []
+    for frame in reversed(select_stills(frames, count)):
+        zone = None if frame.level is None else FieldZone(frame.level)
+        if zone is not None and not zone.is_empty:
+            layers.append(
+                ZoneLayer(f"{clock(frame.time_s)} min", look.surface_color(frame.time_s), zone.surfaces())
             )
     return tuple(layers)
 

@@ -137,7 +137,15 @@ def test_pictures_and_film(capsys, tmp_path):
     code, out, err = run(capsys, *MWA, *COARSE, *VESSEL, "--out", str(folder), "--film")
     assert code == 0 and not err
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["growth.mp4", "growth.png", "isotherms.png", "section.png", "zone.json", "zones.png"]
+    assert names == [
+        "growth.mp4",
+        "growth.png",
+        "isotherms.png",
+        "section.png",
+        "times.png",
+        "zone.json",
+        "zones.png",
+    ]
     for name in names:
         assert str(folder / name) in out
         if name.endswith(".png"):

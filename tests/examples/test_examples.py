@@ -154,3 +154,12 @@ def test_a_nearer_vessel_leaves_less_of_the_zone(tmp_path, capsys):
     assert rows[2].towards_mm < 6.0 + 1.5 and rows[2].towards_mm < rows[0].towards_mm
     assert sum(f"{row.volume_ml:.1f}" in printed for row in rows) == 3
     assert {path.name for path in (tmp_path / "zone").iterdir()} == {"growth.mp4", "growth.png", "isotherms.png"}
+
+
+@pytest.mark.long
+def test_physics_of_a_plan_finds_less_margin_beside_vessels(capsys):
+    by_table, by_physics = load("physics_of_a_plan").main(options=QUICK, spacing_mm=2.0)
+    printed = capsys.readouterr().out
+    assert "solver, vessels ignored" in printed and printed.count(" ml") == 3
+    assert by_physics.metrics.zone_ml > 10.0
+    assert by_physics.metrics.minimal_margin_mm < by_table.metrics.minimal_margin_mm

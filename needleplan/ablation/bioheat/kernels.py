@@ -288,7 +288,7 @@ def free_sum(field: Any, held: Any, box: Any) -> Any:
 
 @compiled_parallel
 def ohmic_conductivity(u: Any, tissue: Any, table: Any, rest: Any, slope: Any, decades: Any, out: Any) -> None:
-    """Conductivity S/m of every inner cell: rest (1 + slope (T - 37)), falling by ``decades`` as water boils off."""
+    """Conductivity S/m of inner cells: rest (1 + slope (T - 37)), falling by ``decades`` as water boils off."""
     nx, ny, nz = out.shape
     for i in prange(nx):
         for j in range(ny):

@@ -138,9 +138,8 @@ class BioheatSolver:
         self._theta_out = self._theta.copy()
         flow = np.array([tissue.perfusion_per_s for tissue in tissues])
         if np.isnan(flow).any():
-            raise PhysicsError(
-                f"the tissue table states no perfusion_per_s for {self.tissues[int(np.isnan(flow).argmax())].name!r}"
-            )
+            unknown = self.tissues[int(np.isnan(flow).argmax())].name
+            raise PhysicsError(f"the tissue table states no perfusion_per_s for {unknown!r}")
         heat = np.array([tissue.volumetric_heat_j_m3_k for tissue in tissues])
         self._rest_sinks = (perfusion_factor * flow * BLOOD_HEAT_J_M3_K / heat).astype(np.float32)
         self._sink = self._rest_sinks[self._tissue]

@@ -173,7 +173,7 @@ def field_strength(v: Any, gx: Any, gy: Any, gz: Any, sigma: Any, held: Any, spa
 
 @compiled_parallel
 def joule_heat(v: Any, gx: Any, gy: Any, gz: Any, held: Any, spacing_m: Any, out: Any) -> None:
-    """Heat in W/m3 (for conductances in S/m and v in V): half of each face's to each side, all of it beside a needle."""
+    """Heat in W/m3 (for conductances in S/m and v in V): half of each face's to each side, all beside a needle."""
     nx, ny, nz = out.shape
     scale = 0.5 / (spacing_m * spacing_m)
     for i in prange(nx):
