@@ -59,11 +59,11 @@ def sphere_source() -> Outcome:
     return Outcome(checks, curves=curves)
 
 
-@case("H02")
+@case("H02", long=True)
 def point_source() -> Outcome:
     """Steady point source."""
     checks, curves = [], {}
-    for spacing, half, radii in ((0.5, 28.0, (5, 10, 15)), (0.25, 12.0, (2, 5))):
+    for spacing, half, radii in ((0.5, 25.0, (5, 10, 15)), (0.25, 10.0, (2, 5))):
         corner = Corner(round(half / spacing), spacing)
         solver = bioheat(corner.shape, spacing, reference_tissue())
         solver.advance(STEADY_S, solver.padded(corner.point_source(1.0)))
@@ -202,8 +202,8 @@ def uniform() -> Outcome:
             relative("rise after 60 s of heating, K", expected["heating_C"], warmed, 1e-3),
             relative("rise in the end, K", expected["heating_inf_C"], steady, 1e-3),
         ],
-        "Steps of 5 s; in the steps of 15 s that the solver takes by itself where no damage is being decided the "
-        "error is 0.3 %.",
+        "Steps of 5 s; in the longer ones that the solver takes by itself where no damage is being decided the "
+        "error is 0.2 %.",
     )
 
 
@@ -303,8 +303,11 @@ def time_errors_k(steps_s: tuple[float, ...]) -> list[float]:
     for step in steps_s:
         solver = bioheat((cells, 3, 3), spacing, reference_tissue())
         kick(solver, 1.5 * mode)
+        # After the source has gone the solver begins with short steps: these let it take the long ones asked for.
+        for _ in range(40):
+            solver.advance(1e-4)
         for _ in range(round(60.0 / step)):
             solver.advance(step)
-        exact = 1.5 * mode * np.exp(-rate * 60.0)
+        exact = 1.5 * mode * np.exp(-rate * solver.time_s)
         errors.append(float(np.abs(solver.temperature_c - BODY_C - exact).max()))
     return errors

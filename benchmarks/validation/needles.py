@@ -63,7 +63,7 @@ def interpolated(x: FloatArray, y: FloatArray, field: FloatArray, at_x: float, a
 def needle_pair() -> Outcome:
     """Conductance and field of needles of 1 mm, 15 mm apart, at 2250 V on cells of 0.5 mm."""
     expected = references()["E04"].expected
-    conductance, x, y, field = pair_field(15.0, 0.5, 0.5, half_mm=110.0)
+    conductance, x, y, field = pair_field(15.0, 0.5, 0.5, half_mm=90.0)
     scale = 2250.0 * 0.01
     checks = [relative("conductance, S/m", expected["G_per_m"], conductance * SIGMA, 0.03)]
     checks.append(
@@ -87,7 +87,7 @@ def needle_pair() -> Outcome:
     closed = NeedlePair(0.015, 0.5e-3, 2250.0).field_v_m(1e-3 * x[kept], 1e-3 * y[row])
     return Outcome(
         checks,
-        "Cells of 0.5 mm, and of 1 mm in the last row, in a box of 220 mm: its insulated walls tell on the field "
+        "Cells of 0.5 mm, and of 1 mm in the last row, in a box of 180 mm: its insulated walls tell on the field "
         "outside the pair.",
         {"field of a needle pair": (x[kept], 0.01 * closed, scale * field[kept, row])},
     )
@@ -111,7 +111,7 @@ def cassini_ovals() -> Outcome:
     checks: list[Check] = []
     for arrangement, rows in references()["E05"].expected.items():
         distance, voltage = (float(v.rstrip("mV")) for v in arrangement.split("_"))
-        _, x, y, field = pair_field(distance, 0.5, 0.5, half_mm=110.0)
+        _, x, y, field = pair_field(distance, 0.5, 0.5, half_mm=90.0)
         near_x, near_y = np.abs(x) < 40.0, np.abs(y) < 30.0
         near = voltage * 0.01 * field[np.ix_(near_x, near_y)]
         for threshold, row in rows.items():
@@ -134,9 +134,9 @@ def peaceman() -> Outcome:
     ]
     for radius in (0.35, 0.5, 0.75):
         exact = expected[f"a{radius:.2f}mm"]["G_exact"]
-        ours, *_ = pair_field(16.0, radius)
+        ours, *_ = pair_field(16.0, radius, half_mm=90.0)
         checks.append(relative(f"conductance over conductivity, radius {radius:g} mm", exact, ours, 0.03))
     # Not on the needles' own cells but on one column: what every radius gives without the correction.
-    plain, *_ = pair_field(16.0, 0.35, corrected=False)
+    plain, *_ = pair_field(16.0, 0.35, corrected=False, half_mm=90.0)
     checks.append(relative("the same of a bare column of cells", expected["a0.50mm"]["G_uncorrected"], plain, 0.03))
     return Outcome(checks)

@@ -19,9 +19,9 @@ from validation.treatments import (
 @case("P17", long=True)
 def perfusion_band() -> Outcome:
     """How much the perfusion moves the volume."""
-    middle = volume_ml(radiofrequency(COOLED_20, "liver", 12.0, HUMAN_PER_S))
-    low = volume_ml(radiofrequency(COOLED_20, "liver", 12.0, 0.0064))
-    high = volume_ml(radiofrequency(COOLED_20, "liver", 12.0, 0.030))
+    middle = volume_ml(radiofrequency(COOLED_20, "liver", 12.0, HUMAN_PER_S, spacing_mm=1.5))
+    low = volume_ml(radiofrequency(COOLED_20, "liver", 12.0, 0.0064, spacing_mm=1.5))
+    high = volume_ml(radiofrequency(COOLED_20, "liver", 12.0, 0.030, spacing_mm=1.5))
     return Outcome(
         [
             between(
@@ -41,7 +41,7 @@ def perfusion_band() -> Outcome:
 def rim_temperatures() -> Outcome:
     """Temperature at the zone's rim when the energy ends."""
     expected = references()["P18"].expected
-    rf = radiofrequency(COOLED_20, "liver_ex_vivo", 12.0, body_c=BENCH_C, cool_down_s=0.0)
+    rf = radiofrequency(COOLED_20, "liver_ex_vivo", 12.0, body_c=BENCH_C, spacing_mm=1.5, cool_down_s=0.0)
     mw = microwave(60.0, 10.0, "liver_ex_vivo", body_c=BENCH_C, cool_down_s=0.0)
     laser = LaserModel(HeatOptions(spacing_mm=0.75, reach_mm=20.0, cool_down_s=0.0)).predict(
         [insertion("generic-laser-bare-600um", 600.0, 1.5)], block(tissue_of("liver_ex_vivo"), BENCH_C)

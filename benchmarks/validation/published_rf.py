@@ -96,8 +96,8 @@ def living_over_bench() -> Outcome:
 def umbrella() -> Outcome:
     """Umbrella electrode of 4 cm in perfused and unperfused liver."""
     expected = references()["P04"].expected
-    dry = radiofrequency("generic-rfa-umbrella-40", "liver", 10.0, 0.0)
-    perfused = radiofrequency("generic-rfa-umbrella-40", "liver", 10.0)
+    dry = radiofrequency("generic-rfa-umbrella-40", "liver", 10.0, 0.0, spacing_mm=1.5)
+    perfused = radiofrequency("generic-rfa-umbrella-40", "liver", 10.0, spacing_mm=1.5)
     ratio = size_mm(perfused) / size_mm(dry)
     return Outcome(
         [
@@ -128,7 +128,7 @@ def gauge_17() -> Outcome:
 def devices() -> Outcome:
     """Volumes of several devices at their default protocols."""
     mean, spread = references()["P06"].expected["cm3_3cm_target"]["Cool-tip"]
-    ours = volume_ml(bench("cool-tip-30-pmc3438625"))
+    ours = volume_ml(bench(COOLED_30))
     return Outcome(
         [between("Cool-tip on the bench, cm3", ours, mean - 2 * spread, mean + 2 * spread, mean, spread)],
         "Device tables, not physics: protocols and controls of the other three (StarBurst 1500X 17.1, RF3000 29.7, "

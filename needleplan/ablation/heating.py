@@ -23,6 +23,8 @@ from needleplan.grid import Grid, ScalarField
 _COLDEST = ColdestTemperatureCriterion(-40.0, 1)
 #: Level of cells without any dose, in the units of a criterion's level (natural logarithms or kelvins).
 _LEAST_LEVEL, _GREATEST_LEVEL = -40.0, 60.0
+#: Change at the edge of the domain from which its wall is too near.
+_EDGE_CHANGE_K = 3.0
 
 
 class Delivery(StrEnum):
@@ -146,6 +148,7 @@ class HeatCourse:
         self._next_look_s = options.observe_every_s
         self.hottest_c = domain.body_temperature_c
         self.coldest_c = domain.body_temperature_c
+        self.edge_change_k = 0.0
         self.hold_needles(None, np.empty(0))
 
     def hold_needles(self, needles: NeedleCells | None, temperature_c: NDArray[np.float64]) -> None:
@@ -192,9 +195,18 @@ class HeatCourse:
             self.solver.advance(until_s - self.solver.time_s, source, scale)
             self.hottest_c = max(self.hottest_c, self.solver.hottest_c)
             self.coldest_c = min(self.coldest_c, self.solver.coldest_c)
+            self.edge_change_k = max(self.edge_change_k, self.solver.edge_change_k)
             if self.options.observe is not None and self.solver.time_s >= self._next_look_s - 1e-6:
                 self._next_look_s += self.options.observe_every_s
                 self.options.observe(self.snapshot())
+
+    def _edge_notes(self) -> tuple[str, ...]:
+        if self.edge_change_k < _EDGE_CHANGE_K:
+            return ()
+        return (
+            f"Tissue at the edge of the domain changed by {self.edge_change_k:.1f} K, though the wall beyond stays at "
+            f"body temperature: a reach_mm above {self.options.reach_mm:g} mm is right.",
+        )
 
     def mean_c(self, needles: NeedleCells) -> FloatArray:
         """Mean temperature now of the cells of each part of needles, one a part."""
@@ -269,7 +281,7 @@ class HeatCourse:
                 Quantity("energy unaccounted for", ledger.residual, "1"),
                 Quantity("time simulated", self.solver.time_s, "s"),
             ),
-            (*notes, *cut_zones(zones)),
+            (*notes, *self._edge_notes(), *cut_zones(zones)),
         )
 
 

@@ -184,8 +184,8 @@ def microwave_source(domain: SolverDomain, part: NeedlePart, antenna: MicrowaveA
     inner = np.stack(np.meshgrid(offsets, offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 3)
     inner_mm = inner @ grid.T_PV[:3, :3].T
     q[near] = density((points[near, None, :] + inner_mm).reshape(-1, 3)).reshape(len(near), -1).mean(axis=1)
-    within = 1.0 - _beyond(domain, radiators, weights, twice_alpha)
-    q *= within / (q.sum() * (1e-3 * spacing_mm) ** 3)
+    # What the form gives to the antenna's own metal is shared out to all tissue, within the box and beyond.
+    q /= q.sum() * (1e-3 * spacing_mm) ** 3 + _beyond(domain, radiators, weights, twice_alpha)
     return q.reshape(grid.shape)
 
 

@@ -56,11 +56,14 @@ class NeedlePart:
     Attributes:
         start_mm, end_mm: ends of its axis, patient LPS.
         radius_mm: outer radius.
+        bare_end: True where the part ends in bare metal, the needle's own tip. At ``start_mm``, and at ``end_mm``
+            otherwise, the insulated shaft goes on and nothing flows out along the axis.
     """
 
     start_mm: tuple[float, float, float]
     end_mm: tuple[float, float, float]
     radius_mm: float
+    bare_end: bool = True
 
     @property
     def length_mm(self) -> float:
@@ -226,7 +229,7 @@ def _faces(
                     share = 0.25 * wa * wb * spacing * (radial @ normal) / (radial**2).sum(axis=1)
                     total += np.where((along >= 0) & (along <= length), share, 0.0)
             far = (grid.to_patient(neighbours) - start) @ axis
-            at_end = ((far < 0) | (far > length)) * abs(float(normal @ axis))
+            at_end = (far > length) * (abs(float(normal @ axis)) if part.bare_end else 0.0)
             inner.append(cells)
             outer.append(neighbours)
             # A face that the axis pierces would count without bound: no face takes more than half of all

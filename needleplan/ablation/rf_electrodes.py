@@ -1,6 +1,6 @@
 """Where the metal of a radiofrequency electrode lies in the patient."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -57,8 +57,7 @@ def electrode_parts(firing: Firing, electrode: RadiofrequencyElectrode) -> Elect
         course: FloatArray = (
             base + half * (1.0 - np.cos(bends))[:, None] * side + half * np.sin(bends)[:, None] * axis
         )
-        tines += [
-            NeedlePart(vector3(a), vector3(b), 0.5 * float(electrode.tine_diameter_mm or 0.0))
-            for a, b in pairwise(course)
-        ]
+        radius = 0.5 * float(electrode.tine_diameter_mm or 0.0)
+        pieces = [NeedlePart(vector3(a), vector3(b), radius, bare_end=False) for a, b in pairwise(course)]
+        tines += [*pieces[:-1], replace(pieces[-1], bare_end=True)]
     return ElectrodeParts(tuple(tines), (1.0,) * len(tines))

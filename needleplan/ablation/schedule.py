@@ -32,7 +32,8 @@ class Firing:
         """The straight part of the needle from ``from_tip_mm`` behind the tip over ``length_mm`` backwards."""
         tip = np.asarray(self.ablation.tip_mm)
         end = tip - from_tip_mm * self.direction
-        return NeedlePart(vector3(end - length_mm * self.direction), vector3(end), 0.5 * diameter_mm)
+        start = vector3(end - length_mm * self.direction)
+        return NeedlePart(start, vector3(end), 0.5 * diameter_mm, bare_end=from_tip_mm == 0.0)
 
 
 def firings(insertions: Sequence[Insertion], delivery: Delivery) -> tuple[tuple[Firing, ...], ...]:

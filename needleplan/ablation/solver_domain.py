@@ -24,7 +24,7 @@ _STAIRCASE = np.pi / 4.0
 #: the explicit step would become short for no gain.
 _WALL_HALVINGS, _LEAST_WAY = 7, 0.25
 #: Diameters at which a vessel's own width is probed for the heat transfer coefficient.
-_PROBED_DIAMETERS_MM = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0)
+_PROBED_DIAMETERS_MM = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

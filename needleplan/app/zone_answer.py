@@ -99,6 +99,7 @@ def setting_words(question: ZoneQuestion) -> str:
         words = f"{power} for {minutes}"
     if question.probes > 1:
         words += f", {question.probes} probes {question.distance_mm:g} mm apart"
+        words += "" if question.delivery is None else f", {question.delivery}"
     return words
 
 

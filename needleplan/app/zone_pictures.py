@@ -150,9 +150,11 @@ class ZonePictures:
             falling = bool(field.values.min() < 0.0)
             layers = isotherm_layers(field, look, falling)
             if layers:
+                when = f"; temperature at {clock(self.recorder.peak.time_s)} min" if self.recorder.frames else ""
                 pixels = render_zone(
-                    layers, self.parts, self.vessels, title=self._title, caption=self._place, heading=look.label
-                )
+                    layers, self.parts, self.vessels, title=self._title, caption=self._place + when,
+                    heading=look.label,
+                )  # fmt: skip
                 pictures.append(Picture("isotherms", "surfaces of equal value", look.label, pixels))
         if self.recorder.frames:
             layers = time_layers(self.recorder.frames)

@@ -18,7 +18,7 @@ from needleplan.viz.zone_drawing import SectionDrawing, draw_color_bar, section_
 from needleplan.viz.zone_looks import CENTRAL, DrawnPart, DrawnVessel
 from needleplan.viz.zone_section import SectionGrid, SectionImage, look_of_field, section_box
 
-#: Frames a second of a film, and the least and greatest length that it is given.
+#: Frames a second of a film.
 _FRAMES_PER_S = 12
 #: How long the last frame stays.
 _LAST_FRAME_S = 1.5
@@ -58,6 +58,7 @@ class GrowthRecorder:
     frames: list[GrowthFrame] = field(default_factory=list)
     extreme: ScalarField | None = None
     _departure: float = 0.0
+    _extreme_index: int = 0
 
     def __call__(self, snapshot: HeatSnapshot) -> None:
         """Record one snapshot."""
@@ -71,18 +72,13 @@ class GrowthRecorder:
         middle = float(np.median(snapshot.temperature_c))
         departure = float(np.abs(snapshot.temperature_c - middle).sum(dtype=np.float64))
         if departure >= self._departure:
-            self._departure, self.extreme = departure, temperature
+            self._departure, self.extreme, self._extreme_index = departure, temperature, len(self.frames) - 1
 
     @property
     def peak(self) -> GrowthFrame:
-        """The moment at which the section departs most from its surroundings; raises OptionError without frames."""
+        """The moment at which temperatures departed most; raises OptionError where nothing was recorded."""
         _demand_frames(self.frames)
-
-        def departure(frame: GrowthFrame) -> float:
-            values = frame.image.values
-            return float(np.nansum(np.abs(values - np.nanmedian(values))))
-
-        return max(self.frames, key=departure)
+        return self.frames[self._extreme_index]
 
 
 def volume_where_positive_ml(grid: Grid, level: NDArray[np.float32]) -> float:

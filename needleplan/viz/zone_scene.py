@@ -24,7 +24,7 @@ from needleplan.viz.overlay import (
     draw_scale_bar,
     picture_axes,
 )
-from needleplan.viz.palette import BACKGROUND, FAINT_INK, INK
+from needleplan.viz.palette import BACKGROUND, FAINT_INK, INK, PANEL
 from needleplan.viz.scene import render_target, union_surface
 from needleplan.viz.zone_drawing import wrapped_entry
 from needleplan.viz.zone_growth import GrowthFrame, clock, select_stills
@@ -184,6 +184,7 @@ def render_zone(
     axes.imshow(rendering, extent=(0, scene[0], size[1], band), interpolation="none", aspect="auto", zorder=0)
     axes.set_xlim(0, size[0])
     axes.set_ylim(size[1], 0)
+    axes.plot([0, size[0]], [band, band], color=PANEL, lw=1.5)
     unit = size[1] / 100
     axes.text(2.2 * unit, 2.4 * unit, title, color=INK, fontsize=14.5, family=FONT, va="top", weight="bold")
     entries = [LegendEntry(heading, FAINT_INK, "text"), *_layer_legend(layers)]

@@ -60,18 +60,18 @@ def test_nothing_uncertain_is_no_spread():
 
 
 def test_the_quantiles_are_those_of_what_was_drawn():
-    samples = 40
+    samples = 24
     spread = zone_spread(Ball(), [INSERTION], homogeneous(VARIED), seed=2, samples=samples)
     rng = np.random.default_rng(2)
     drawn = [sampled_tissue(homogeneous(VARIED), rng).background for _ in range(samples)]
     radii = np.array([Ball().radius_mm(60.0, one) for one in drawn])
-    assert radii.min() < 8.0 and radii.max() > 13.0
+    assert radii.min() < 8.0 and radii.max() > 12.0
     for share in (0.1, 0.5, 0.9):
         exact = float(np.quantile(4.0 / 3.0 * np.pi * radii**3 / 1000.0, share))
         assert spread.volume_ml(share) == pytest.approx(exact, rel=0.02)
-        # Zones of a ball's spread are balls: what is destroyed with probability p has the (1 - p) quantile of radii.
+        # The zones of balls are balls: what is destroyed with probability p has the (1 - p) quantile of radii.
         radius = float(np.quantile(radii, share))
-        depth = spread.zone(1.0 - share).signed_distance_mm(np.array([TIP]) + [[0.3, 0.2, 5.0]])
+        depth = spread.zone(1.0 - share).signed_distance_mm(np.add([TIP], [0.3, 0.2, 5.0]))
         assert depth[0] == pytest.approx(radius - np.sqrt(25.13), abs=0.3)
     central = Ball().zone([INSERTION], homogeneous(VARIED))
     points = central.surfaces()[0].vertices_mm

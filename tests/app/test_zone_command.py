@@ -305,6 +305,8 @@ def test_settings_in_words():
     rfa = ZoneQuestion("generic-rfa-cooled-30", vessel_diameter_mm=5.0, vessel_distance_mm=12.0)
     assert setting_words(rfa) == "the generator's own power for 12 min"
     assert place_words(rfa) == "liver, a vessel of 5 mm along the needle at 12 mm"
+    switched = ZoneQuestion("generic-rfa-cooled-30", probes=3, distance_mm=15.0, delivery="switched")
+    assert setting_words(switched).endswith("3 probes 15 mm apart, switched")
     pulses = ZoneQuestion("generic-ire-19g-15", voltage_v=2700.0, pulses=70, probes=2, distance_mm=15.0)
     assert setting_words(pulses) == "70 pulses of 1800 V/cm over the distance, 2 probes 15 mm apart"
 

@@ -163,3 +163,13 @@ def test_physics_of_a_plan_finds_less_margin_beside_vessels(capsys):
     assert "solver, vessels ignored" in printed and printed.count(" ml") == 3
     assert by_physics.metrics.zone_ml > 10.0
     assert by_physics.metrics.minimal_margin_mm < by_table.metrics.minimal_margin_mm
+
+
+def test_monitoring_finds_the_factors_of_the_made_up_patient(capsys):
+    state = load("monitor_an_ablation").main()
+    printed = capsys.readouterr().out
+    assert state.factors["perfusion"].central == pytest.approx(0.5, rel=0.15)
+    assert state.factors["efficiency"].central == pytest.approx(0.88, rel=0.06)
+    assert state.time_needed is not None and state.time_needed.high < 60.0
+    assert "after a third (80 s" in printed and "lethal by the planned end: 100 %" in printed
+    assert printed.count("end zone:") == 3

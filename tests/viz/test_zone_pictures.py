@@ -30,6 +30,7 @@ from needleplan.viz.zone_scene import (
     layer_bodies,
     render_zone,
     render_zone_in_patient,
+    time_layers,
 )
 from needleplan.viz.zone_section import (
     SectionGrid,
@@ -242,6 +243,17 @@ def test_isotherms_are_nested_and_cold_ones_fall_inwards(recorder):
     assert [layer.label for layer in layers] == ["0 °C", "\u221220 °C", "\u221240 °C"]
     volumes = [layer.surfaces[0].volume_mm3 for layer in layers]
     assert volumes == sorted(volumes, reverse=True)
+
+
+def test_zones_by_time_are_nested_the_last_outermost(recorder):
+    layers = time_layers(recorder.frames, 4)
+    assert [layer.label for layer in layers] == ["2:00 min", "1:30 min", "1:00 min", "0:30 min"]
+    volumes = [sum(mesh.volume_mm3 for mesh in layer.surfaces) for layer in layers]
+    assert volumes == sorted(volumes, reverse=True) and len(set(volumes)) == 4
+    # A ball of five voxels of radius loses little to interpolation.
+    assert volumes[0] == pytest.approx(4 / 3 * np.pi * (-2.0 + 1.1 * 11) ** 3, rel=0.05)
+    with pytest.raises(OptionError, match="no moment"):
+        time_layers([])
 
 
 def test_criteria_are_nested_with_the_zone_among_them_and_empty_ones_left_out():

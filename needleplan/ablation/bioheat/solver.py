@@ -426,6 +426,12 @@ class BioheatSolver:
         """Coldest temperature after the last step."""
         return float(self._extremes[self._box[0] : self._box[1], 1].min())
 
+    @property
+    def edge_change_k(self) -> float:
+        """Greatest change since the start next to the far wall, in kelvin of enthalpy temperature."""
+        whole = np.array([v for n in self.shape for v in (1, n + 1)], dtype=np.int64)
+        return float(shell_change(self._u, self._at_rest, self._tissue, whole))
+
     def ohmic_conductivity_s_m(
         self, rest: FloatArray, slope_per_k: FloatArray, decades: float
     ) -> NDArray[np.float32]:

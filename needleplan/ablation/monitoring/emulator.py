@@ -66,7 +66,7 @@ class FactorDesign:
         return Factors(**{name: prior.factor(float(value)) for name, prior, value in named})
 
     def weights(self, standard: ArrayLike) -> FloatArray:
-        """(m, k) weights of the runs at places (m, d): products of Lagrange's polynomials, each row summing to 1."""
+        """(m, k) weights of the runs at places (m, d): Lagrange's polynomials, each row summing to 1."""
         places = np.asarray(standard, dtype=np.float64)
         total = np.ones((len(places), 1))
         for axis, nodes in enumerate(self.nodes):

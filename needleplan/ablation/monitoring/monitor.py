@@ -1,6 +1,8 @@
 """Monitoring an ablation: readings in, perfusion, efficiency, the end zone and the time still needed out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from needleplan.frames import FloatArray
 from needleplan.plan import Evidence
 
 #: Zones drawn from the posterior for its bounds and for the time still needed.
-_SAMPLES = 200
+_SAMPLES, _GOLDEN = 200, 0.6180339887498949
 #: Least variance that the emulator adds to a reading, kelvin squared.
 _LEAST_VARIANCE_C2 = 1e-4
 #: Chance in the outermost tenth of the runs' reach, on one side, at which the prior is called into question.
@@ -117,7 +119,10 @@ class AblationMonitor:
         misfit = self._misfit(found, kept)
         evidence += self._doubts(found, misfit)
         places = found.spread_places(_SAMPLES)
-        zones = ZoneSpread(self.runs.grid, self.runs.end_levels(places), self.runs.volumes_ml(places))
+        # Each zone is moved by a draw of the emulator's error, spread evenly over the places (golden section).
+        draws = np.array([NormalDist().inv_cdf((0.5 + n * _GOLDEN) % 1.0) for n in range(_SAMPLES)])
+        level = self.runs.end_levels(places) + (self.runs.level_error * draws[:, None]).astype(np.float32)
+        zones = ZoneSpread(self.runs.grid, level, self.runs.volumes_ml(places))
         needed, chance = None, None
         if self._target is not None:
             at = times_of_death_s(self._target, self.runs.times_s, self.runs.design.weights(places))
@@ -129,7 +134,10 @@ class AblationMonitor:
             self.options.probability,
             factors,
             zones,
-            estimate(self.runs.volumes_ml(found.places), found.probability, "ml"),
+            widened(
+                estimate(self.runs.volumes_ml(found.places), found.probability, "ml"),
+                NormalDist().inv_cdf(1.0 - tail) * self.runs.volume_error_ml,
+            ),
             needed,
             chance,
             len(kept.value_c),
@@ -251,6 +259,13 @@ class AblationMonitor:
                 "plan more power, another position or a longer time (longest_s)",
             )
         ]
+
+
+def widened(estimate: Estimate, half_width: float) -> Estimate:
+    """An interval of a quantity that is not negative with an independent one about zero folded in."""
+    below = np.hypot(estimate.central - estimate.low, half_width)
+    above = np.hypot(estimate.high - estimate.central, half_width)
+    return replace(estimate, low=max(float(estimate.central - below), 0.0), high=float(estimate.central + above))
 
 
 def _joined(tables: Sequence[ReadingTable], runs: int) -> ReadingTable:

@@ -46,8 +46,8 @@ class FactorPrior:
         """
         if not (0 < low < high < math.inf and 0 < probability < 1):
             raise PhysicsError(
-                f"a prior needs factors 0 < low < high and a probability between 0 and 1, but got {low:g}, {high:g} "
-                f"and {probability:g}"
+                f"a prior needs factors 0 < low < high and a probability between 0 and 1, but got {low:g}, "
+                f"{high:g} and {probability:g}"
             )
         width = 2.0 * NormalDist().inv_cdf(0.5 * (1.0 + probability))
         return cls(math.sqrt(low * high), math.log(high / low) / width)

@@ -47,8 +47,8 @@ class TemperatureReadings:
             raise PhysicsError(f"{where} must be at least one temperature, but there is none")
         if self.points_mm.shape != (n, 3) or self.temperature_c.shape != (n,) or self.noise_c.shape != (n,):
             raise PhysicsError(
-                f"{where} need one place, time, temperature and noise each, but have {self.points_mm.shape[0]} places, "
-                f"{n} times, {self.temperature_c.size} temperatures and {self.noise_c.size} values of noise"
+                f"{where} need one place, time, temperature and noise each, but have {self.points_mm.shape[0]} "
+                f"places, {n} times, {self.temperature_c.size} temperatures and {self.noise_c.size} values of noise"
             )
         if self.footprint_mm.ndim != 2 or self.footprint_mm.shape[1:] != (3,) or len(self.footprint_mm) == 0:
             raise PhysicsError(f"{where} need a footprint of one offset (x, y, z) or more")

@@ -14,6 +14,8 @@ from needleplan.frames import FloatArray
 
 #: Temperatures above the body's from which cells count as heated.
 _HEATED_C = 1.0
+#: Lethality, both ways, of cells that lie about the rim of a zone: e-foldings of damage, or kelvins.
+_RIM = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +78,14 @@ class TreatmentRuns:
         self._end_level = np.stack([course.end_level for course in courses[: self.count]])
         # The cube root of a volume is close to linear in the logarithms of the factors.
         self._radius = np.cbrt([course.volume_ml for course in courses[: self.count]])
+        checked = np.array([course.volume_ml for course in courses[self.count :]])
+        apart = self.volumes_ml(self.design.checks) - checked
+        #: Root mean square error of the emulated volumes in the runs that check them.
+        self.volume_error_ml = float(np.sqrt(np.mean(apart**2)))
+        ends = np.stack([course.end_level for course in courses[self.count :]])
+        near = np.abs(ends) < _RIM
+        #: Root mean square error of the emulated lethality about the rim of the zone, in the same runs.
+        self.level_error = float(np.sqrt(np.mean((self.end_levels(self.design.checks) - ends)[near] ** 2)))
 
     def at(
         self, points_mm: FloatArray, footprint_mm: FloatArray, at_s: FloatArray, position_error_mm: float

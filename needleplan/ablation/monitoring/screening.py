@@ -47,8 +47,8 @@ def screened(
         evidence.append(
             Evidence(
                 names[sensor],
-                f"{np.count_nonzero(far & own)} of {np.count_nonzero(own)} readings lie more than {OUTLIER:g} standard "
-                "deviations off and are not used",
+                f"{np.count_nonzero(far & own)} of {np.count_nonzero(own)} readings lie more than {OUTLIER:g} "
+                "standard deviations off and are not used",
                 "look for interference, motion or a loose contact",
             )
         )
@@ -67,7 +67,7 @@ def screened(
                 Evidence(
                     names[worst],
                     f"{said}; both sensors are used",
-                    f"check {names[worst]!r} and {names[left[1] if left[0] == worst else left[0]]!r}: of two none can be called wrong",
+                    f"check {names[left[0]]!r} and {names[left[1]]!r}: of two sensors none can be called wrong",
                 )
             )
             break

@@ -37,13 +37,14 @@ class MonitorOptions:
     Attributes:
         probability: of every interval and of the shell between inner and outer zone.
         model_error: standard deviation of the model's own error, as a share of the rise of temperature, that
-            readings of one sensor within ``correlation_mm`` share. 0.05 is assumed; no source measures it.
+            readings of one sensor within ``correlation_mm`` share. 0.05 over 20 mm is assumed; no source measures
+            it.
         correlation_mm: see ``model_error``.
     """
 
     probability: float = 0.9
     model_error: float = 0.05
-    correlation_mm: float = 10.0
+    correlation_mm: float = 20.0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.probability < 1.0:

@@ -100,8 +100,8 @@ class Treatment:
         """
         if factors.efficiency != 1.0 and self.controlled:
             raise DeviceError(
-                "a generator that chooses its power by temperature has no efficiency to correct: state the power in "
-                "watts, or no prior of the efficiency"
+                "a generator that chooses its power by temperature has no efficiency to correct: state the power "
+                "in watts, or no prior of the efficiency"
             )
         return (
             scaled_power(self.insertions, factors.efficiency),
@@ -125,19 +125,19 @@ class Treatment:
         watched = replace(options, observe=snapshots.append)
         prediction = self.model(watched, self.delivery).predict(insertions, tissue)
         planned_s = prediction.quantity("time simulated").value - options.cool_down_s
-        if longest_s is not None and longest_s < planned_s:
-            raise PhysicsError(f"the longest time must not lie before the planned end at {planned_s:g} s")
-        if longest_s is not None and longest_s > planned_s:
-            end = prediction.fields["lethality"].values
+        if longest_s is not None:
+            if longest_s < planned_s:
+                raise PhysicsError(f"the longest time must not lie before the planned end at {planned_s:g} s")
+            # The planned run is looked at all the same, since the steps end where one looks.
             snapshots.clear()
             longer = self.lengthened(insertions, longest_s - planned_s)
             self.model(replace(watched, cool_down_s=0.0), self.delivery).predict(longer, tissue)
-        else:
-            end, longest_s = prediction.fields["lethality"].values, planned_s
-        kept = [snapshot for snapshot in snapshots if snapshot.time_s <= longest_s + 1e-6]
+        until_s = longest_s or planned_s
+        kept = [snapshot for snapshot in snapshots if snapshot.time_s <= until_s + 1e-6]
         if not kept:
             raise PhysicsError(
-                f"observe_every_s of {options.observe_every_s:g} s leaves no field of a treatment of {planned_s:g} s"
+                f"observe_every_s of {options.observe_every_s:g} s leaves no field of a treatment of "
+                f"{planned_s:g} s"
             )
         cells = kept[0].temperature_c.size
         temperature = np.empty((len(kept) + 1, cells), dtype=np.float32)
@@ -152,7 +152,7 @@ class Treatment:
             temperature,
             level,
             planned_s,
-            np.clip(end.ravel(), -LEVEL_CAP, LEVEL_CAP),
+            np.clip(prediction.fields["lethality"].values.ravel(), -LEVEL_CAP, LEVEL_CAP),
             prediction.quantity("volume").value,
         )
 
