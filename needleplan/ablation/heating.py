@@ -301,19 +301,20 @@ def _followed(band: CriterionBand, freezing: bool) -> tuple[DamageCriterion, ...
 
 
 def filled_from_beside(level: NDArray[np.float32], needles: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """A field whose values in the cells of needles, which are metal, are the greatest of the tissue beside them.
+    """A field whose values in the cells of needles, which are metal, are the mean of the tissue beside them.
 
     A cooled needle within coagulated tissue would otherwise be a hole in the zone that margins are measured from.
     """
-    from scipy.ndimage import grey_dilation
+    from scipy.ndimage import uniform_filter
 
-    filled, left = level.copy(), needles.copy()
-    while left.any() and not left.all():
-        known = np.where(left, -np.inf, filled)
-        spread = grey_dilation(known, size=(3, 3, 3))
-        reached = left & np.isfinite(spread)
-        filled[reached] = spread[reached]
-        left &= ~reached
+    filled, known = level.copy(), ~needles
+    while known.any() and not known.all():
+        count = uniform_filter(known.astype(np.float32), size=3, mode="constant")
+        total = uniform_filter(np.where(known, filled, np.float32(0.0)), size=3, mode="constant")
+        # Filters that run along the rows leave rounding where nothing is known.
+        reached = ~known & (count > 1e-3)
+        filled[reached] = total[reached] / count[reached]
+        known |= reached
     return filled
 
 

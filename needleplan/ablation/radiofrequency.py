@@ -35,6 +35,9 @@ from needleplan.plan import Insertion
 _DRY_DECADES = 3.0
 #: Relative tolerance of the potential, whose start is the last one.
 _TOLERANCE = 1e-3
+#: Greatest growth of the power from one look at the tissue to the next, and the share of the greatest heat that is
+#: much, when a field is first switched on.
+_MOST_GROWTH, _MUCH = 2.0, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +203,11 @@ class RadiofrequencyModel(ZoneModel):
                 if field.scale is None:
                     # Nothing is known of the tissue's answer to this field yet: a gentle start.
                     start = field.scale_without_cooling(course, self.control.temperature_c, until_s - now_s)
-                    scale = min(scale, 0.25 * greatest, start)
-                elif last is not field:
-                    scale = min(scale, field.scale)
+                    field.gentle = min(0.25 * greatest, start)
+                    scale = min(scale, field.gentle)
+                else:
+                    # Cold tissue does not bind above, and must not be taken by surprise.
+                    scale = min(scale, max(_MOST_GROWTH * field.scale, field.gentle))
             elif now_s < pause_until_s:
                 scale = 0.0
             elif field.resistance_ohm > self.control.roll_off * field.first_resistance_ohm:
@@ -240,6 +245,8 @@ class _FieldOf:
         self.heat: NDArray[np.float32] = np.empty(0, dtype=np.float32)
         #: Square of the voltage when the field was last on; None before.
         self.scale: float | None = None
+        #: Scale that is safe at any time.
+        self.gentle = 0.0
 
     def solve(self, course: HeatCourse) -> None:
         """Solves for the conductivity of the tissue as it is now."""
@@ -260,11 +267,11 @@ class _FieldOf:
         self.solved_s = course.solver.time_s
 
     def scale_without_cooling(self, course: HeatCourse, temperature_c: float, time_s: float) -> float:
-        """Scale with which no cell would pass a temperature within a time if no heat left it."""
+        """Scale with which no cell that is heated much would pass a temperature within a time if no heat left it."""
         heat_j_m3_k = np.array([one.volumetric_heat_j_m3_k for one in self.domain.tissues])[self.domain.tissue]
         gain = self.heat[1:-1, 1:-1, 1:-1] / heat_j_m3_k
-        room_k = np.maximum(temperature_c - course.solver.temperature_c, 0.0)
-        heated = gain > 0
+        room_k = temperature_c - course.solver.temperature_c
+        heated = (gain > _MUCH * gain.max()) & (room_k > 0)
         return float((room_k[heated] / (gain[heated] * time_s)).min(initial=np.inf))
 
 
