@@ -146,6 +146,12 @@ def _published(results: Sequence[Result]) -> Figure:
                     [at[n] - 0.2 for n in chosen], [float(rows[n][1].ours or 0.0) for n in chosen], 0.38,
                     color=colour, hatch=hatch, edgecolor="white", linewidth=0.0, label=label,
                 )  # fmt: skip
+        if group == "cm³":
+            # From a millilitre to a tenth of a litre.
+            axes.set_xscale("log")
+            axes.set_xlim(0.5, 250.0)
+            axes.set_xticks([1.0, 3.0, 10.0, 30.0, 100.0], ["1", "3", "10", "30", "100"])
+            axes.set_xticks([], minor=True)
         axes.set_yticks(at, [name for name, _ in rows])
         axes.set_ylim(-0.7, len(rows) - 0.3)
         _plain(axes, titles[group], "", "")

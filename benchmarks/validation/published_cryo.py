@@ -53,16 +53,17 @@ def one_to_four() -> Outcome:
     """One to four probes in a phantom."""
     expected, checks = references()["P09"].expected, []
     for probes in ARRANGEMENTS:
+        words = "1 probe" if probes == 1 else f"{probes} probes"
         lethal, ice = areas_mm2(phantom(probes), (-30.0, -0.5))
         value = expected["lethal_diam_mm"][str(probes)]
         limit = 0.5 if probes == 1 else 0.2
         ours = float(np.sqrt(4.0 * lethal / np.pi))
-        checks.append(relative(f"diameter of equal area at -30 C, {probes} probes, mm", value, ours, limit))
+        checks.append(relative(f"diameter of equal area at -30 C, {words}, mm", value, ours, limit))
         fraction = expected["lethal_area_fraction"][str(probes)]
         ice_mm = float(np.sqrt(4.0 * ice / np.pi))
         from_ratio = value / float(np.sqrt(fraction))
         checks.append(
-            relative(f"diameter of the ice, {probes} probes, mm", from_ratio, ice_mm, 0.12 if probes == 1 else 0.2)
+            relative(f"diameter of the ice, {words}, mm", from_ratio, ice_mm, 0.12 if probes == 1 else 0.2)
         )
     return Outcome(
         checks,
@@ -77,11 +78,10 @@ def inside_the_ice() -> Outcome:
     """How far inside the ice's edge -40 C lies."""
     value, checks = references()["P10"].expected["offset_mm"], []
     for probes in (1, 4):
+        words = "1 probe" if probes == 1 else "4 probes"
         cold, ice = areas_mm2(phantom(probes), (-40.0, -0.5))
         ours = float(np.sqrt(ice / np.pi) - np.sqrt(cold / np.pi))
-        checks.append(
-            absolute(f"distance from -40 C to the edge of the ice, {probes} probes, mm", value, ours, 3.0, "mm")
-        )
+        checks.append(absolute(f"distance from -40 C to the edge of the ice, {words}, mm", value, ours, 3.0, "mm"))
     return Outcome(checks, "Agar as in P09, radii of equal area; the published one is of several needles in gel.")
 
 

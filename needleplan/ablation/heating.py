@@ -204,8 +204,8 @@ class HeatCourse:
         if self.edge_change_k < _EDGE_CHANGE_K:
             return ()
         return (
-            f"Tissue at the edge of the domain changed by {self.edge_change_k:.1f} K, though the wall beyond stays at "
-            f"body temperature: a reach_mm above {self.options.reach_mm:g} mm is right.",
+            f"Tissue at the edge of the domain changed by {self.edge_change_k:.1f} K, though the wall beyond stays "
+            f"at body temperature: a reach_mm above {self.options.reach_mm:g} mm is right.",
         )
 
     def mean_c(self, needles: NeedleCells) -> FloatArray:

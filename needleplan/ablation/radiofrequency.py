@@ -171,6 +171,7 @@ class RadiofrequencyModel(ZoneModel):
             turns = [list(range(len(group)))]
         fields = [_FieldOf([together[k] for k in turn], [physics[k] for k in turn], domain) for turn in turns]
         most_w = min(electrode.maximum_power_w for electrode in physics)
+        most_a = min(np.inf if one.maximum_current_a is None else one.maximum_current_a for one in physics)
         began_s = course.solver.time_s
         end_s = began_s + group[0].ablation.duration_s
         pause_until_s = began_s
@@ -189,25 +190,21 @@ class RadiofrequencyModel(ZoneModel):
                     until_s,
                     began_s + (int((now_s - began_s) / self.control.turn_s + 1e-9) + 1) * self.control.turn_s,
                 )
-            greatest = most_w / field.power_per_v2_w
+            greatest = min(most_w / field.power_per_v2_w, (most_a / field.current_per_v_a) ** 2)
             if power_w is None:
-                scale = min(
-                    course.solver.scale_to_hold(
-                        field.heat,
-                        scale if last is field else 0.0,
-                        self.control.temperature_c,
-                        self.control.horizon_s,
-                    ),
-                    greatest,
-                )
                 if field.scale is None:
                     # Nothing is known of the tissue's answer to this field yet: a gentle start.
                     start = field.scale_without_cooling(course, self.control.temperature_c, until_s - now_s)
-                    field.gentle = min(0.25 * greatest, start)
-                    scale = min(scale, field.gentle)
+                    scale = field.gentle = min(0.25 * greatest, start)
+                elif last is not field:
+                    # The last step tells of another field; since its own last turn the tissue has cooled.
+                    scale = min(max(field.scale, field.gentle), greatest)
                 else:
-                    # Cold tissue does not bind above, and must not be taken by surprise.
-                    scale = min(scale, max(_MOST_GROWTH * field.scale, field.gentle))
+                    hold = course.solver.scale_to_hold(
+                        field.heat, scale, self.control.temperature_c, self.control.horizon_s
+                    )
+                    # Cold tissue does not bind there, and must not be taken by surprise.
+                    scale = min(hold, max(_MOST_GROWTH * scale, field.gentle), greatest)
             elif now_s < pause_until_s:
                 scale = 0.0
             elif field.resistance_ohm > self.control.roll_off * field.first_resistance_ohm:
@@ -242,6 +239,7 @@ class _FieldOf:
         self.first_resistance_ohm = np.nan
         self.resistance_ohm = np.nan
         self.power_per_v2_w = np.nan
+        self.current_per_v_a = np.nan
         self.heat: NDArray[np.float32] = np.empty(0, dtype=np.float32)
         #: Square of the voltage when the field was last on; None before.
         self.scale: float | None = None
@@ -261,13 +259,14 @@ class _FieldOf:
         np.subtract.at(heat, tuple(cells.T), (self._to_coolant * at_wall).astype(np.float32))
         self.heat = course.solver.padded(heat)
         voltage = float(np.ptp(self.values)) if (self.values < 0).any() else 1.0
-        self.resistance_ohm = voltage / self.solver.current(self.positive)
+        self.current_per_v_a = self.solver.current(self.positive)
+        self.resistance_ohm = voltage / self.current_per_v_a
         if np.isnan(self.first_resistance_ohm):
             self.first_resistance_ohm = self.resistance_ohm
         self.solved_s = course.solver.time_s
 
     def scale_without_cooling(self, course: HeatCourse, temperature_c: float, time_s: float) -> float:
-        """Scale with which no cell that is heated much would pass a temperature within a time if no heat left it."""
+        """Scale with which no cell that is heated much would pass a temperature in a time if no heat left it."""
         heat_j_m3_k = np.array([one.volumetric_heat_j_m3_k for one in self.domain.tissues])[self.domain.tissue]
         gain = self.heat[1:-1, 1:-1, 1:-1] / heat_j_m3_k
         room_k = temperature_c - course.solver.temperature_c

@@ -33,6 +33,8 @@ class RadiofrequencyElectrode:
             half circle of half the deployed radius as diameter.
         diameter_mm: of the shaft, or of each needle of a cluster.
         maximum_power_w: of the generator.
+        maximum_current_a: of the generator, shared by all electrodes that are on together; None where no source
+            states it.
         coolant_transfer_w_m2_k: heat transfer from the wall to the coolant; 0 where nothing cools.
         coolant_c: temperature of the coolant; None where nothing cools.
         tine_count: tines of an umbrella or needles of a cluster; 1 otherwise.
@@ -54,10 +56,11 @@ class RadiofrequencyElectrode:
     deployed_diameter_mm: float | None = None
     cluster_spacing_mm: float | None = None
     pole_gap_mm: float | None = None
+    maximum_current_a: float | None = None
 
     def __post_init__(self) -> None:
         _demand_word(self.name, "arrangement", self.arrangement, ARRANGEMENTS)
-        _demand_positive(self, "active_length_mm", "diameter_mm", "maximum_power_w")
+        _demand_positive(self, "active_length_mm", "diameter_mm", "maximum_power_w", "maximum_current_a")
         _demand_positive(self, "tine_diameter_mm", "deployed_diameter_mm", "cluster_spacing_mm", "pole_gap_mm")
         if (self.coolant_c is None) != (self.coolant_transfer_w_m2_k == 0.0):
             raise DeviceError(f"{self.name}: a cooled electrode needs both coolant_c and coolant_transfer_w_m2_k")

@@ -42,7 +42,7 @@ def test_what_is_emitted_is_absorbed(name):
         middle = (heat[..., None] * domain.grid.centres_mm().reshape(*heat.shape, 3)).sum((0, 1, 2)) * 1e-9
         # A bare fibre shines ahead by a transport length, a diffuser from its middle.
         ahead = 1.0 / (1e-3 * (source.absorption[0] + source.native[0])) if name == BARE else -5.0
-        assert middle == pytest.approx(at((0, 0, ahead)), abs=0.12)
+        assert middle == pytest.approx(at((0, 0, ahead)), abs=0.2)
 
 
 def test_coagulated_tissue_is_shallower():
@@ -80,7 +80,10 @@ def test_a_diffuser_makes_a_longer_zone():
     bare, diffuser = (predict([needle(name, (0, 0, 0), 4.0, 180.0)]) for name in (BARE, DIFFUSER))
     shapes = [extents_mm(one.zone) for one in (bare, diffuser)]
     assert shapes[1][2] / shapes[1][0] > shapes[0][2] / shapes[0][0] + 0.2
-    middle = [np.concatenate([m.vertices_mm for m in one.zone.surfaces()]).mean(axis=0) - ORIGIN for one in (bare, diffuser)]
+    middle = [
+        np.concatenate([m.vertices_mm for m in one.zone.surfaces()]).mean(axis=0) - ORIGIN
+        for one in (bare, diffuser)
+    ]
     assert np.linalg.norm(middle[0]) < 2.0 and np.linalg.norm(middle[1] - (at((0, 0, -5)) - ORIGIN)) < 1.5
     assert shapes[0][0] == pytest.approx(shapes[0][1], rel=0.05)
 
@@ -99,8 +102,13 @@ def test_fibres_together_and_in_turn():
 
 def test_coarse_grids_are_refused_or_said():
     assert "coarse for light that penetrates" in predict([needle(BARE, power_w=2.0)]).notes[0]
-    assert predict([needle(BARE, power_w=2.0, duration_s=20.0)], options=HeatOptions(spacing_mm=0.5, reach_mm=12)).notes == ()
-    with pytest.raises(PhysicsError, match="cannot resolve light that penetrates .* take 0.5.* mm or less"):
+    assert (
+        predict(
+            [needle(BARE, power_w=2.0, duration_s=20.0)], options=HeatOptions(spacing_mm=0.5, reach_mm=12)
+        ).notes
+        == ()
+    )
+    with pytest.raises(PhysicsError, match=r"cannot resolve light that penetrates .* take 0\.5.* mm or less"):
         predict([needle(BARE, power_w=2.0)], options=HeatOptions(spacing_mm=2.5))
 
 

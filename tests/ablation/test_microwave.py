@@ -9,7 +9,12 @@ from placed_needles import AXES, ORIGIN, at, extents_mm, moved, needle, reach_mm
 
 from needleplan.ablation.cryoablation import cryo_criteria
 from needleplan.ablation.heating import Delivery, HeatOptions, VesselCooling
-from needleplan.ablation.microwave import MicrowaveModel, antenna_attenuation_per_m, attenuation_per_m, microwave_source
+from needleplan.ablation.microwave import (
+    MicrowaveModel,
+    antenna_attenuation_per_m,
+    attenuation_per_m,
+    microwave_source,
+)
 from needleplan.ablation.needle_contact import NeedlePart
 from needleplan.ablation.solver_domain import solver_domain
 from needleplan.ablation.tissue_map import Cylinder, Region, TissueMap, Vessel, homogeneous
@@ -50,9 +55,7 @@ def beside(diameter, **vessel):
 def test_the_power_in_the_box_and_beyond_is_all_there_is(name, reach):
     """By a far larger box: what the small one misses is what the large one finds outside it."""
     physics = applicator_physics(name)
-    part = NeedlePart(
-        vector3(at((0, 0, -physics.radiating_length_mm))), vector3(ORIGIN), 0.5 * physics.diameter_mm
-    )
+    part = NeedlePart(vector3(at((0, 0, -physics.radiating_length_mm))), vector3(ORIGIN), 0.5 * physics.diameter_mm)
     sums = []
     for size in (reach, 66.0):
         domain = solver_domain([part], homogeneous(LIVER), 3.0, size, 3.0)
@@ -110,7 +113,9 @@ def test_a_wide_vessel_flattens_the_side_that_it_lies_on(alone):
     # Found by its own width as well, and cut to 3 mm by the option.
     assert reach_mm(predict([antenna()], beside(5.0, diameter_mm=5.0)).zone, MIDDLE, (1, 0, 0)) == towards
     wide_only = dataclasses.replace(COARSE, least_vessel_diameter_mm=6.0)
-    assert reach_mm(predict([antenna()], beside(5.0), wide_only).zone, MIDDLE, (1, 0, 0)) == pytest.approx(base, rel=0.02)
+    assert reach_mm(predict([antenna()], beside(5.0), wide_only).zone, MIDDLE, (1, 0, 0)) == pytest.approx(
+        base, rel=0.02
+    )
 
 
 def test_vessels_that_carry_nothing_away(alone):

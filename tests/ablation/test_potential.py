@@ -112,7 +112,7 @@ def test_finer_cells_converge():
 
 
 def test_light_that_is_absorbed_where_it_is_made():
-    """With absorption alone in an insulated box the fluence's integral is the power over it, wherever it is made."""
+    """In an insulated box the absorbed power is the emitted one, wherever it is made."""
     solver = DiffusionSolver(SHAPE, SPACING, walls="insulated")
     source = np.zeros(SHAPE, np.float32)
     source[3, 4, 5], source[20, 7, 9] = 2e6, 1e6

@@ -49,7 +49,10 @@ def test_needles_from_opposite_sides_are_parallel():
 
 
 def test_tissues_that_do_not_occur_are_left_out():
-    far, near = Cylinder((500, 0, 0), (600, 0, 0), 20), Cylinder(vector3(at((0, 0, -40))), vector3(at((0, 0, 5))), 6)
+    far, near = (
+        Cylinder((500, 0, 0), (600, 0, 0), 20),
+        Cylinder(vector3(at((0, 0, -40))), vector3(at((0, 0, 5))), 6),
+    )
     tissue = TissueMap(LIVER, (Region(BONE, far), Region(KIDNEY, near)))
     found = domain([part((0, 0, -20), (0, 0, 0))], tissue)
     assert [one.name for one in found.tissues] == ["liver", "kidney"]

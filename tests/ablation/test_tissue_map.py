@@ -46,8 +46,13 @@ def test_a_cylinder():
 
 
 @pytest.mark.parametrize(
-    "bad", [((0, 0, 0), (0, 0, 0), 1.0), ((0, 0, 0), (0, 0, 1), 0.0), ((0, 0, 0), (0, 0, 1), float("nan")),
-            ((0, 0, 0), (0, 0, float("inf")), 1.0)]  # fmt: skip
+    "bad",
+    [
+        ((0, 0, 0), (0, 0, 0), 1.0),
+        ((0, 0, 0), (0, 0, 1), 0.0),
+        ((0, 0, 0), (0, 0, 1), float("nan")),
+        ((0, 0, 0), (0, 0, float("inf")), 1.0),
+    ],
 )
 def test_impossible_cylinders(bad):
     with pytest.raises(GeometryError, match="two different ends and a radius above zero"):

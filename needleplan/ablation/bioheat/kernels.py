@@ -216,20 +216,32 @@ def mend(
 
 
 @compiled
-def faces_outflow(theta: Any, box: Any) -> Any:
-    """Sum of the potential differences in W/m across the faces of the box: heat flowing out over the cell size."""
+def outflow(u: Any, theta: Any, tissue: Any, table: Any, i: Any, j: Any, k: Any, x: Any, y: Any, z: Any) -> Any:
+    """Heat in W/m from a cell to a neighbour, over the cell size; between two tissues as in ``stage``."""
+    own, other = tissue[i, j, k], tissue[x, y, z]
+    if own == other:
+        return np.float64(theta[i, j, k] - theta[x, y, z])
+    p, q = table[own], table[other]
+    ka, kb = conductivity(u[i, j, k], p), conductivity(u[x, y, z], q)
+    mean = np.float32(2.0) * ka * kb / (ka + kb)
+    return np.float64(mean * (temperature(u[i, j, k], p) - temperature(u[x, y, z], q)))
+
+
+@compiled
+def faces_outflow(u: Any, theta: Any, tissue: Any, table: Any, box: Any) -> Any:
+    """Sum over the faces of the box of the heat in W/m that flows out, over the cell size."""
     total = 0.0
     for j in range(box[2], box[3]):
         for k in range(box[4], box[5]):
-            total += theta[box[0], j, k] - theta[box[0] - 1, j, k]
-            total += theta[box[1] - 1, j, k] - theta[box[1], j, k]
+            total += outflow(u, theta, tissue, table, box[0], j, k, box[0] - 1, j, k)
+            total += outflow(u, theta, tissue, table, box[1] - 1, j, k, box[1], j, k)
     for i in range(box[0], box[1]):
         for k in range(box[4], box[5]):
-            total += theta[i, box[2], k] - theta[i, box[2] - 1, k]
-            total += theta[i, box[3] - 1, k] - theta[i, box[3], k]
+            total += outflow(u, theta, tissue, table, i, box[2], k, i, box[2] - 1, k)
+            total += outflow(u, theta, tissue, table, i, box[3] - 1, k, i, box[3], k)
         for j in range(box[2], box[3]):
-            total += theta[i, j, box[4]] - theta[i, j, box[4] - 1]
-            total += theta[i, j, box[5] - 1] - theta[i, j, box[5]]
+            total += outflow(u, theta, tissue, table, i, j, box[4], i, j, box[4] - 1)
+            total += outflow(u, theta, tissue, table, i, j, box[5] - 1, i, j, box[5])
     return total
 
 

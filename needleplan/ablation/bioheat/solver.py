@@ -54,6 +54,8 @@ _WARM_C, _COOL_C = 38.9, 0.0
 #: Greatest change of temperature in a step where damage is being decided, and longest step.
 _STEP_K = 3.0
 _LONGEST_STEP_S = 15.0
+#: Damage alone never asks for shorter steps than this.
+_SHORTEST_STEP_S = 2.5
 _STAGES = (3, 5, 7, 9, 11, 13)
 #: First step after a source was switched or changed, as a share of the least stable one, and growth of the next.
 _FIRST_STEP, _STEP_GROWTH = 0.15, 1.5
@@ -209,8 +211,8 @@ class BioheatSolver:
             self._held = newly
             self._held_cells = index
             self._power_of = None
-            if (np.abs(np.asarray(values) - self.body_temperature_c) > _STILL_K).any():
-                self._cover(index)
+        if (np.abs(values - self.body_temperature_c) > _STILL_K).any():
+            self._cover(index)
         tissue = self._tissue[tuple(index.T)]
         self._held_u = np.empty(len(index), dtype=np.float32)
         for m in np.unique(tissue):
@@ -269,7 +271,7 @@ class BioheatSolver:
     def _advance_to(self, end_s: float, source: NDArray[np.float32], scale: float) -> None:
         while self.time_s < end_s - 1e-9:
             left_s = end_s - self.time_s
-            least_s = self._stable_step_s(_STAGES[0])
+            least_s = min(self._stable_step_s(_STAGES[0]), _SHORTEST_STEP_S)
             wanted_s = min(left_s, _LONGEST_STEP_S, self._next_step_s)
             self._next_step_s *= _STEP_GROWTH
             if self._fastest_k_s > 0:
@@ -310,7 +312,9 @@ class BioheatSolver:
                 first = -(1.0 - b[j - 1]) * own
             weights = np.array([mu, nu, own, first], dtype=np.float32)
             self._removed[:] = 0.0
-            outflow = 0.0 if self.insulated else faces_outflow(self._theta, self._box) / self.spacing_m**2
+            outflow = 0.0
+            if not self.insulated:
+                outflow = faces_outflow(u, self._theta, tissue, table, self._box) / self.spacing_m**2
             stage(
                 u, self._theta, older, start, self._start_rate, self._theta_out, tissue, self._row_tissue, table,
                 self._sink, source, np.float32(scale), blood, inverse_h2, weights, j == 1, self._box, self._removed,

@@ -3,10 +3,10 @@
     y = T(f) + H b + e,   e ~ N(0, D),   b ~ N(0, 1)
 
 f are the factors. D holds the noise of each reading and the emulator's own error. The columns of H are errors that
-the readings of one sensor within ``correlation_mm`` share: the model's, proportional to the rise of temperature,
-and those of the sensor's place. b is integrated out (Kennedy and O'Hagan, J R Stat Soc B 2001;63:425, with a
-discrepancy of few columns in place of a Gaussian process), through Woodbury's identity on each group of readings,
-so that the cost is linear in their number.
+the readings of one sensor in one block of space share: the model's, proportional to the rise of temperature and
+drifting slowly, and those of the sensor's place. b is integrated out (Kennedy and O'Hagan, J R Stat Soc B
+2001;63:425, with a discrepancy of few columns in place of a Gaussian process), through Woodbury's identity on each
+group of readings, so that the cost is linear in their number.
 """
 
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ class ReadingTable:
 
     Attributes:
         value_c: (n,) what was read.
+        time_s: (n,) when.
         predicted_c: (n, k) what the k runs say.
         displaced_c: (n, r, k) what one standard deviation of the sensor's displacement does in the runs.
         variance_c2: (n,) of noise and emulator.
@@ -31,6 +32,7 @@ class ReadingTable:
     """
 
     value_c: FloatArray
+    time_s: FloatArray
     predicted_c: FloatArray
     displaced_c: FloatArray
     variance_c2: FloatArray
@@ -61,10 +63,24 @@ class SharedErrors:
     groups: int
 
     @classmethod
-    def at(cls, table: ReadingTable, weights: FloatArray, body_c: float, model_error: float) -> "SharedErrors":
-        """The columns with temperatures and displacements as the runs' ``weights`` (k,) give them."""
+    def at(
+        cls,
+        table: ReadingTable,
+        weights: FloatArray,
+        body_c: float,
+        model_error: float,
+        drift_c: float,
+        drift_s: float,
+    ) -> "SharedErrors":
+        """The columns with temperatures and displacements as the runs' ``weights`` (k,) give them.
+
+        The drift is a sinusoid of unknown size and phase: a process of variance ``drift_c`` squared at all times,
+        whose correlation over a time t is cos(pi t / drift_s).
+        """
         rise = model_error * (table.predicted_c @ weights - body_c)
-        columns = [rise[:, None], table.displaced_c @ weights]
+        phase = np.pi * table.time_s / drift_s
+        columns = [np.column_stack([rise, drift_c * np.cos(phase), drift_c * np.sin(phase)])]
+        columns.append(table.displaced_c @ weights)
         names, dense = np.unique(table.block, return_inverse=True)
         return cls(np.concatenate(columns, axis=1), dense.reshape(-1), len(names))
 

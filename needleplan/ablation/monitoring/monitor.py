@@ -192,6 +192,7 @@ class AblationMonitor:
         block = (np.int64(sensor) << 42) | (cube[:, 0] << 28) | (cube[:, 1] << 14) | cube[:, 2]
         return ReadingTable(
             readings.temperature_c[inside],
+            readings.times_s[inside],
             said.predicted_c,
             said.displaced_c,
             readings.noise_c[inside] ** 2 + np.maximum(said.error_variance_c2, _LEAST_VARIANCE_C2),
@@ -203,7 +204,14 @@ class AblationMonitor:
 
     def _shared(self, table: ReadingTable, place: FloatArray) -> SharedErrors:
         weights = self.runs.design.weights(place[None])[0]
-        return SharedErrors.at(table, weights, self.runs.body_temperature_c, self.options.model_error)
+        return SharedErrors.at(
+            table,
+            weights,
+            self.runs.body_temperature_c,
+            self.options.model_error,
+            self.options.model_drift_c,
+            self.options.drift_s,
+        )
 
     def _fit(self, table: ReadingTable) -> Posterior:
         place = np.zeros(len(self.runs.design.nodes))
@@ -271,7 +279,7 @@ def widened(estimate: Estimate, half_width: float) -> Estimate:
 def _joined(tables: Sequence[ReadingTable], runs: int) -> ReadingTable:
     if not tables:
         nothing, whole = np.empty(0), np.empty(0, dtype=np.int64)
-        return ReadingTable(nothing, np.empty((0, runs)), np.empty((0, 0, runs)), nothing, whole, whole)
+        return ReadingTable(nothing, nothing, np.empty((0, runs)), np.empty((0, 0, runs)), nothing, whole, whole)
     widest = max(table.displaced_c.shape[1] for table in tables)
     displaced = [
         np.pad(table.displaced_c, ((0, 0), (0, widest - table.displaced_c.shape[1]), (0, 0))) for table in tables
@@ -282,6 +290,7 @@ def _joined(tables: Sequence[ReadingTable], runs: int) -> ReadingTable:
 
     return ReadingTable(
         together("value_c"),
+        together("time_s"),
         together("predicted_c"),
         np.concatenate(displaced),
         together("variance_c2"),

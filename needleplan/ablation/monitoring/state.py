@@ -40,19 +40,27 @@ class MonitorOptions:
             readings of one sensor within ``correlation_mm`` share. 0.05 over 20 mm is assumed; no source measures
             it.
         correlation_mm: see ``model_error``.
+        model_drift_c: standard deviation of the model's error that comes and goes within ``drift_s``, shared
+            likewise. 1 K is what runs on grids of 3 and 1.5 mm differ by within 10 mm of a microwave antenna.
+        drift_s: time in which that error changes its sign.
     """
 
     probability: float = 0.9
     model_error: float = 0.05
     correlation_mm: float = 20.0
+    model_drift_c: float = 1.0
+    drift_s: float = 120.0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.probability < 1.0:
             raise PhysicsError(f"the probability of an interval must lie between 0 and 1, not {self.probability:g}")
         if not (np.isfinite(self.model_error) and self.model_error >= 0):
             raise PhysicsError(f"model_error must not be negative, but is {self.model_error:g}")
-        if not (np.isfinite(self.correlation_mm) and self.correlation_mm > 0):
-            raise PhysicsError(f"correlation_mm must be positive, but is {self.correlation_mm:g}")
+        if not (np.isfinite(self.model_drift_c) and self.model_drift_c >= 0):
+            raise PhysicsError(f"model_drift_c must not be negative, but is {self.model_drift_c:g} K")
+        for name in ("correlation_mm", "drift_s"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise PhysicsError(f"{name} must be positive, but is {getattr(self, name):g}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

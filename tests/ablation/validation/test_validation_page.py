@@ -1,6 +1,8 @@
 """The page in docs was generated, names every case, and its numbers are those of a fresh run."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,20 @@ def test_a_case_without_numbers_is_not_computed():
     (result,) = run([cases()["S07"]])
     assert result.verdict == "not computed"
     assert "Not computable" in page([result])
+
+
+def test_some_cases_run_from_the_command_line_but_a_page_needs_all():
+    root = DOCS.parent
+
+    def command(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "validation", *arguments],
+            cwd=root / "benchmarks", capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    some = command("--only", "D05", "S06")
+    assert some.returncode == 0
+    assert "D05" in some.stderr and "not computed" in some.stderr and "H01" not in some.stderr
+    refused = command("--only", "D05", "--page", "page.md")
+    assert refused.returncode == 2
+    assert "all cases" in refused.stderr
