@@ -286,9 +286,9 @@ def linearity() -> Outcome:
             between("departure from the sum, constant coefficients", superposition_error(), 0.0, 1e-4, 0.0),
             between(
                 "departure with shutdown of perfusion (must not vanish)",
-                superposition_error(perfusion_stops=True), 0.02,
+                superposition_error(perfusion_stops=True), 0.01,
             ),
-            between("departure with boiling (must not vanish)", superposition_error(boiling=True), 0.02),
+            between("departure with boiling (must not vanish)", superposition_error(boiling=True), 0.01),
         ],
         "Single precision and steps that follow the temperatures leave 1e-4 of the greatest rise instead of 1e-6.",
     )  # fmt: skip

@@ -172,8 +172,8 @@ def clusters() -> Outcome:
     return Outcome(
         checks,
         "Clusters at one potential shield each other: at the same voltage each carries less current than alone. "
-        "That alone does not make the zone small: held at 100 C with up to 200 W, three clusters together make a "
-        "larger one than three in turns of 15 s. A generator also limits its current, which clusters in parallel "
-        "have to share; that limit, the likely cause of the small measured zone, is not modelled, so that "
-        "simultaneous clusters are overrated.",
+        "They also share the current that the generator can deliver (2 A), so that together they make less than "
+        "one after the other. The model still overrates simultaneous clusters and makes the switched zone far "
+        "too small: its control holds 100 C in turns of 15 s, where the generator switches when the impedance "
+        "rises.",
     )

@@ -150,6 +150,7 @@ class ZoneModel(ABC):
         Returns:
             (k, n) True where the whole ball n lies in the zone of insertion k.
         """
+        points = np.asarray(points_mm, dtype=np.float64).reshape(-1, 3)
         radii = np.asarray(radius_mm, dtype=np.float64)
-        rows = [self.zone([insertion], tissue).signed_distance_mm(points_mm) >= radii for insertion in insertions]
-        return np.array(rows, dtype=np.bool_).reshape(len(insertions), -1)
+        rows = [self.zone([insertion], tissue).signed_distance_mm(points) >= radii for insertion in insertions]
+        return np.array(rows, dtype=np.bool_).reshape(len(insertions), len(points))

@@ -39,6 +39,8 @@ from needleplan.plan import Insertion, vector3
 _RELAXATION, _MOST_PASSES = 0.35, 60
 #: Passes end when no voxel's field near the threshold changes by more than this share of it.
 _SETTLED = 5e-3
+#: Half the width in voxels of a shaft that is thinner than the grid.
+_SHAFT_VOXELS = 0.72
 #: Tolerances of the potential in the first passes and at the end.
 _LOOSE, _TIGHT = 1e-3, 1e-4
 
@@ -160,6 +162,9 @@ class ElectroporationModel(ZoneModel):
             greatest_current = max(greatest_current, solved.current_a)
             quantities.append(Quantity(f"voltage of pair {number}", pair.voltage_v(self.protocol), "V"))
             quantities.append(Quantity(f"current of pair {number}", solved.current_a, "A"))
+        # The insulated shafts are no tissue either: the field in them would cut notches into the zone.
+        for electrode in (one for electrodes in rounds for one in electrodes):
+            metal |= _shaft_cells(domain, electrode)
         field = ScalarField(domain.grid, filled_from_beside(strongest, metal))
         zone = FieldZone.at_least(field, self.threshold_v_cm)
         zone.require_inside_grid()
@@ -266,6 +271,13 @@ class PulseTissues:
         """Conductivity in a field: a cubic step 3 x^2 - 2 x^3 from the one at rest to that of opened tissue."""
         x = np.clip((field_v_cm - self._start) / (self._end - self._start), 0.0, 1.0)
         return np.asarray(self.rest + (self._open - self.rest) * x * x * (3.0 - 2.0 * x), dtype=np.float32)
+
+
+def _shaft_cells(domain: SolverDomain, electrode: PlacedElectrode) -> NDArray[np.bool_]:
+    """Voxels that the shaft behind the bare length passes through."""
+    shaft = NeedlePart(vector3(electrode.entry_mm), vector3(electrode.exposure_start_mm), electrode.radius_mm)
+    reach_mm = max(electrode.radius_mm, _SHAFT_VOXELS * domain.spacing_mm)
+    return (shaft.distance_mm(domain.grid.centres_mm()) < reach_mm).reshape(domain.grid.shape)
 
 
 def _part(electrode: PlacedElectrode) -> NeedlePart:

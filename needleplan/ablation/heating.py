@@ -278,7 +278,7 @@ class HeatCourse:
                 Quantity("hottest tissue", self.hottest_c, "C"),
                 Quantity("coldest tissue", self.coldest_c, "C"),
                 Quantity("energy into tissue", ledger.delivered_j / 1000.0, "kJ"),
-                Quantity("energy unaccounted for", ledger.residual, "1"),
+                Quantity("energy unaccounted for", float(ledger.residual), "1"),
                 Quantity("time simulated", self.solver.time_s, "s"),
             ),
             (*notes, *self._edge_notes(), *cut_zones(zones)),

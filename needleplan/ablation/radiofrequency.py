@@ -108,7 +108,8 @@ class RadiofrequencyModel(ZoneModel):
         """See ZoneModel."""
         return (
             "The generator holds the hottest tissue at its target or pauses at a rise of the resistance; bursts of "
-            "vapour, saline and a vendor's own algorithm are not modelled.",
+            "vapour, saline and a vendor's own algorithm are not modelled. Switched electrodes rest between turns of "
+            "fixed length, which makes their zones smaller than switching by impedance does.",
             f"Where no tissue map is given the tissue is endless {self.tissue.name}; the current returns through "
             "the wall of the domain, not through pads at their true place.",
         )

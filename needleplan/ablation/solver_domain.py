@@ -14,7 +14,7 @@ from needleplan.frames import FloatArray, perpendicular_axes, unit_vector
 from needleplan.grid import Grid
 
 #: More voxels than this take minutes and gigabytes: a coarser spacing, or fewer needles at a time, is right.
-MAXIMUM_SOLVER_VOXELS = 12_000_000
+MAXIMUM_SOLVER_VOXELS = 8_500_000
 #: Heat transfer coefficient of blood in a vessel times its diameter, W/m/K: Nusselt number 3.66 of fully developed
 #: laminar flow times the conductivity of blood, 0.517 W/m/K (IT'IS v4.0).
 NUSSELT_W_M_K = 3.66 * 0.517

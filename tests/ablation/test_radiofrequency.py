@@ -108,6 +108,18 @@ def test_three_electrodes_at_once_shield_each_other():
     assert one / 3 < together < 0.8 * one
 
 
+@pytest.mark.long
+def test_three_clusters_far_apart_do_better_in_turns_than_at_once():
+    corners = [(23 * np.cos(a), 23 * np.sin(a), 0) for a in np.radians((90, 210, 330))]
+    row = [needle(CLUSTER, corner, duration_s=720.0) for corner in corners]
+    options = HeatOptions(spacing_mm=2.5, reach_mm=30.0)
+    at_once, in_turns = (
+        predict(row, options=options, delivery=one).zone.volume_ml
+        for one in (Delivery.SIMULTANEOUS, Delivery.SWITCHED)
+    )
+    assert at_once < 0.92 * in_turns
+
+
 def test_poles_on_one_shaft_are_alike():
     """The zone has a plane of symmetry through the middle of the gap between the poles."""
     found = predict([needle(BIPOLAR, duration_s=180.0)], options=HeatOptions(spacing_mm=1.5, reach_mm=15.0))
