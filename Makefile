@@ -21,7 +21,7 @@ demo: $(STAMP)
 	@$(VENV)/bin/needleplan demo --out out/demo
 
 test: $(STAMP)
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .

@@ -25,7 +25,8 @@ class ReadingTable:
         value_c: (n,) what was read.
         time_s: (n,) when.
         predicted_c: (n, k) what the k runs say.
-        displaced_c: (n, r, k) what one standard deviation of the sensor's displacement does in the runs.
+        shared_c: (n, r, k) one standard deviation each of the errors that a sensor's readings share: of its place,
+            and of emulator and grid.
         variance_c2: (n,) of noise and emulator.
         sensor: (n,) number of the sensor.
         block: (n,) number of the group of readings whose errors are shared.
@@ -34,7 +35,7 @@ class ReadingTable:
     value_c: FloatArray
     time_s: FloatArray
     predicted_c: FloatArray
-    displaced_c: FloatArray
+    shared_c: FloatArray
     variance_c2: FloatArray
     sensor: NDArray[np.int64]
     block: NDArray[np.int64]
@@ -72,7 +73,7 @@ class SharedErrors:
         drift_c: float,
         drift_s: float,
     ) -> "SharedErrors":
-        """The columns with temperatures and displacements as the runs' ``weights`` (k,) give them.
+        """The columns with temperatures and shared errors as the runs' ``weights`` (k,) give them.
 
         The drift is a sinusoid of unknown size and phase: a process of variance ``drift_c`` squared at all times,
         whose correlation over a time t is cos(pi t / drift_s).
@@ -80,7 +81,7 @@ class SharedErrors:
         rise = model_error * (table.predicted_c @ weights - body_c)
         phase = np.pi * table.time_s / drift_s
         columns = [np.column_stack([rise, drift_c * np.cos(phase), drift_c * np.sin(phase)])]
-        columns.append(table.displaced_c @ weights)
+        columns.append(table.shared_c @ weights)
         names, dense = np.unique(table.block, return_inverse=True)
         return cls(np.concatenate(columns, axis=1), dense.reshape(-1), len(names))
 

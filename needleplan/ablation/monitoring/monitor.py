@@ -119,13 +119,14 @@ class AblationMonitor:
         misfit = self._misfit(found, kept)
         evidence += self._doubts(found, misfit)
         places = found.spread_places(_SAMPLES)
-        # Each zone is moved by a draw of the emulator's error, spread evenly over the places (golden section).
+        # Each zone is moved by a draw of the error of emulator and grid, spread evenly over the places (golden section).
         draws = np.array([NormalDist().inv_cdf((0.5 + n * _GOLDEN) % 1.0) for n in range(_SAMPLES)])
-        level = self.runs.end_levels(places) + (self.runs.level_error * draws[:, None]).astype(np.float32)
+        off = self.runs.level_error * draws
+        level = self.runs.end_levels(places) + off[:, None].astype(np.float32)
         zones = ZoneSpread(self.runs.grid, level, self.runs.volumes_ml(places))
         needed, chance = None, None
         if self._target is not None:
-            at = times_of_death_s(self._target, self.runs.times_s, self.runs.design.weights(places))
+            at = times_of_death_s(self._target, self.runs.times_s, self.runs.design.weights(places), off)
             needed = estimate(np.maximum(at - self._now_s, 0.0), np.full(len(at), 1.0 / len(at)), "s")
             chance = float(np.mean(at <= self.runs.planned_s + 1e-9))
             evidence += self._never(at)
@@ -194,7 +195,7 @@ class AblationMonitor:
             readings.temperature_c[inside],
             readings.times_s[inside],
             said.predicted_c,
-            said.displaced_c,
+            said.shared_c,
             readings.noise_c[inside] ** 2 + np.maximum(said.error_variance_c2, _LEAST_VARIANCE_C2),
             np.full(n, sensor, dtype=np.int64),
             block,
@@ -280,9 +281,9 @@ def _joined(tables: Sequence[ReadingTable], runs: int) -> ReadingTable:
     if not tables:
         nothing, whole = np.empty(0), np.empty(0, dtype=np.int64)
         return ReadingTable(nothing, nothing, np.empty((0, runs)), np.empty((0, 0, runs)), nothing, whole, whole)
-    widest = max(table.displaced_c.shape[1] for table in tables)
-    displaced = [
-        np.pad(table.displaced_c, ((0, 0), (0, widest - table.displaced_c.shape[1]), (0, 0))) for table in tables
+    widest = max(table.shared_c.shape[1] for table in tables)
+    shared = [
+        np.pad(table.shared_c, ((0, 0), (0, widest - table.shared_c.shape[1]), (0, 0))) for table in tables
     ]
 
     def together(name: str) -> NDArray[Any]:
@@ -292,7 +293,7 @@ def _joined(tables: Sequence[ReadingTable], runs: int) -> ReadingTable:
         together("value_c"),
         together("time_s"),
         together("predicted_c"),
-        np.concatenate(displaced),
+        np.concatenate(shared),
         together("variance_c2"),
         together("sensor"),
         together("block"),

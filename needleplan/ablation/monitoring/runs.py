@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from needleplan.ablation.monitoring.emulator import FactorDesign
 from needleplan.ablation.monitoring.priors import MonitorPriors
-from needleplan.ablation.monitoring.sampling import displacements, footprint_values
+from needleplan.ablation.monitoring.sampling import FieldSampler, displacements, footprint_values
 from needleplan.ablation.monitoring.treatment import RecordedCourse, Treatment
 from needleplan.errors import PhysicsError
 from needleplan.frames import FloatArray
@@ -16,6 +16,10 @@ from needleplan.frames import FloatArray
 _HEATED_C = 1.0
 #: Lethality, both ways, of cells that lie about the rim of a zone: e-foldings of damage, or kelvins.
 _RIM = 2.0
+#: Spacing of the checking runs over that of the others. With errors of second order the difference of both, times
+#: 1 / (1 - ratio^2), is what the coarser grid is off from the limit of fine grids (Richardson).
+_FINER = 2.0 / 3.0
+_TO_THE_LIMIT = 1.0 / (1.0 - _FINER**2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,18 +28,21 @@ class RunReadings:
 
     Attributes:
         predicted_c: (n, k) temperatures, the mean over where the sensor may be.
-        displaced_c: (n, 6, k) one standard deviation of what its displacement does, for the three axes to first and
-            to second order; (n, 0, k) where it is where it is said to be.
-        error_variance_c2: (n,) greatest square error of the emulator in the runs that check it.
+        shared_c: (n, r, k) one standard deviation each of the errors that a sensor's readings share: what its
+            displacement does along the three axes, to first and to second order (none of these six where it is
+            where it is said to be), and what emulator and grid are off in the two checking runs.
+        error_variance_c2: (n,) greatest square error of emulator and grid in the runs that check them.
     """
 
     predicted_c: FloatArray
-    displaced_c: FloatArray
+    shared_c: FloatArray
     error_variance_c2: FloatArray
 
 
 class TreatmentRuns:
     """A treatment computed for factors all over their priors: a product of a few nodes, and two runs as a check.
+
+    The checking runs have a grid that is finer by a third, so that they show the error of grid and weighted sum.
 
     Keeps the temperatures of all runs: cells times moments times runs times 4 bytes, for 30 000 cells (2.5 mm), 60
     moments and 14 runs 100 MB.
@@ -64,28 +71,28 @@ class TreatmentRuns:
         self.priors = priors or MonitorPriors.of(treatment.tissue.background, efficiency=not treatment.controlled)
         self.design = FactorDesign(self.priors, counts)
         places = np.concatenate([self.design.points, self.design.checks])
+        finer = treatment.on_spacing(_FINER * treatment.options.spacing_mm)
         courses: list[RecordedCourse] = []
-        for place in places:
-            course = treatment.recorded(self.design.factors(place), longest_s)
+        self.count = len(self.design.points)
+        for n, place in enumerate(places):
+            own = treatment if n < self.count else finer
+            course = own.recorded(self.design.factors(place), longest_s)
             if courses and not np.array_equal(course.times_s, courses[0].times_s):
                 raise PhysicsError("the runs of a monitor must last equally long whatever the factors are")
             courses.append(course)
-        first, self.count = courses[0], len(self.design.points)
+        first, self._checks = courses[0], courses[self.count :]
         self.grid, self.times_s, self.planned_s = first.grid, first.times_s, first.planned_s
         self.body_temperature_c = treatment.tissue.body_temperature_c
-        self._temperature = np.stack([course.temperature_c for course in courses])
+        self._temperature = np.stack([course.temperature_c for course in courses[: self.count]])
         self.level = np.stack([course.level for course in courses[: self.count]])
         self._end_level = np.stack([course.end_level for course in courses[: self.count]])
         # The cube root of a volume is close to linear in the logarithms of the factors.
         self._radius = np.cbrt([course.volume_ml for course in courses[: self.count]])
-        checked = np.array([course.volume_ml for course in courses[self.count :]])
-        apart = self.volumes_ml(self.design.checks) - checked
-        #: Root mean square error of the emulated volumes in the runs that check them.
-        self.volume_error_ml = float(np.sqrt(np.mean(apart**2)))
-        ends = np.stack([course.end_level for course in courses[self.count :]])
-        near = np.abs(ends) < _RIM
-        #: Root mean square error of the emulated lethality about the rim of the zone, in the same runs.
-        self.level_error = float(np.sqrt(np.mean((self.end_levels(self.design.checks) - ends)[near] ** 2)))
+        apart = self.volumes_ml(self.design.checks) - np.array([course.volume_ml for course in self._checks])
+        #: Root mean square error of the volumes, of grid and weighted sum.
+        self.volume_error_ml = _TO_THE_LIMIT * float(np.sqrt(np.mean(apart**2)))
+        #: Likewise of the lethality about the rim of the zone, and of the temperatures of heated cells.
+        self.level_error, self.emulator_error_c = self._field_errors()
 
     def at(
         self, points_mm: FloatArray, footprint_mm: FloatArray, at_s: FloatArray, position_error_mm: float
@@ -96,18 +103,27 @@ class TreatmentRuns:
         mean s^2 T'' / 2, and the uncorrelated deviations s T' and s^2 T'' / sqrt(2). Both derivatives are secants
         over s.
         """
-        k = self.count
         said = footprint_values(self.grid, self.times_s, self._temperature, points_mm, footprint_mm, at_s)
-        emulated = said[:, :k] @ self.design.weights(self.design.checks).T
-        error = ((said[:, k:] - emulated) ** 2).max(axis=1)
-        if position_error_mm == 0.0:
-            return RunReadings(said[:, :k], np.empty((len(points_mm), 0, k)), error)
-        displaced = displacements(
-            self.grid, self.times_s, self._temperature[:k], points_mm, at_s, position_error_mm, said[:, :k]
+        finer = np.column_stack(
+            [
+                footprint_values(
+                    course.grid, self.times_s, course.temperature_c[None], points_mm, footprint_mm, at_s
+                )
+                for course in self._checks
+            ]
         )
-        mean = said[:, :k] + displaced[:, 3:].sum(axis=1)
+        error = said @ self.design.weights(self.design.checks).T - finer
+        # The weights of the runs sum to 1, so that an error that all runs share is one column for each of them.
+        shared = np.repeat(_TO_THE_LIMIT * error[:, :, None], self.count, axis=2)
+        variance = (error**2).max(axis=1)
+        if position_error_mm == 0.0:
+            return RunReadings(said, shared, variance)
+        displaced = displacements(
+            self.grid, self.times_s, self._temperature, points_mm, at_s, position_error_mm, said
+        )
+        mean = said + displaced[:, 3:].sum(axis=1)
         displaced[:, 3:] *= np.sqrt(2.0)
-        return RunReadings(mean, displaced, error)
+        return RunReadings(mean, np.concatenate([displaced, shared], axis=1), variance)
 
     def volumes_ml(self, places: ArrayLike) -> FloatArray:
         """(m,) volume of the zone at the planned end, cool-down included, at places (m, d)."""
@@ -127,14 +143,27 @@ class TreatmentRuns:
         vessels = treatment.tissue.vessel_voxels(self.grid, treatment.options.least_vessel_diameter_mm)
         return needle.reshape(self.grid.shape) | vessels
 
-    @property
-    def emulator_error_c(self) -> float:
-        """Root mean square error of the emulated temperatures over the heated cells of the runs that check it."""
-        weights = self.design.weights(self.design.checks).astype(np.float32)
-        apart, heated = 0.0, 0
-        for own, course in zip(weights, self._temperature[self.count :], strict=True):
-            warm = course > self.body_temperature_c + _HEATED_C
-            emulated = np.tensordot(own, self._temperature[: self.count], 1)
-            apart += float(((emulated - course)[warm].astype(np.float64) ** 2).sum())
-            heated += int(np.count_nonzero(warm))
-        return float(np.sqrt(apart / max(heated, 1)))
+    def _field_errors(self) -> tuple[float, float]:
+        """Root mean square errors of lethality about the rim and of temperatures of heated cells, away from needles."""
+        from scipy.ndimage import binary_dilation
+
+        # Beside what is held at a temperature, values between two grids' centres mean nothing.
+        tissue = ~binary_dilation(self.held, np.ones((3, 3, 3)))
+        centres = self.grid.centres_mm()
+        sums, cells = np.zeros(2), np.zeros(2)
+        for place, course in zip(self.design.checks, self._checks, strict=True):
+            index = course.grid.to_index(centres)
+            inside = ((index >= 0) & (index <= np.asarray(course.grid.shape) - 1)).all(axis=1) & tissue.ravel()
+            sampler = FieldSampler(course.grid, centres[inside])
+            weights = self.design.weights(place[None])[0].astype(np.float32)
+            level = sampler.matrix @ course.end_level
+            warmth = np.asarray(sampler.matrix @ course.temperature_c.T).T
+            near, warm = np.abs(level) < _RIM, warmth > self.body_temperature_c + _HEATED_C
+            emulated = np.tensordot(weights, self._temperature[:, :, inside], 1)
+            sums += (
+                float(((weights @ self._end_level[:, inside] - level)[near].astype(np.float64) ** 2).sum()),
+                float(((emulated - warmth)[warm].astype(np.float64) ** 2).sum()),
+            )
+            cells += np.count_nonzero(near), np.count_nonzero(warm)
+        level_error, emulator_error_c = _TO_THE_LIMIT * np.sqrt(sums / np.maximum(cells, 1))
+        return float(level_error), float(emulator_error_c)

@@ -99,17 +99,22 @@ def _decisive(level: NDArray[np.float32], near: float = 1.0) -> NDArray[np.float
     return level[:, :, chosen]
 
 
-def times_of_death_s(level: NDArray[np.float32], times_s: FloatArray, weights: FloatArray) -> FloatArray:
+def times_of_death_s(
+    level: NDArray[np.float32], times_s: FloatArray, weights: FloatArray, off: FloatArray | None = None
+) -> FloatArray:
     """(m,) times at which the last point becomes lethal; infinite where that is never.
 
     Args:
         level: (k, t, n) of the points in the runs.
         times_s: (t,) of the runs.
         weights: (m, k) of the runs.
+        off: (m,) error of the lethality that is added; None for none.
     """
     least = np.empty((len(weights), len(times_s)))
     for moment in range(len(times_s)):
         least[:, moment] = (weights @ level[:, moment].astype(np.float64)).min(axis=1)
+    if off is not None:
+        least += off[:, None]
     # Damage never heals: what the polynomials take back by their error is not taken.
     least = np.maximum.accumulate(least, axis=1)
     done = least >= 0

@@ -156,6 +156,10 @@ class Treatment:
             prediction.quantity("volume").value,
         )
 
+    def on_spacing(self, spacing_mm: float) -> "Treatment":
+        """The treatment on another grid."""
+        return replace(self, options=replace(self.options, spacing_mm=spacing_mm))
+
     def lengthened(self, insertions: tuple[Insertion, ...], extra_s: float) -> tuple[Insertion, ...]:
         """The insertions with the ablations that end last made longer."""
         counts = [len(insertion.ablations) for insertion in insertions]
