@@ -17,8 +17,8 @@ from needleplan.ablation.monitoring.posterior import posterior, weighted_quantil
 from needleplan.ablation.monitoring.priors import FactorPrior, MonitorPriors
 from needleplan.ablation.monitoring.readings import TemperatureReadings, thermocouple, thermometry_volume
 from needleplan.ablation.monitoring.runs import TreatmentRuns
-from needleplan.ablation.monitoring.sampling import footprint_values, inside_domain
-from needleplan.ablation.monitoring.state import MonitorOptions
+from needleplan.ablation.monitoring.sampling import FieldSampler, footprint_values, inside_domain
+from needleplan.ablation.monitoring.state import MonitorOptions, MonitorState
 from needleplan.ablation.monitoring.target_points import target_levels, target_points, times_of_death_s
 from needleplan.ablation.monitoring.treatment import Factors, RecordedCourse, Treatment
 from needleplan.ablation.radiofrequency import RadiofrequencyModel
@@ -44,6 +44,14 @@ ASIDE, BESIDE = perpendicular_axes(AXIS)
 MIDDLE = np.array(TIP) - 10.0 * AXIS
 #: 8 to 10 mm from the antenna, at different heights of it.
 PLACES = (MIDDLE + 8.0 * ASIDE, MIDDLE + 9.5 * BESIDE + 4.0 * AXIS, MIDDLE - 8.5 * ASIDE - 3.0 * AXIS)
+
+#: As many again, 10 to 12 mm from the antenna.
+SIX = (
+    *PLACES,
+    MIDDLE - 11.0 * BESIDE + 2.0 * AXIS,
+    MIDDLE + 12.0 * ASIDE - 4.0 * AXIS,
+    MIDDLE + 7.0 * (ASIDE + BESIDE) + 6.0 * AXIS,
+)
 
 
 @cache
@@ -81,11 +89,12 @@ def couples(
     rng: np.random.Generator | None,
     until_s: float,
     errors: Errors = Errors(),  # noqa: B008
+    places: tuple[FloatArray, ...] = PLACES,
 ) -> list[TemperatureReadings]:
-    """Three thermocouples with errors drawn as the monitor believes them to be; without any where rng is None."""
+    """Thermocouples with errors drawn as the monitor believes them to be; without any where rng is None."""
     times = np.arange(8.0, until_s + 0.1, 4.0)
     readings = []
-    for number, place in enumerate(PLACES):
+    for number, place in enumerate(places):
         true_place, values_error, scale = place, 0.0, 1.0
         if rng is not None:
             true_place = place + errors.position_mm * rng.standard_normal(3)
@@ -138,7 +147,7 @@ def test_the_emulator_agrees_with_a_run_of_its_own():
         points = np.tile(point, (4, 1))
         said = runs().at(points, np.zeros((1, 3)), times, 0.0).predicted_c @ runs().design.weights(place)[0]
         assert said == pytest.approx(course_at(course, points, times), abs=1.0)
-    assert 0.0 < runs().emulator_error_c < 4.0
+    assert 0.0 < runs().emulator_error_c < 2.0
 
 
 def test_factors_reach_the_solver():
@@ -170,6 +179,50 @@ def test_a_longer_course_begins_as_the_planned_one_and_keeps_its_end_zone():
     assert longer.temperature_c[-1].mean() > planned.temperature_c[-1].mean()
     with pytest.raises(PhysicsError, match="longest time"):
         TREATMENT.recorded(Factors(), 100.0)
+
+
+# ---------------------------------------------------------------------- values between the centres
+
+
+def oblique_grid() -> Grid:
+    angle = 0.5
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn * np.array([2.0, 3.0, 4.0])
+    matrix[:3, 3] = (-9.0, 4.0, 30.0)
+    return Grid((9, 8, 7), matrix)
+
+
+def test_smooth_fields_are_read_to_third_order_and_kinks_without_overshoot():
+    grid, rng = oblique_grid(), np.random.default_rng(12)
+    index = rng.uniform(1.0, np.array(grid.shape) - 2.0, (60, 3))
+    sampler = FieldSampler(grid, grid.to_patient(index))
+    i, j, k = np.indices(grid.shape).reshape(3, -1)
+
+    def quadratic(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+        return 1.0 + x**2 - 2.0 * y**2 + 0.5 * z**2 + x * y - z
+
+    exact = quadratic(*index.T)
+    field = quadratic(*np.stack([i, j, k]).astype(float))[:, None]
+    assert sampler.smooth(field)[:, 0] == pytest.approx(exact, abs=1e-9)
+    assert np.abs((sampler.matrix @ field)[:, 0] - exact).max() > 0.2
+    # A cooled needle of one cell: tissue beside it is not drawn below its own neighbours.
+    kinked = np.where((i == 4) & (j == 4), 20.0, 60.0)[:, None]
+    assert sampler.smooth(kinked).min() >= 20.0 - 1e-9 and sampler.smooth(kinked).max() <= 60.0 + 1e-9
+    # At the very border there is no second difference, and the line stands.
+    corner = FieldSampler(grid, grid.to_patient(np.array([[0.5, 0.5, 0.5]])))
+    assert corner.smooth(field)[0] == pytest.approx((corner.matrix @ field)[0])
+
+
+def test_the_checking_runs_show_the_error_of_the_grid():
+    finest = TREATMENT.on_spacing(1.5).recorded(Factors())
+    apart = TREATMENT.recorded(Factors()).volume_ml - finest.volume_ml
+    assert 0.2 * abs(apart) < runs().volume_error_ml < 5.0 * abs(apart)
+    assert runs().volume_error_ml < 0.05 * finest.volume_ml
+    said = runs().at(np.array([PLACES[0]]), np.zeros((1, 3)), np.array([60.0]), 0.0)
+    # One column of each checking run, alike in all runs since their weights sum to 1.
+    assert said.shared_c.shape == (1, 2, runs().count) and np.ptp(said.shared_c, axis=2).max() == 0.0
+    assert (1.8 * np.sqrt(said.error_variance_c2))[0] == pytest.approx(np.abs(said.shared_c).max())
 
 
 # ---------------------------------------------------------------------- the posterior is the exact one
@@ -556,88 +609,114 @@ def test_a_generator_that_works_by_temperature_has_no_efficiency():
 # ---------------------------------------------------------------------- what is promised
 
 
-def test_after_a_third_of_the_treatment_a_wrong_prior_errs_less_than_half_as_much():
-    rng = np.random.default_rng(9)
-    prior = AblationMonitor(runs()).state()
+#: Eight truths 1.7 standard deviations off the median of the priors, all about it: none is a draw from the priors.
+WRONG = tuple((1.7 * np.cos(angle), 1.7 * np.sin(angle)) for angle in np.arange(8) * np.pi / 4.0 + 0.2)
+
+
+@cache
+def full_runs() -> TreatmentRuns:
+    return TreatmentRuns(TREATMENT)
+
+
+def errors_of(state: MonitorState, course: RecordedCourse) -> tuple[float, float]:
+    """Of the end zone: mean distance of the surfaces, mm, and the volume's, ml."""
+    return (
+        surface_distance_mm(state.central_zone, end_zone(course)),
+        abs(state.volume.central - course.volume_ml),
+    )
+
+
+def halved_errors(truth: Treatment, errors: Errors, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    prior = AblationMonitor(full_runs()).state()
     before, after = [], []
-    for place in ((1.5, -1.2), (-1.5, 1.2), (-1.6, -0.3), (0.2, 1.9)):
-        course = truth_at(*place)
-        truth = end_zone(course)
-        state = AblationMonitor(runs()).update(*couples(course, rng, 60.0))
-        before.append(
-            (surface_distance_mm(prior.central_zone, truth), abs(prior.volume.central - course.volume_ml))
-        )
-        after.append((surface_distance_mm(state.central_zone, truth), abs(state.volume.central - course.volume_ml)))
+    for place in WRONG:
+        course = truth.recorded(full_runs().design.factors(place))
+        state = AblationMonitor(full_runs()).update(*couples(course, rng, 60.0, errors, SIX))
+        before.append(errors_of(prior, course))
+        after.append(errors_of(state, course))
+    print(np.round(before, 2), np.round(after, 2), np.mean(before, axis=0), np.mean(after, axis=0))
     assert (np.mean(after, axis=0) < 0.5 * np.mean(before, axis=0)).all(), (before, after)
+    # Where perfusion and efficiency make up for each other the prior's zone is right by chance; else all gain.
+    off = np.array(before)[:, 1] > 2.0
+    assert np.count_nonzero(off) >= 4 and (np.array(after)[off, 1] < 0.8 * np.array(before)[off, 1]).all()
 
 
-def binomial_bounds(n: int, share: float) -> tuple[int, int]:
-    """Counts that a binomial falls below or above with a chance of half a per mille each."""
-    from scipy.stats import binom
+def test_after_a_third_of_the_treatment_a_wrong_prior_errs_less_than_half_as_much():
+    halved_errors(TREATMENT, Errors(), 9)
 
-    return int(binom.ppf(5e-4, n, share)), int(binom.ppf(1.0 - 5e-4, n, share))
+
+class Study:
+    """Counts how often intervals of 90 % hold the truth; the treatment is a third over when they are stated."""
+
+    def __init__(self, runs: TreatmentRuns, margin_mm: float, until_s: float, errors: Errors) -> None:
+        self.runs, self.margin_mm, self.until_s, self.errors = runs, margin_mm, until_s, errors
+        self.held = {"perfusion": 0, "efficiency": 0, "volume": 0, "time": 0}
+        self.cases = 0
+        self.target = np.array([MIDDLE])
+        self.points = target_points(self.target, margin_mm, runs.grid)
+
+    def add(self, course: RecordedCourse, factors: Factors, rng: np.random.Generator) -> MonitorState:
+        # Cells of the cooled shaft.
+        still = np.abs(course.temperature_c[-1].reshape(course.grid.shape) - 20.0) < 1e-3
+        level = target_levels(self.points, course.grid, self.runs.treatment.tissue, course.level[None], still)
+        death = times_of_death_s(level, course.times_s, np.ones((1, 1)))[0]
+        state = AblationMonitor(self.runs, target=self.target, margin_mm=self.margin_mm).update(
+            *couples(course, rng, self.until_s, self.errors)
+        )
+        self.cases += 1
+        self.held["perfusion"] += state.factors["perfusion"].contains(factors.perfusion)
+        self.held["efficiency"] += state.factors["efficiency"].contains(factors.efficiency)
+        self.held["volume"] += state.volume.contains(course.volume_ml)
+        self.held["time"] += bool(state.time_needed.contains(max(death - state.now_s, 0.0)))
+        return state
+
+    def judge(self) -> None:
+        """One method in a thousand that holds the truth in 90 % falls below this bound."""
+        from scipy.stats import binom
+
+        print(self.cases, self.held)
+        assert min(self.held.values()) >= int(binom.ppf(1e-3, self.cases, 0.9)), (self.cases, self.held)
+        # An interval that always holds the truth would be as useless as one that never does.
+        assert sum(self.held.values()) < len(self.held) * self.cases, self.held
+
+
+def draws_from_the_prior(rng: np.random.Generator, count: int) -> FloatArray:
+    """Places in standard deviations, not beyond where the device table ends."""
+    return np.clip(rng.standard_normal((count, 2)), -2.4, 2.4)
+
+
+def same_grid_study(seed: int, truths: int) -> Study:
+    rng, study = np.random.default_rng(seed), Study(full_runs(), 9.0, 60.0, Errors())
+    for place in draws_from_the_prior(rng, truths):
+        factors = study.runs.design.factors(place)
+        study.add(TREATMENT.recorded(factors), factors, rng)
+    return study
 
 
 def test_intervals_hold_the_truth_at_their_nominal_rate():
-    rng = np.random.default_rng(10)
-    held = {"perfusion": 0, "efficiency": 0, "volume": 0}
-    truths, draws = 14, 2
-    for _ in range(truths):
-        place = np.clip(rng.standard_normal(2), -REACH, REACH)
-        course, factors = truth_at(*place), runs().design.factors(place)
-        for _ in range(draws):
-            state = AblationMonitor(runs()).update(*couples(course, rng, 60.0))
-            held["perfusion"] += state.factors["perfusion"].contains(factors.perfusion)
-            held["efficiency"] += state.factors["efficiency"].contains(factors.efficiency)
-            held["volume"] += state.volume.contains(course.volume_ml)
-    low, _ = binomial_bounds(truths * draws, 0.9)
-    assert min(held.values()) >= low, held
-    # An interval that always holds the truth would be as useless as one that never does.
-    assert sum(held.values()) < 3 * truths * draws, held
+    same_grid_study(410_733, 44).judge()
 
 
 @pytest.mark.long
-def test_a_larger_study_with_a_finer_truth():
-    """Truths from a grid of 2 mm, which differs from the monitor's 3 mm by errors that it only knows in size."""
+def test_a_larger_study_of_the_intervals():
+    same_grid_study(915_208, 160).judge()
+
+
+@pytest.mark.long
+def test_intervals_hold_the_truth_of_a_finer_grid_and_its_end_zone_is_found():
+    """Truths on 2 mm; the monitor's runs have 3 mm, and the two that check them 2 mm at other factors."""
     planned = replace(INSERTION, ablations=(Ablation(TIP, 60.0, 300.0),))
     coarse = replace(
         TREATMENT,
         insertions=(planned,),
         options=HeatOptions(spacing_mm=3.0, reach_mm=30.0, observe_every_s=10.0),
     )
-    study = TreatmentRuns(coarse)
-    fine = replace(coarse, options=replace(coarse.options, spacing_mm=2.0))
-    prior = AblationMonitor(study).state()
-    rng = np.random.default_rng(11)
-    target, margin = [tuple(MIDDLE)], 10.0
-    points = target_points(np.array(target), margin, study.grid)
-    held = {"perfusion": 0, "efficiency": 0, "volume": 0, "time": 0}
-    before, after = [], []
-    truths = 24
-    # The truth has another median than the prior: 0.8 standard deviations off in both factors.
-    centre = np.array([-0.8, 0.8])
-    for _ in range(truths):
-        place = np.clip(centre + 0.8 * rng.standard_normal(2), -REACH, REACH)
-        factors = study.design.factors(place)
-        course = fine.recorded(factors)
-        # Cells of the cooled shaft.
-        still = np.abs(course.temperature_c[-1].reshape(course.grid.shape) - 20.0) < 1e-3
-        level = target_levels(points, course.grid, coarse.tissue, course.level[None], still)
-        death = times_of_death_s(level, course.times_s, np.ones((1, 1)))[0]
-        state = AblationMonitor(study, target=target, margin_mm=margin).update(
-            *couples(course, rng, 100.0, Errors(drift_c=0.0))
-        )
-        held["perfusion"] += state.factors["perfusion"].contains(factors.perfusion)
-        held["efficiency"] += state.factors["efficiency"].contains(factors.efficiency)
-        held["volume"] += state.volume.contains(course.volume_ml)
-        held["time"] += bool(state.time_needed.contains(max(death - state.now_s, 0.0)))
-        truth = end_zone(course)
-        before.append(
-            (surface_distance_mm(prior.central_zone, truth), abs(prior.volume.central - course.volume_ml))
-        )
-        after.append((surface_distance_mm(state.central_zone, truth), abs(state.volume.central - course.volume_ml)))
-    print(held, np.mean(before, axis=0), np.mean(after, axis=0), study.emulator_error_c)
-    assert (np.mean(after, axis=0) < 0.5 * np.mean(before, axis=0)).all()
-    # The efficiency also makes up for what a coarser grid does to the source, so its interval is not demanded.
-    low, _ = binomial_bounds(truths, 0.9)
-    assert min(held[name] for name in ("perfusion", "volume", "time")) >= low, held
+    study = Study(TreatmentRuns(coarse), 10.0, 100.0, Errors(drift_c=0.0))
+    fine, design = coarse.on_spacing(2.0), study.runs.design
+    rng = np.random.default_rng(626_411)
+    for place in draws_from_the_prior(rng, 60):
+        factors = design.factors(place)
+        study.add(fine.recorded(factors), factors, rng)
+    study.judge()
+    halved_errors(TREATMENT.on_spacing(2.0), Errors(drift_c=0.0), 31)

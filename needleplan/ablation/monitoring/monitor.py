@@ -119,7 +119,8 @@ class AblationMonitor:
         misfit = self._misfit(found, kept)
         evidence += self._doubts(found, misfit)
         places = found.spread_places(_SAMPLES)
-        # Each zone is moved by a draw of the error of emulator and grid, spread evenly over the places (golden section).
+        # Each zone is moved by a draw of the error of emulator and grid, spread evenly over the places by the
+        # golden section.
         draws = np.array([NormalDist().inv_cdf((0.5 + n * _GOLDEN) % 1.0) for n in range(_SAMPLES)])
         off = self.runs.level_error * draws
         level = self.runs.end_levels(places) + off[:, None].astype(np.float32)
@@ -282,9 +283,7 @@ def _joined(tables: Sequence[ReadingTable], runs: int) -> ReadingTable:
         nothing, whole = np.empty(0), np.empty(0, dtype=np.int64)
         return ReadingTable(nothing, nothing, np.empty((0, runs)), np.empty((0, 0, runs)), nothing, whole, whole)
     widest = max(table.shared_c.shape[1] for table in tables)
-    shared = [
-        np.pad(table.shared_c, ((0, 0), (0, widest - table.shared_c.shape[1]), (0, 0))) for table in tables
-    ]
+    shared = [np.pad(table.shared_c, ((0, 0), (0, widest - table.shared_c.shape[1]), (0, 0))) for table in tables]
 
     def together(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(table, name) for table in tables])

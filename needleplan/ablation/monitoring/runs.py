@@ -91,7 +91,7 @@ class TreatmentRuns:
         apart = self.volumes_ml(self.design.checks) - np.array([course.volume_ml for course in self._checks])
         #: Root mean square error of the volumes, of grid and weighted sum.
         self.volume_error_ml = _TO_THE_LIMIT * float(np.sqrt(np.mean(apart**2)))
-        #: Likewise of the lethality about the rim of the zone, and of the temperatures of heated cells.
+        #: Likewise of the lethality about the rim of the zone, and of the temperatures there at all times.
         self.level_error, self.emulator_error_c = self._field_errors()
 
     def at(
@@ -144,7 +144,7 @@ class TreatmentRuns:
         return needle.reshape(self.grid.shape) | vessels
 
     def _field_errors(self) -> tuple[float, float]:
-        """Root mean square errors of lethality about the rim and of temperatures of heated cells, away from needles."""
+        """Root mean square errors of lethality and of temperatures about the rim of the zone, away from needles."""
         from scipy.ndimage import binary_dilation
 
         # Beside what is held at a temperature, values between two grids' centres mean nothing.
@@ -157,8 +157,9 @@ class TreatmentRuns:
             sampler = FieldSampler(course.grid, centres[inside])
             weights = self.design.weights(place[None])[0].astype(np.float32)
             level = sampler.matrix @ course.end_level
-            warmth = np.asarray(sampler.matrix @ course.temperature_c.T).T
-            near, warm = np.abs(level) < _RIM, warmth > self.body_temperature_c + _HEATED_C
+            warmth = sampler.smooth(course.temperature_c.T).T
+            near = np.abs(level) < _RIM
+            warm = near & (warmth > self.body_temperature_c + _HEATED_C)
             emulated = np.tensordot(weights, self._temperature[:, :, inside], 1)
             sums += (
                 float(((weights @ self._end_level[:, inside] - level)[near].astype(np.float64) ** 2).sum()),

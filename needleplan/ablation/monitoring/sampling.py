@@ -153,12 +153,9 @@ def displacements(
     With T+ and T- a step ahead and behind: the odd parts (T+ - T-) / 2 of the three axes, then the even parts
     (T+ + T-) / 2 - T, where T is ``centre`` (n, k).
     """
-    found = np.empty((len(points_mm), 6, len(fields)))
-    for axis in range(3):
-        offset = np.zeros((1, 3))
-        offset[0, axis] = step_mm
-        ahead = footprint_values(grid, times_s, fields, points_mm, offset, at_s)
-        behind = footprint_values(grid, times_s, fields, points_mm, -offset, at_s)
-        found[:, axis] = 0.5 * (ahead - behind)
-        found[:, 3 + axis] = 0.5 * (ahead + behind) - centre
-    return found
+    steps = step_mm * np.concatenate([np.eye(3), -np.eye(3)])
+    moved = (points_mm[None, :, :] + steps[:, None, :]).reshape(-1, 3)
+    values = footprint_values(grid, times_s, fields, moved, np.zeros((1, 3)), np.tile(at_s, 6))
+    ahead, behind = values.reshape(2, 3, len(points_mm), -1)
+    odd, even = 0.5 * (ahead - behind), 0.5 * (ahead + behind) - centre
+    return np.concatenate([odd, even]).transpose(1, 0, 2)

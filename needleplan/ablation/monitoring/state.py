@@ -41,7 +41,7 @@ class MonitorOptions:
             it.
         correlation_mm: see ``model_error``.
         model_drift_c: standard deviation of the model's error that comes and goes within ``drift_s``, shared
-            likewise. 1 K is what runs on grids of 3 and 1.5 mm differ by within 10 mm of a microwave antenna.
+            likewise. 1 K is assumed: what grids of 3 and 2 mm differ by 8 mm from a microwave antenna, at most.
         drift_s: time in which that error changes its sign.
     """
 
@@ -80,7 +80,7 @@ class MonitorState:
             cool-down; None without a target.
         readings: that were used.
         misfit: root mean square of the residuals over what was expected of them, 1 where all is as stated.
-        emulator_error_c: root mean square error of the emulated temperatures at the readings.
+        emulator_error_c: root mean square error of temperatures about the zone's rim, of grid and weighted sum.
         evidence: outliers, sensors that contradict, limits that were met.
     """
 

@@ -157,8 +157,9 @@ class Treatment:
         )
 
     def on_spacing(self, spacing_mm: float) -> "Treatment":
-        """The treatment on another grid."""
-        return replace(self, options=replace(self.options, spacing_mm=spacing_mm))
+        """The treatment on another grid, whose domain holds the centres of this one's."""
+        reach_mm = self.options.reach_mm + max(self.options.spacing_mm, spacing_mm)
+        return replace(self, options=replace(self.options, spacing_mm=spacing_mm, reach_mm=reach_mm))
 
     def lengthened(self, insertions: tuple[Insertion, ...], extra_s: float) -> tuple[Insertion, ...]:
         """The insertions with the ablations that end last made longer."""
