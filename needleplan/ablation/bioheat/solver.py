@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from needleplan.ablation.bioheat.dose_kernels import advance_doses, scale_to_hold
 from needleplan.ablation.bioheat.enthalpy import HEAT, EnthalpyCurves, enthalpy_curves
+from needleplan.ablation.bioheat.growing_box import GrowingBox
 from needleplan.ablation.bioheat.kernels import (
     faces_outflow,
     free_sum,
@@ -28,6 +29,7 @@ from needleplan.ablation.bioheat.kernels import (
     stage,
     stored_heat,
 )
+from needleplan.ablation.bioheat.runge_kutta_legendre import STAGES, stage_weights, step_over_euler
 from needleplan.ablation.damage import arrhenius_parameters
 from needleplan.ablation.dose import DamageCriterion
 from needleplan.ablation.needle_contact import Contact
@@ -47,8 +49,6 @@ _STILL_K = 2e-3
 _FAINT_K = 0.02
 #: Time over which the warming of such cells is bounded where no perfusion carries it away.
 _BUILD_UP_S = 600.0
-#: Cells added on each side when the change reaches the box.
-_GROWTH = 4
 #: Tissue that gathers no dose: between these temperatures nothing accumulates within hours.
 _WARM_C, _COOL_C = 38.9, 0.0
 #: Greatest change of temperature in a step where damage is being decided, and longest step.
@@ -56,7 +56,6 @@ _STEP_K = 3.0
 _LONGEST_STEP_S = 15.0
 #: Damage alone never asks for shorter steps than this.
 _SHORTEST_STEP_S = 2.5
-_STAGES = (3, 5, 7, 9, 11, 13)
 #: First step after a source was switched or changed, as a share of the least stable one, and growth of the next.
 _FIRST_STEP, _STEP_GROWTH = 0.15, 1.5
 
@@ -164,10 +163,9 @@ class BioheatSolver:
         )
         self._extra = np.empty(0, dtype=np.float32)
         self._stiffness = 0.0
-        middle = [n // 2 + 1 for n in self.shape]
-        self._box = np.array([v for m in middle for v in (m, m + 1)], dtype=np.int64)
-        if insulated:
-            self._box = np.array([v for n in self.shape for v in (1, n + 1)], dtype=np.int64)
+        self._growing = GrowingBox(self.shape, whole=insulated)
+        #: What kernels take; the growing box changes it in place.
+        self._box = self._growing.limits
         self._removed = np.zeros(padded[:2])
         self._removed_j = 0.0
         self._delivered_j = 0.0
@@ -212,7 +210,7 @@ class BioheatSolver:
             self._held_cells = index
             self._power_of = None
         if (np.abs(values - self.body_temperature_c) > _STILL_K).any():
-            self._cover(index)
+            self._growing.cover(index)
         tissue = self._tissue[tuple(index.T)]
         self._held_u = np.empty(len(index), dtype=np.float32)
         for m in np.unique(tissue):
@@ -262,21 +260,21 @@ class BioheatSolver:
             self._cover_source(source, scale)
         if not 0.5 * self._last_scale <= scale <= 2.0 * self._last_scale:
             # How fast tissue answers to another source is not known: short steps that grow.
-            self._next_step_s = _FIRST_STEP * self._stable_step_s(_STAGES[0])
+            self._next_step_s = _FIRST_STEP * self._stable_step_s(STAGES[0])
         self._last_scale = scale
         end_s = self.time_s + duration_s
-        with threads_for(int(np.prod(self._box[1::2] - self._box[::2]))):
+        with threads_for(self._growing.cells):
             self._advance_to(end_s, source, scale)
 
     def _advance_to(self, end_s: float, source: NDArray[np.float32], scale: float) -> None:
         while self.time_s < end_s - 1e-9:
             left_s = end_s - self.time_s
-            least_s = min(self._stable_step_s(_STAGES[0]), _SHORTEST_STEP_S)
+            least_s = min(self._stable_step_s(STAGES[0]), _SHORTEST_STEP_S)
             wanted_s = min(left_s, _LONGEST_STEP_S, self._next_step_s)
             self._next_step_s *= _STEP_GROWTH
             if self._fastest_k_s > 0:
                 wanted_s = min(wanted_s, max(_STEP_K / self._fastest_k_s, least_s))
-            stages = next((s for s in _STAGES if self._stable_step_s(s) >= wanted_s), _STAGES[-1])
+            stages = next((s for s in STAGES if self._stable_step_s(s) >= wanted_s), STAGES[-1])
             step_s = min(wanted_s, self._stable_step_s(stages))
             # Equal steps to the end instead of a long one and a sliver.
             step_s = left_s / int(np.ceil(left_s / step_s - 1e-9))
@@ -289,7 +287,7 @@ class BioheatSolver:
     def _stable_step_s(self, stages: int) -> float:
         rate = (12.0 + self._stiffness) * self.curves.greatest_diffusivity_m2_s / self.spacing_m**2
         rate += float(self._rest_sinks.max())
-        return 0.95 * (2.0 / rate) * (stages**2 + stages - 2) / 4.0
+        return 0.95 * (2.0 / rate) * step_over_euler(stages)
 
     def _step(self, step_s: float, stages: int, source: NDArray[np.float32], scale: float) -> None:
         start = self._start
@@ -299,18 +297,9 @@ class BioheatSolver:
         inverse_h2 = np.float32(1.0 / self.spacing_m**2)
         blood = np.float32(self.body_temperature_c)
         taken = np.zeros(stages + 1)
-        b = [1.0 / 3.0] * 3 + [(j * j + j - 2.0) / (2.0 * j * (j + 1.0)) for j in range(3, stages + 1)]
-        w1 = 4.0 / (stages**2 + stages - 2.0)
-        for j in range(1, stages + 1):
-            if j == 1:
-                mu, nu = 1.0, 0.0
-                own, first = b[1] * w1 * step_s, 0.0
-            else:
-                mu = (2.0 * j - 1.0) / j * b[j] / b[j - 1]
-                nu = -(j - 1.0) / j * b[j] / b[j - 2]
-                own = mu * w1 * step_s
-                first = -(1.0 - b[j - 1]) * own
-            weights = np.array([mu, nu, own, first], dtype=np.float32)
+        for j, stage_weight in enumerate(stage_weights(stages, step_s), start=1):
+            mu, nu, own, first = stage_weight
+            weights = np.array(stage_weight, dtype=np.float32)
             self._removed[:] = 0.0
             outflow = 0.0
             if not self.insulated:
@@ -349,7 +338,7 @@ class BioheatSolver:
             self._stasis, self._stasis_parameters, self._rest_sinks, self._held, self._sink, step_s, self._box,
             self._extremes,
         )  # fmt: skip
-        part = self._extremes[self._box[0] : self._box[1]]
+        part = self._extremes[self._growing.slabs]
         self._fastest_k_s = float(part[:, 2].max())
         if not np.isfinite(part[:, :2]).all() or part[:, 0].max() > 1e5:
             raise PhysicsError(
@@ -359,16 +348,6 @@ class BioheatSolver:
 
     # ------------------------------------------------------------------ the box of cells that are being computed
 
-    def _cover(self, index: NDArray[np.int64], margin: int = _GROWTH) -> None:
-        if len(index) == 0 or self.insulated:
-            return
-        low, high = index.min(axis=0) - margin, index.max(axis=0) + margin + 1
-        if self._delivered_j == 0.0 and self.steps == 0 and self._box[1] - self._box[0] == 1:
-            # Nothing has happened: the box begins here.
-            self._box[::2], self._box[1::2] = index.min(axis=0), index.max(axis=0) + 1
-        self._box[::2] = np.clip(np.minimum(self._box[::2], low), 1, self.shape)
-        self._box[1::2] = np.clip(np.maximum(self._box[1::2], high), 2, np.add(self.shape, 1))
-
     def _cover_source(self, source: NDArray[np.float32], scale: float) -> None:
         if self.insulated or (source is self._covered and abs(scale) <= self._covered_scale):
             return
@@ -377,9 +356,7 @@ class BioheatSolver:
         time_s = min(_BUILD_UP_S, 1.0 / slowest_sink) if slowest_sink > 0 else _BUILD_UP_S
         per_watt = float(np.max(1.0 / self._table[:, HEAT])) * time_s * self._covered_scale
         strong = source * np.float32(per_watt) > _FAINT_K
-        spans = [np.flatnonzero(strong.any(axis=tuple(k for k in range(3) if k != axis))) for axis in range(3)]
-        if len(spans[0]):
-            self._cover(np.array([[span[0] for span in spans], [span[-1] for span in spans]]), 1)
+        self._growing.cover_where(strong, 1)
 
     def _power_w(self, source: NDArray[np.float32]) -> float:
         """Power that a source of scale 1 gives to the cells that are computed and not held."""
@@ -393,8 +370,7 @@ class BioheatSolver:
         if self.insulated:
             return
         if shell_change(self._u, self._at_rest, self._tissue, self._box) > _STILL_K:
-            self._box[::2] = np.maximum(self._box[::2] - _GROWTH, 1)
-            self._box[1::2] = np.minimum(self._box[1::2] + _GROWTH, np.add(self.shape, 1))
+            self._growing.grow()
 
     # ------------------------------------------------------------------ what can be read
 
@@ -423,12 +399,12 @@ class BioheatSolver:
     @property
     def hottest_c(self) -> float:
         """Hottest temperature after the last step."""
-        return float(self._extremes[self._box[0] : self._box[1], 0].max())
+        return float(self._extremes[self._growing.slabs, 0].max())
 
     @property
     def coldest_c(self) -> float:
         """Coldest temperature after the last step."""
-        return float(self._extremes[self._box[0] : self._box[1], 1].min())
+        return float(self._extremes[self._growing.slabs, 1].min())
 
     @property
     def edge_change_k(self) -> float:
