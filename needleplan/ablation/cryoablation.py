@@ -17,7 +17,7 @@ from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.field_zone import FieldZone
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedleCells, NeedlePart, needle_cells
-from needleplan.ablation.schedule import Firing, check_alike, check_apart, check_times, firings
+from needleplan.ablation.schedule import Firing, check_alike, check_apart, check_times, firings, placement_notes
 from needleplan.ablation.solver_domain import solver_domain
 from needleplan.ablation.tissue_map import TissueMap, homogeneous
 from needleplan.devices.applicator_physics import CryoProbe, applicator_physics
@@ -136,6 +136,7 @@ class CryoModel(ZoneModel):
             options.least_vessel_diameter_mm,
         )
         course = HeatCourse(domain, around, options, band, freezing=True)
+        course.notes += placement_notes(insertions, {name: one.active_length_mm for name, one in probes.items()})
         for turn, (group, together) in enumerate(zip(groups, parts, strict=True)):
             if turn:
                 course.advance(options.interval_s)
@@ -163,6 +164,12 @@ class CryoModel(ZoneModel):
                 course.hold_needles(None, np.empty(0))
                 course.advance(protocol.thaws_s[number - 1])
                 course.next_freeze()
+                if course.solver.coldest_c < ICE_EDGE_C:
+                    course.notes.append(
+                        f"A thaw of {protocol.thaws_s[number - 1]:g} s leaves ice: two freezes without a full "
+                        "thaw between "
+                        "them may kill like one."
+                    )
             # A probe is as warm as the tissue about it before it freezes again.
             began = course.mean_c(cells)
             elapsed = 0.0

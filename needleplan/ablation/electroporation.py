@@ -27,6 +27,7 @@ from needleplan.ablation.pulse_rules import (
     electrode_pairs,
     placed_electrodes,
 )
+from needleplan.ablation.schedule import placement_notes
 from needleplan.ablation.solver_domain import SolverDomain, solver_domain
 from needleplan.ablation.tissue_map import LEAST_VESSEL_DIAMETER_MM, TissueMap, homogeneous
 from needleplan.devices.thresholds import FieldThreshold, field_threshold
@@ -41,6 +42,8 @@ _RELAXATION, _MOST_PASSES = 0.35, 60
 _SETTLED = 5e-3
 #: Half the width in voxels of a shaft that is thinner than the grid.
 _SHAFT_VOXELS = 0.72
+#: From body temperature to boiling.
+_BOILING_RISE_K = 63.0
 #: Tolerances of the potential in the first passes and at the end.
 _LOOSE, _TIGHT = 1e-3, 1e-4
 
@@ -137,6 +140,18 @@ class ElectroporationModel(ZoneModel):
             self.options.least_vessel_diameter_mm,
         )
         electric = PulseTissues(domain)
+        notes += domain.notes
+        notes += placement_notes(
+            insertions, {one.physics.name: one.physics.exposure_mm for electrodes in rounds for one in electrodes}
+        )
+        middles = np.array([np.add(part.start_mm, part.end_mm) for part in parts.values()]) / 2.0
+        about = sorted({domain.at(middle[None]).name for middle in middles} - {self.tissue.name})
+        if about:
+            notes.append(
+                f"The threshold is that of {self.tissue.name}, but electrodes stand in {', '.join(about)}: "
+                "state the tissue "
+                "of the model, or a threshold."
+            )
         strongest = np.zeros(domain.grid.shape, dtype=np.float32)
         rise = np.zeros(domain.grid.shape)
         metal = np.zeros(domain.grid.shape, dtype=np.bool_)
@@ -165,6 +180,12 @@ class ElectroporationModel(ZoneModel):
         # The insulated shafts are no tissue either: the field in them would cut notches into the zone.
         for electrode in (one for electrodes in rounds for one in electrodes):
             metal |= _shaft_cells(domain, electrode)
+        if float(rise[~metal].max()) > _BOILING_RISE_K:
+            notes.append(
+                "Beside the electrodes the adiabatic rise passes boiling: there it is that of a voxel, "
+                "depends on the "
+                "grid, and says no more than that tissue is heated."
+            )
         field = ScalarField(domain.grid, filled_from_beside(strongest, metal))
         zone = FieldZone.at_least(field, self.threshold_v_cm)
         zone.require_inside_grid()

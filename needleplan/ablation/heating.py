@@ -21,6 +21,10 @@ from needleplan.grid import Grid, ScalarField
 
 #: What the solver follows in a freeze; the isotherm itself is laid through it afterwards.
 _COLDEST = ColdestTemperatureCriterion(-40.0, 1)
+#: Above this a voxel is dried tissue, whose temperature is an artefact.
+_DRIED_C = 150.0
+#: Zones of fewer voxels across than this are said to be badly resolved.
+_COARSE_VOXELS = 5
 #: Level of cells without any dose, in the units of a criterion's level (natural logarithms or kelvins).
 _LEAST_LEVEL, _GREATEST_LEVEL = -40.0, 60.0
 #: Change at the edge of the domain from which its wall is too near.
@@ -143,6 +147,8 @@ class HeatCourse:
             walls = convective_contact if convective else isothermal_contact
             self._vessel_contact = walls(domain, tissue)
         self._needle_cells = np.zeros(domain.grid.shape, dtype=np.bool_)
+        #: What the model that runs the course wants its reader to know.
+        self.notes: list[str] = []
         self._freezes: list[NDArray[np.float32]] = []
         self._power_w = 0.0
         self._next_look_s = options.observe_every_s
@@ -281,8 +287,41 @@ class HeatCourse:
                 Quantity("energy unaccounted for", float(ledger.residual), "1"),
                 Quantity("time simulated", self.solver.time_s, "s"),
             ),
-            (*notes, *self._edge_notes(), *cut_zones(zones)),
+            (
+                *notes,
+                *dict.fromkeys(self.notes),
+                *self.domain.notes,
+                *self._own_notes(),
+                *self._edge_notes(),
+                *cut_zones(zones),
+            ),
         )
+
+    def _own_notes(self) -> tuple[str, ...]:
+        notes = []
+        if self.hottest_c > _DRIED_C:
+            notes.append(
+                f"The hottest tissue of {self.hottest_c:.0f} C has lost its water: temperatures above "
+                f"{_DRIED_C:g} C are "
+                "those of the model's dried core and no prediction."
+            )
+        low, high = self._extent_voxels()
+        if 0.0 < low < _COARSE_VOXELS:
+            notes.append(
+                f"The zone is {low:.0f} to {high:.0f} voxels of {self.domain.spacing_mm:g} mm across: too few "
+                "for its size "
+                "to be trusted, take a finer grid."
+            )
+        return tuple(notes)
+
+    def _extent_voxels(self) -> tuple[float, float]:
+        dead = self.level(self.criteria.central) >= 0
+        if not dead.any():
+            return 0.0, 0.0
+        spans = [
+            np.ptp(np.flatnonzero(dead.any(axis=tuple(k for k in range(3) if k != axis)))) + 1 for axis in range(3)
+        ]
+        return float(min(spans)), float(max(spans))
 
 
 def cut_zones(zones: Mapping[str, FieldZone]) -> tuple[str, ...]:

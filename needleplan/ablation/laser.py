@@ -18,7 +18,7 @@ from needleplan.ablation.electric.potential import DiffusionSolver
 from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedlePart
-from needleplan.ablation.schedule import Firing, check_apart, check_times, checked_power_w, firings
+from needleplan.ablation.schedule import Firing, check_apart, check_times, checked_power_w, firings, placement_notes
 from needleplan.ablation.solver_domain import SolverDomain, solver_domain
 from needleplan.ablation.tissue_map import TissueMap, homogeneous
 from needleplan.devices.applicator_physics import LaserFibre, applicator_physics
@@ -94,6 +94,9 @@ class LaserModel(ZoneModel):
             everything, around, options.spacing_mm, options.reach_mm, options.least_vessel_diameter_mm
         )
         course = HeatCourse(domain, around, options, criteria)
+        course.notes += placement_notes(
+            insertions, {name: one.diffuser_length_mm or 0.0 for name, one in fibres.items()}
+        )
         notes: list[str] = []
         solves = 0
         for turn, group in enumerate(groups):

@@ -20,7 +20,7 @@ from needleplan.ablation.criteria import heat_criteria
 from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedlePart, needle_cells
-from needleplan.ablation.schedule import Firing, check_apart, check_times, checked_power_w, firings
+from needleplan.ablation.schedule import Firing, check_apart, check_times, checked_power_w, firings, placement_notes
 from needleplan.ablation.solver_domain import SolverDomain, solver_domain
 from needleplan.ablation.tissue_map import TissueMap, homogeneous
 from needleplan.devices.applicator_physics import MicrowaveAntenna, applicator_physics
@@ -115,6 +115,9 @@ class MicrowaveModel(ZoneModel):
             options.least_vessel_diameter_mm,
         )
         course = HeatCourse(domain, around, options, heat_criteria())
+        course.notes += placement_notes(
+            insertions, {name: one.radiating_length_mm for name, one in antennas.items()}
+        )
         for turn, group in enumerate(groups):
             if turn:
                 course.hold_needles(None, np.empty(0))

@@ -21,7 +21,15 @@ from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedleCells, NeedlePart, needle_cells
 from needleplan.ablation.rf_electrodes import ElectrodeParts, electrode_parts
-from needleplan.ablation.schedule import Firing, check_alike, check_apart, check_times, checked_power_w, firings
+from needleplan.ablation.schedule import (
+    Firing,
+    check_alike,
+    check_apart,
+    check_times,
+    checked_power_w,
+    firings,
+    placement_notes,
+)
 from needleplan.ablation.solver_domain import SolverDomain, solver_domain
 from needleplan.ablation.tissue_map import TissueMap, homogeneous
 from needleplan.devices.applicator_physics import RadiofrequencyElectrode, applicator_physics
@@ -47,7 +55,8 @@ class GeneratorControl:
     Attributes:
         temperature_c: hottest tissue that it aims at.
         horizon_s: time in which it approaches that.
-        resolve_s: the potential is solved anew that often.
+        resolve_s: the potential is solved anew that often; three times as often with a stated power, which
+            boils tissue faster than the temperature control does.
         turn_s: length of one electrode's turn when electrodes are switched.
         roll_off: with a stated power: resistance over that at the start at which the generator pauses.
         pause_s: length of that pause.
@@ -108,7 +117,8 @@ class RadiofrequencyModel(ZoneModel):
         """See ZoneModel."""
         return (
             "The generator holds the hottest tissue at its target or pauses at a rise of the resistance; bursts of "
-            "vapour, saline and a vendor's own algorithm are not modelled. Switched electrodes rest between turns of "
+            "vapour, saline and a vendor's own algorithm are not modelled. Switched electrodes rest between "
+            "turns of "
             "fixed length, which makes their zones smaller than switching by impedance does.",
             f"Where no tissue map is given the tissue is endless {self.tissue.name}; the current returns through "
             "the wall of the domain, not through pads at their true place.",
@@ -144,6 +154,9 @@ class RadiofrequencyModel(ZoneModel):
             options.least_vessel_diameter_mm,
         )
         course = HeatCourse(domain, around, options, heat_criteria())
+        course.notes += placement_notes(
+            insertions, {name: one.active_length_mm for name, one in electrodes.items()}
+        )
         totals = _Totals()
         for turn, (group, together) in enumerate(zip(groups, laid, strict=True)):
             if turn:
@@ -182,10 +195,11 @@ class RadiofrequencyModel(ZoneModel):
             now_s = course.solver.time_s
             turn = int((now_s - began_s) / self.control.turn_s + 1e-9) % len(fields)
             field = fields[turn]
-            if now_s - field.solved_s >= self.control.resolve_s - 1e-6:
+            resolve_s = self.control.resolve_s if power_w is None else self.control.resolve_s / 3.0
+            if now_s - field.solved_s >= resolve_s - 1e-6:
                 field.solve(course)
                 totals.solves += 1
-            until_s = min(end_s, now_s + min(self.control.resolve_s, 2.0 * self.options.spacing_mm / 1.5))
+            until_s = min(end_s, now_s + min(resolve_s, 2.0 * self.options.spacing_mm / 1.5))
             if len(fields) > 1:
                 until_s = min(
                     until_s,

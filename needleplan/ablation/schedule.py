@@ -1,6 +1,6 @@
 """Which deliveries of energy run together, and which follow one another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -14,6 +14,10 @@ from needleplan.plan import Ablation, Insertion, vector3
 
 #: A single delivery longer than this is an error of units.
 LONGEST_DELIVERY_S = 7200.0
+#: A shorter one is no treatment, and less than the solvers' shortest look at it.
+SHORTEST_DELIVERY_S = 0.1
+#: How far a tip may lie off the line from entry to deepest tip.
+_OFF_AXIS_MM = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,50 @@ def check_times(insertions: Sequence[Insertion]) -> None:
     """Raises DeviceError for a duration that is none."""
     for insertion in insertions:
         for ablation in insertion.ablations:
-            if not 0.0 < ablation.duration_s <= LONGEST_DELIVERY_S:
+            if not SHORTEST_DELIVERY_S <= ablation.duration_s <= LONGEST_DELIVERY_S:
                 raise DeviceError(
-                    f"an ablation of {insertion.applicator} must last above 0 and up to {LONGEST_DELIVERY_S:g} s, "
-                    f"but lasts {ablation.duration_s:g} s"
+                    f"an ablation of {insertion.applicator} must last above 0 and up to "
+                    f"{LONGEST_DELIVERY_S:g} s, and "
+                    f"no less than {SHORTEST_DELIVERY_S:g} s, but lasts {ablation.duration_s:g} s"
                 )
+            _check_on_path(insertion, ablation)
+
+
+def _check_on_path(insertion: Insertion, ablation: Ablation) -> None:
+    """Raises PhysicsError where an ablation's tip does not lie on its needle's path."""
+    offset = np.subtract(ablation.tip_mm, insertion.entry_mm)
+    if not np.isfinite(ablation.tip_mm).all():
+        # The domain says that of all places.
+        return
+    along = float(offset @ insertion.direction)
+    across = float(np.linalg.norm(offset - along * insertion.direction))
+    if across > _OFF_AXIS_MM or not 0.0 < along <= insertion.depth_mm + _OFF_AXIS_MM:
+        raise PhysicsError(
+            f"the tip of an ablation of {insertion.applicator} lies off its needle: it must lie on the line "
+            "from entry "
+            f"to deepest tip, but is {across:.1f} mm beside it and {along:.1f} of {insertion.depth_mm:.1f} mm deep"
+        )
+
+
+def placement_notes(insertions: Sequence[Insertion], active_length_mm: Mapping[str, float]) -> tuple[str, ...]:
+    """A sentence for every needle whose active part reaches back beyond its entry.
+
+    Args:
+        insertions: the needles.
+        active_length_mm: length from the tip backwards that delivers energy, by applicator.
+    """
+    notes = []
+    for insertion in insertions:
+        length = active_length_mm[insertion.applicator]
+        for ablation in insertion.ablations:
+            depth = float(np.linalg.norm(np.subtract(ablation.tip_mm, insertion.entry_mm)))
+            if depth < length:
+                notes.append(
+                    f"The active part of {insertion.applicator} ({length:g} mm) reaches out of the entry "
+                    f"{depth:.1f} mm "
+                    "from its tip, where the model has tissue and the patient has none."
+                )
+    return tuple(dict.fromkeys(notes))
 
 
 def check_alike(groups: Sequence[Sequence[Firing]]) -> None:

@@ -23,6 +23,8 @@ _STAIRCASE = np.pi / 4.0
 #: Halvings in the search for a vessel's wall between two voxel centres, and the least way to it in voxels: below,
 #: the explicit step would become short for no gain.
 _WALL_HALVINGS, _LEAST_WAY = 7, 0.25
+#: Points along a part at which it is asked whether it lies in a vessel.
+_ALONG = 40
 #: Diameters at which a vessel's own width is probed for the heat transfer coefficient.
 _PROBED_DIAMETERS_MM = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0)
 
@@ -37,6 +39,7 @@ class SolverDomain:
         tissues: of the map, those that occur here.
         vessels: voxels of open vessels that carry heat away.
         body_temperature_c: of the map.
+        share_in_vessels: greatest share of the active part of a needle that lies in the blood of an open vessel.
     """
 
     grid: Grid
@@ -44,6 +47,18 @@ class SolverDomain:
     tissues: tuple[Tissue, ...]
     vessels: NDArray[np.bool_]
     body_temperature_c: float
+    share_in_vessels: float = 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of where the needles lie."""
+        if self.share_in_vessels == 0.0:
+            return ()
+        return (
+            f"The active part of a needle runs through an open vessel for {100.0 * self.share_in_vessels:.0f} "
+            "% of its "
+            "length.",
+        )
 
     @property
     def spacing_mm(self) -> float:
@@ -114,7 +129,19 @@ def solver_domain(
         tuple(tissue.tissues[n] for n in here),
         vessels,
         tissue.body_temperature_c,
+        _share_in_vessels(grid, parts, vessels),
     )
+
+
+def _share_in_vessels(grid: Grid, parts: Sequence[NeedlePart], vessels: NDArray[np.bool_]) -> float:
+    """Greatest share of a part's length that lies in the blood of an open vessel."""
+    along = (np.arange(_ALONG) + 0.5)[:, None] / _ALONG
+    shares = [0.0]
+    for part in parts:
+        points = np.asarray(part.start_mm) + along * np.subtract(part.end_mm, part.start_mm)
+        index = np.rint(grid.to_index(points)).astype(np.int64)
+        shares.append(float(vessels[tuple(index.T)].mean()))
+    return max(shares)
 
 
 def _check_in_tissue(grid: Grid, parts: Sequence[NeedlePart], vessels: NDArray[np.bool_]) -> None:

@@ -178,7 +178,9 @@ def _add_zone(parser: argparse.ArgumentParser) -> None:
     energy.add_argument("--freezes", type=whole_number, metavar="N", help="freezes of cryoprobes (2)")
     energy.add_argument("--thaw-s", type=float, help="passive thaw between two freezes (300)")
     tissue = parser.add_argument_group("tissue and vessel")
-    tissue.add_argument("--tissue", default="liver", metavar="NAME", help="for instance kidney, lung, bone (liver)")
+    tissue.add_argument(
+        "--tissue", default="liver", metavar="NAME", help="for instance kidney, lung_inflated, CRLM (liver)"
+    )
     tissue.add_argument("--perfusion-factor", type=float, default=1.0, metavar="F", help="on its perfusion (1)")
     tissue.add_argument(
         "--vessel-diameter-mm", type=float, help="a straight vessel of 3 mm or more beside the needle"

@@ -12,9 +12,10 @@ from needleplan.ablation.heating import Delivery, HeatOptions, filled_from_besid
 from needleplan.ablation.microwave import MicrowaveModel
 from needleplan.ablation.needle_contact import Contact
 from needleplan.ablation.schedule import check_alike, check_times, checked_power_w, firings
+from needleplan.ablation.tissue_map import Cylinder, TissueMap, Vessel
 from needleplan.devices.tissues import builtin_tissues
 from needleplan.errors import DeviceError, PhysicsError
-from needleplan.plan import Ablation
+from needleplan.plan import Ablation, Insertion
 
 LIVER, FAT = (builtin_tissues().tissue(name) for name in ("liver", "fat"))
 SHAPE = (14, 13, 15)
@@ -190,3 +191,37 @@ def test_times_and_powers():
     with pytest.raises(DeviceError, match="same duration"):
         check_alike(firings(mixed, Delivery.SIMULTANEOUS))
     check_alike(firings(mixed, Delivery.SEQUENTIAL))
+
+
+def test_what_lies_off_the_path_or_out_of_the_patient_is_refused_or_told():
+    def placed(tip, depth):
+        return Insertion((0.0, -depth, 0.0), (0.0, 0.0, 0.0), "generic-mwa-2450", (Ablation(tip, 40.0, 30.0),))
+
+    model = MicrowaveModel(HeatOptions(spacing_mm=3.0, reach_mm=24.0))
+    for tip in ((30.0, 0.0, 0.0), (0.0, 5.0, 0.0), (0.0, -95.0, 0.0)):
+        with pytest.raises(PhysicsError, match="lies off its needle"):
+            model.predict([placed(tip, 90.0)])
+    shallow = model.predict([placed((0.0, 0.0, 0.0), 8.0)])
+    assert any("reaches out of the entry" in note for note in shallow.notes)
+    deep = model.predict([placed((0.0, 0.0, 0.0), 90.0)])
+    assert not any("reaches out of the entry" in note for note in deep.notes)
+    across = Cylinder((-60.0, -12.0, 0.0), (60.0, -12.0, 0.0), 5.0)
+    pierced = model.predict(
+        [placed((0.0, 0.0, 0.0), 90.0)], TissueMap(model.tissue, (), (Vessel("vein", across, 10.0),))
+    )
+    assert any("runs through an open vessel" in note for note in pierced.notes)
+
+
+def test_steps_too_short_to_end_are_refused_before_they_begin():
+    tissue = builtin_tissues().tissue("liver")
+    for wrong in (tissue.changed(perfusion_per_s=1e6), tissue.changed(density_kg_m3=1e-3)):
+        with pytest.raises(PhysicsError, match="would have to step by"):
+            MicrowaveModel(HeatOptions(spacing_mm=3.0)).predict(
+                [Insertion((0, -90, 0), (0, 0, 0), "generic-mwa-2450", (Ablation((0, 0, 0), 40.0, 30.0),))],
+                TissueMap(wrong),
+            )
+    with pytest.raises(DeviceError, match="above zero from 0 to 100 C"):
+        MicrowaveModel(HeatOptions(spacing_mm=3.0)).predict(
+            [Insertion((0, -90, 0), (0, 0, 0), "generic-mwa-2450", (Ablation((0, 0, 0), 40.0, 30.0),))],
+            TissueMap(tissue.changed(thermal_conductivity_per_k=-0.05)),
+        )

@@ -240,7 +240,7 @@ def test_the_antennas_frequency_and_the_tissue_count(alone):
     for name in ("lung_inflated", "kidney", "muscle", "bone_cancellous"):
         tissue = builtin_tissues().tissue(name)
         found = predict([antenna()], homogeneous(tissue), HeatOptions(spacing_mm=2.5))
-        assert found.notes == ()
+        assert not any("Waves spread" in note for note in found.notes)
         assert np.isfinite(found.fields["temperature_c"].values).all()
         volumes.add(found.zone.volume_ml)
     # A model of another organ is the same as a map of it.

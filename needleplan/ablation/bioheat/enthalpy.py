@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from needleplan.compiled import compiled
 from needleplan.devices.tissue import Tissue
+from needleplan.errors import DeviceError
 from needleplan.frames import FloatArray, read_only
 
 #: Heat of vaporisation of water in tissue, J/kg (Haemmerich et al., Med Eng Phys 2006, and steam tables at 1 bar).
@@ -116,6 +117,13 @@ def enthalpy_curves(tissues: Sequence[Tissue], *, freezing: bool, boiling: bool 
             row[SLOPE_FROZEN] = row[SLOPE_MUSHY] = 1.0
             row[K_FROZEN] = row[K_MUSHY] = k * (1.0 - 37.0 * tissue.thermal_conductivity_per_k)
         row[K_MELTED], row[K_SLOPE], row[HEAT] = k, tissue.thermal_conductivity_per_k, heat
+        slope = tissue.thermal_conductivity_per_k
+        if min(1.0 - 37.0 * slope, 1.0 + (BOILING_C - 37.0) * slope) <= 0.0:
+            raise DeviceError(
+                f"tissue {tissue.name!r}: a thermal conductivity that changes by {slope:g} per kelvin would "
+                "not stay "
+                "above zero from 0 to 100 C"
+            )
         row[BOILS] = BOILING_C
         if boiling:
             row[DRIED] = BOILING_C + tissue.known("water_kg_m3") * VAPORISATION_J_KG / heat

@@ -58,6 +58,8 @@ _LONGEST_STEP_S = 15.0
 _SHORTEST_STEP_S = 2.5
 #: First step after a source was switched or changed, as a share of the least stable one, and growth of the next.
 _FIRST_STEP, _STEP_GROWTH = 0.15, 1.5
+#: Tissues and grids that need shorter steps than this are refused: minutes of treatment would take hours.
+_SHORTEST_STABLE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,12 @@ class BioheatSolver:
         self._growing = GrowingBox(self.shape, whole=insulated)
         #: What kernels take; the growing box changes it in place.
         self._box = self._growing.limits
+        if self._stable_step_s(STAGES[-1]) < _SHORTEST_STABLE_S:
+            raise PhysicsError(
+                f"the solver would have to step by {self._stable_step_s(STAGES[-1]):.1g} s: a tissue's "
+                "conductivity or "
+                "perfusion is too large, its heat capacity too small, or the grid too fine"
+            )
         self._removed = np.zeros(padded[:2])
         self._removed_j = 0.0
         self._delivered_j = 0.0
