@@ -259,6 +259,7 @@ def test_order_and_number_of_paths_change_no_bit(forest):
 def test_one_thread_and_two_give_the_same_bits(forest):
     start, end = random_segments(2000, seed=12)
     used = numba.get_num_threads()
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     both = MeshForest(body_meshes())
     found, kept = both.distances_mm(start, end, CAP), both.keeps_distance(start, end, 3.0)
     try:

@@ -202,8 +202,9 @@ def test_threads_do_not_change_the_answer():
     mesh = bumpy()
     start, end = segments(mesh, 2000, seed=8)
     tree = MeshTree(mesh)
-    both = tree.segment_distance_mm(start, end), tree.crossings(start, end)
     used = numba.get_num_threads()
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    both = tree.segment_distance_mm(start, end), tree.crossings(start, end)
     try:
         numba.set_num_threads(1)
         alone = tree.segment_distance_mm(start, end), tree.crossings(start, end)
