@@ -17,10 +17,10 @@ from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.field_zone import FieldZone
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedleCells, NeedlePart, needle_cells
-from needleplan.ablation.schedule import Firing, check_alike, check_apart, check_times, firings, placement_notes
-from needleplan.ablation.solver_domain import solver_domain
+from needleplan.ablation.preparation import physics_by_name, prepared_course, refuse_switching
+from needleplan.ablation.schedule import Firing, check_alike, check_apart, check_times, firings
 from needleplan.ablation.tissue_map import TissueMap, homogeneous
-from needleplan.devices.applicator_physics import CryoProbe, applicator_physics
+from needleplan.devices.applicator_physics import CryoProbe
 from needleplan.devices.tissues import builtin_tissues
 from needleplan.errors import DeviceError, PhysicsError
 from needleplan.grid import ScalarField
@@ -77,8 +77,7 @@ class CryoModel(ZoneModel):
         delivery: Delivery = Delivery.SIMULTANEOUS,
         tissue: str = "liver",
     ) -> None:
-        if delivery is Delivery.SWITCHED:
-            raise DeviceError("cryoprobes are not switched: choose sequential or simultaneous")
+        refuse_switching(delivery, "cryoprobes")
         self.options = options or HeatOptions()
         self.protocol = protocol
         self.delivery = delivery
@@ -106,7 +105,7 @@ class CryoModel(ZoneModel):
     def predict(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> ZonePrediction:
         """See ZoneModel."""
         check_times(insertions)
-        probes = {one.applicator: _probe(one.applicator) for one in insertions}
+        probes = physics_by_name(insertions, CryoProbe, "cryoprobe")
         groups = firings(insertions, self.delivery)
         cycles = min(2, len(self.protocol.freezes_s)) if self.protocol else 1
         band = self.options.criteria or cryo_criteria(cycles)
@@ -128,15 +127,17 @@ class CryoModel(ZoneModel):
         for together in parts:
             check_apart(together)
         options = self.options
-        domain = solver_domain(
-            [part for together in parts for part in together],
+        lengths = {name: one.active_length_mm for name, one in probes.items()}
+        course = prepared_course(
+            insertions,
+            (part for together in parts for part in together),
+            lengths,
             around,
-            options.spacing_mm,
-            options.reach_mm,
-            options.least_vessel_diameter_mm,
+            options,
+            band,
+            freezing=True,
         )
-        course = HeatCourse(domain, around, options, band, freezing=True)
-        course.notes += placement_notes(insertions, {name: one.active_length_mm for name, one in probes.items()})
+        domain = course.domain
         for turn, (group, together) in enumerate(zip(groups, parts, strict=True)):
             if turn:
                 course.advance(options.interval_s)
@@ -167,8 +168,7 @@ class CryoModel(ZoneModel):
                 if course.solver.coldest_c < ICE_EDGE_C:
                     course.notes.append(
                         f"A thaw of {protocol.thaws_s[number - 1]:g} s leaves ice: two freezes without a full "
-                        "thaw between "
-                        "them may kill like one."
+                        "thaw between them may kill like one."
                     )
             # A probe is as warm as the tissue about it before it freezes again.
             began = course.mean_c(cells)
@@ -209,13 +209,6 @@ def cryo_criteria(cycles: int) -> CriterionBand:
         ColdestTemperatureCriterion(-20.0, cycles),
         ColdestTemperatureCriterion(-50.0, cycles),
     )
-
-
-def _probe(name: str) -> CryoProbe:
-    physics = applicator_physics(name)
-    if not isinstance(physics, CryoProbe):
-        raise DeviceError(f"applicator {name!r} is no cryoprobe, which this model needs")
-    return physics
 
 
 def _part(firing: Firing, probes: dict[str, CryoProbe]) -> NeedlePart:

@@ -149,8 +149,7 @@ class ElectroporationModel(ZoneModel):
         if about:
             notes.append(
                 f"The threshold is that of {self.tissue.name}, but electrodes stand in {', '.join(about)}: "
-                "state the tissue "
-                "of the model, or a threshold."
+                "state the tissue of the model, or a threshold."
             )
         strongest = np.zeros(domain.grid.shape, dtype=np.float32)
         rise = np.zeros(domain.grid.shape)
@@ -183,8 +182,7 @@ class ElectroporationModel(ZoneModel):
         if float(rise[~metal].max()) > _BOILING_RISE_K:
             notes.append(
                 "Beside the electrodes the adiabatic rise passes boiling: there it is that of a voxel, "
-                "depends on the "
-                "grid, and says no more than that tissue is heated."
+                "depends on the grid, and says no more than that tissue is heated."
             )
         field = ScalarField(domain.grid, filled_from_beside(strongest, metal))
         zone = FieldZone.at_least(field, self.threshold_v_cm)

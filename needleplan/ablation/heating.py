@@ -302,15 +302,13 @@ class HeatCourse:
         if self.hottest_c > _DRIED_C:
             notes.append(
                 f"The hottest tissue of {self.hottest_c:.0f} C has lost its water: temperatures above "
-                f"{_DRIED_C:g} C are "
-                "those of the model's dried core and no prediction."
+                f"{_DRIED_C:g} C are those of the model's dried core and no prediction."
             )
         low, high = self._extent_voxels()
         if 0.0 < low < _COARSE_VOXELS:
             notes.append(
                 f"The zone is {low:.0f} to {high:.0f} voxels of {self.domain.spacing_mm:g} mm across: too few "
-                "for its size "
-                "to be trusted, take a finer grid."
+                "for its size to be trusted, take a finer grid."
             )
         return tuple(notes)
 

@@ -18,12 +18,13 @@ from needleplan.ablation.electric.potential import DiffusionSolver
 from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedlePart
-from needleplan.ablation.schedule import Firing, check_apart, check_times, checked_power_w, firings, placement_notes
-from needleplan.ablation.solver_domain import SolverDomain, solver_domain
+from needleplan.ablation.preparation import physics_by_name, prepared_course, refuse_switching
+from needleplan.ablation.schedule import Firing, check_apart, check_times, checked_power_w, firings
+from needleplan.ablation.solver_domain import SolverDomain
 from needleplan.ablation.tissue_map import TissueMap, homogeneous
-from needleplan.devices.applicator_physics import LaserFibre, applicator_physics
+from needleplan.devices.applicator_physics import LaserFibre
 from needleplan.devices.tissues import builtin_tissues
-from needleplan.errors import DeviceError, PhysicsError
+from needleplan.errors import PhysicsError
 from needleplan.frames import FloatArray
 from needleplan.grid import Grid
 from needleplan.plan import Insertion
@@ -51,8 +52,7 @@ class LaserModel(ZoneModel):
         delivery: Delivery = Delivery.SIMULTANEOUS,
         tissue: str = "liver",
     ) -> None:
-        if delivery is Delivery.SWITCHED:
-            raise DeviceError("laser fibres are not switched: choose sequential or simultaneous")
+        refuse_switching(delivery, "laser fibres")
         self.options = options or HeatOptions(spacing_mm=0.75, reach_mm=20.0)
         self.delivery = delivery
         self.tissue = builtin_tissues().tissue(tissue)
@@ -75,7 +75,7 @@ class LaserModel(ZoneModel):
     def predict(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> ZonePrediction:
         """See ZoneModel."""
         check_times(insertions)
-        fibres = {one.applicator: _fibre(one.applicator) for one in insertions}
+        fibres = physics_by_name(insertions, LaserFibre, "laser fibre")
         groups = firings(insertions, self.delivery)
         for group in groups:
             for firing in group:
@@ -89,13 +89,9 @@ class LaserModel(ZoneModel):
         for together in parts:
             check_apart(together)
         options = self.options
-        everything = [part for together in parts for part in together]
-        domain = solver_domain(
-            everything, around, options.spacing_mm, options.reach_mm, options.least_vessel_diameter_mm
-        )
-        course = HeatCourse(domain, around, options, criteria)
-        course.notes += placement_notes(
-            insertions, {name: one.diffuser_length_mm or 0.0 for name, one in fibres.items()}
+        lengths = {name: one.diffuser_length_mm or 0.0 for name, one in fibres.items()}
+        course = prepared_course(
+            insertions, (part for together in parts for part in together), lengths, around, options, criteria
         )
         notes: list[str] = []
         solves = 0
@@ -202,13 +198,6 @@ def _check_resolution(domain: SolverDomain, light: _Light, notes: list[str]) -> 
             f"The grid of {spacing_mm:g} mm is coarse for light that penetrates {depth_mm:.2f} mm in coagulated "
             "tissue; the absorbed power is corrected to the emitted one."
         )
-
-
-def _fibre(name: str) -> LaserFibre:
-    physics = applicator_physics(name)
-    if not isinstance(physics, LaserFibre):
-        raise DeviceError(f"applicator {name!r} is no laser fibre, which this model needs")
-    return physics
 
 
 def _part(firing: Firing, fibres: dict[str, LaserFibre]) -> NeedlePart:

@@ -20,13 +20,14 @@ from needleplan.ablation.criteria import heat_criteria
 from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedlePart, needle_cells
-from needleplan.ablation.schedule import Firing, check_apart, check_times, checked_power_w, firings, placement_notes
-from needleplan.ablation.solver_domain import SolverDomain, solver_domain
+from needleplan.ablation.preparation import physics_by_name, prepared_course, refuse_switching
+from needleplan.ablation.schedule import Firing, check_apart, check_times, checked_power_w, firings
+from needleplan.ablation.solver_domain import SolverDomain
 from needleplan.ablation.tissue_map import TissueMap, homogeneous
-from needleplan.devices.applicator_physics import MicrowaveAntenna, applicator_physics
+from needleplan.devices.applicator_physics import MicrowaveAntenna
 from needleplan.devices.tissue import Tissue
 from needleplan.devices.tissues import builtin_tissues
-from needleplan.errors import DeviceError, PhysicsError
+from needleplan.errors import PhysicsError
 from needleplan.frames import FloatArray
 from needleplan.plan import Insertion
 
@@ -70,8 +71,7 @@ class MicrowaveModel(ZoneModel):
         delivery: Delivery = Delivery.SIMULTANEOUS,
         tissue: str = "liver",
     ) -> None:
-        if delivery is Delivery.SWITCHED:
-            raise DeviceError("microwave antennas are not switched: choose sequential or simultaneous")
+        refuse_switching(delivery, "microwave antennas")
         self.options = options or HeatOptions()
         self.delivery = delivery
         self.tissue = builtin_tissues().tissue(tissue)
@@ -94,7 +94,7 @@ class MicrowaveModel(ZoneModel):
     def predict(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> ZonePrediction:
         """See ZoneModel."""
         check_times(insertions)
-        antennas = {one.applicator: _antenna(one.applicator) for one in insertions}
+        antennas = physics_by_name(insertions, MicrowaveAntenna, "microwave antenna")
         groups = firings(insertions, self.delivery)
         for group in groups:
             for firing in group:
@@ -107,17 +107,11 @@ class MicrowaveModel(ZoneModel):
         for together in parts:
             check_apart(together)
         options = self.options
-        domain = solver_domain(
-            [part for together in parts for part in together],
-            around,
-            options.spacing_mm,
-            options.reach_mm,
-            options.least_vessel_diameter_mm,
+        lengths = {name: one.radiating_length_mm for name, one in antennas.items()}
+        course = prepared_course(
+            insertions, (part for together in parts for part in together), lengths, around, options, heat_criteria()
         )
-        course = HeatCourse(domain, around, options, heat_criteria())
-        course.notes += placement_notes(
-            insertions, {name: one.radiating_length_mm for name, one in antennas.items()}
-        )
+        domain = course.domain
         for turn, group in enumerate(groups):
             if turn:
                 course.hold_needles(None, np.empty(0))
@@ -216,13 +210,6 @@ def _beyond(domain: SolverDomain, radiators: FloatArray, weights: FloatArray, tw
             way = np.where(directions > 0, above, below) / np.abs(directions)
         share += weight * float(np.exp(-twice_alpha * 1e-3 * domain.spacing_mm * way.min(axis=1)).mean())
     return share
-
-
-def _antenna(name: str) -> MicrowaveAntenna:
-    physics = applicator_physics(name)
-    if not isinstance(physics, MicrowaveAntenna):
-        raise DeviceError(f"applicator {name!r} is no microwave antenna, which this model needs")
-    return physics
 
 
 def _part(firing: Firing, antennas: dict[str, MicrowaveAntenna]) -> NeedlePart:

@@ -20,6 +20,7 @@ from needleplan.ablation.electric.potential import DiffusionSolver
 from needleplan.ablation.empty_zone import nothing
 from needleplan.ablation.heating import Delivery, HeatCourse, HeatOptions
 from needleplan.ablation.needle_contact import NeedleCells, NeedlePart, needle_cells
+from needleplan.ablation.preparation import physics_by_name, prepared_course
 from needleplan.ablation.rf_electrodes import ElectrodeParts, electrode_parts
 from needleplan.ablation.schedule import (
     Firing,
@@ -28,13 +29,12 @@ from needleplan.ablation.schedule import (
     check_times,
     checked_power_w,
     firings,
-    placement_notes,
 )
-from needleplan.ablation.solver_domain import SolverDomain, solver_domain
+from needleplan.ablation.solver_domain import SolverDomain
 from needleplan.ablation.tissue_map import TissueMap, homogeneous
-from needleplan.devices.applicator_physics import RadiofrequencyElectrode, applicator_physics
+from needleplan.devices.applicator_physics import RadiofrequencyElectrode
 from needleplan.devices.tissues import builtin_tissues
-from needleplan.errors import DeviceError, PhysicsError
+from needleplan.errors import PhysicsError
 from needleplan.frames import FloatArray
 from needleplan.plan import Insertion
 
@@ -118,8 +118,7 @@ class RadiofrequencyModel(ZoneModel):
         return (
             "The generator holds the hottest tissue at its target or pauses at a rise of the resistance; bursts of "
             "vapour, saline and a vendor's own algorithm are not modelled. Switched electrodes rest between "
-            "turns of "
-            "fixed length, which makes their zones smaller than switching by impedance does.",
+            "turns of fixed length, which makes their zones smaller than switching by impedance does.",
             f"Where no tissue map is given the tissue is endless {self.tissue.name}; the current returns through "
             "the wall of the domain, not through pads at their true place.",
         )
@@ -127,7 +126,7 @@ class RadiofrequencyModel(ZoneModel):
     def predict(self, insertions: Sequence[Insertion], tissue: TissueMap | None = None) -> ZonePrediction:
         """See ZoneModel."""
         check_times(insertions)
-        electrodes = {one.applicator: _electrode(one.applicator) for one in insertions}
+        electrodes = physics_by_name(insertions, RadiofrequencyElectrode, "radiofrequency electrode")
         groups = firings(insertions, self.delivery)
         check_alike(groups)
         for group in groups:
@@ -146,16 +145,14 @@ class RadiofrequencyModel(ZoneModel):
                         for beside in other.parts:
                             check_apart([part, beside])
         options = self.options
-        domain = solver_domain(
-            [part for together in laid for one in together for part in one.parts],
+        lengths = {name: one.active_length_mm for name, one in electrodes.items()}
+        course = prepared_course(
+            insertions,
+            (part for together in laid for one in together for part in one.parts),
+            lengths,
             around,
-            options.spacing_mm,
-            options.reach_mm,
-            options.least_vessel_diameter_mm,
-        )
-        course = HeatCourse(domain, around, options, heat_criteria())
-        course.notes += placement_notes(
-            insertions, {name: one.active_length_mm for name, one in electrodes.items()}
+            options,
+            heat_criteria(),
         )
         totals = _Totals()
         for turn, (group, together) in enumerate(zip(groups, laid, strict=True)):
@@ -389,10 +386,3 @@ class _Totals:
         if not self.pauses:
             return ()
         return (f"The resistance rose so far that the generator paused {self.pauses} times.",)
-
-
-def _electrode(name: str) -> RadiofrequencyElectrode:
-    physics = applicator_physics(name)
-    if not isinstance(physics, RadiofrequencyElectrode):
-        raise DeviceError(f"applicator {name!r} is no radiofrequency electrode, which this model needs")
-    return physics

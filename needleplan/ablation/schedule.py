@@ -55,26 +55,25 @@ def check_times(insertions: Sequence[Insertion]) -> None:
         for ablation in insertion.ablations:
             if not SHORTEST_DELIVERY_S <= ablation.duration_s <= LONGEST_DELIVERY_S:
                 raise DeviceError(
-                    f"an ablation of {insertion.applicator} must last above 0 and up to "
-                    f"{LONGEST_DELIVERY_S:g} s, and "
-                    f"no less than {SHORTEST_DELIVERY_S:g} s, but lasts {ablation.duration_s:g} s"
+                    f"an ablation of {insertion.applicator} must last above 0 and up to {LONGEST_DELIVERY_S:g} s, "
+                    f"and no less than {SHORTEST_DELIVERY_S:g} s, but lasts {ablation.duration_s:g} s"
                 )
             _check_on_path(insertion, ablation)
 
 
 def _check_on_path(insertion: Insertion, ablation: Ablation) -> None:
     """Raises PhysicsError where an ablation's tip does not lie on its needle's path."""
-    offset = np.subtract(ablation.tip_mm, insertion.entry_mm)
     if not np.isfinite(ablation.tip_mm).all():
         # The domain says that of all places.
         return
+    offset = np.subtract(ablation.tip_mm, insertion.entry_mm)
     along = float(offset @ insertion.direction)
     across = float(np.linalg.norm(offset - along * insertion.direction))
     if across > _OFF_AXIS_MM or not 0.0 < along <= insertion.depth_mm + _OFF_AXIS_MM:
         raise PhysicsError(
             f"the tip of an ablation of {insertion.applicator} lies off its needle: it must lie on the line "
-            "from entry "
-            f"to deepest tip, but is {across:.1f} mm beside it and {along:.1f} of {insertion.depth_mm:.1f} mm deep"
+            f"from entry to deepest tip, but is {across:.1f} mm beside it and {along:.1f} of "
+            f"{insertion.depth_mm:.1f} mm deep"
         )
 
 
@@ -93,8 +92,7 @@ def placement_notes(insertions: Sequence[Insertion], active_length_mm: Mapping[s
             if depth < length:
                 notes.append(
                     f"The active part of {insertion.applicator} ({length:g} mm) reaches out of the entry "
-                    f"{depth:.1f} mm "
-                    "from its tip, where the model has tissue and the patient has none."
+                    f"{depth:.1f} mm from its tip, where the model has tissue and the patient has none."
                 )
     return tuple(dict.fromkeys(notes))
 

@@ -56,8 +56,7 @@ class SolverDomain:
             return ()
         return (
             f"The active part of a needle runs through an open vessel for {100.0 * self.share_in_vessels:.0f} "
-            "% of its "
-            "length.",
+            "% of its length.",
         )
 
     @property

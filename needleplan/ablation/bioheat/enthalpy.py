@@ -121,8 +121,7 @@ def enthalpy_curves(tissues: Sequence[Tissue], *, freezing: bool, boiling: bool 
         if min(1.0 - 37.0 * slope, 1.0 + (BOILING_C - 37.0) * slope) <= 0.0:
             raise DeviceError(
                 f"tissue {tissue.name!r}: a thermal conductivity that changes by {slope:g} per kelvin would "
-                "not stay "
-                "above zero from 0 to 100 C"
+                "not stay above zero from 0 to 100 C"
             )
         row[BOILS] = BOILING_C
         if boiling:

@@ -171,8 +171,7 @@ class BioheatSolver:
         if self._stable_step_s(STAGES[-1]) < _SHORTEST_STABLE_S:
             raise PhysicsError(
                 f"the solver would have to step by {self._stable_step_s(STAGES[-1]):.1g} s: a tissue's "
-                "conductivity or "
-                "perfusion is too large, its heat capacity too small, or the grid too fine"
+                "conductivity or perfusion is too large, its heat capacity too small, or the grid too fine"
             )
         self._removed = np.zeros(padded[:2])
         self._removed_j = 0.0
