@@ -20,7 +20,12 @@ from needleplan.frames import FloatArray, read_only
 from needleplan.plan import Insertion
 
 #: Slack of angles and lengths against the rules: a pair set exactly to a limit keeps it.
-_RULE_SLACK = 1e-6
+RULE_SLACK = 1e-6
+#: Tips are level where no more than this of the bare length lacks its neighbour: axes that are not parallel shorten
+#: the common length by a cosine, which is no offset.
+LEVEL_TIPS_MM = 1.0
+#: Axes at this angle or more are no pair, whatever the vendor's limit.
+NO_PAIR_DEG = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ class ElectrodePair:
                 f"two electrodes touch or cross: their axes come within {apart:.2f} mm of each other, and their "
                 f"radii sum to {radii:.2f} mm"
             )
-        if self.angle_deg >= 45.0:
+        if self.angle_deg >= NO_PAIR_DEG:
             raise PhysicsError(f"two electrodes at {self.angle_deg:.0f} degrees are no pair: they must be parallel")
         if self.overlap_mm <= 0.0:
             raise PhysicsError(
@@ -182,29 +187,28 @@ class ElectrodePair:
         greatest = min(one.greatest_spacing_mm for one in physics)
         found = []
         spacing = self.spacing_mm
-        if not least - _RULE_SLACK <= spacing <= greatest + _RULE_SLACK:
+        if not least - RULE_SLACK <= spacing <= greatest + RULE_SLACK:
             found.append(
                 f"the electrodes are {spacing:.1f} mm apart, but the vendor asks for {least:g} to {greatest:g} mm"
             )
         allowed = min(one.greatest_angle_deg for one in physics)
-        if self.angle_deg > allowed + _RULE_SLACK:
+        if self.angle_deg > allowed + RULE_SLACK:
             found.append(
                 f"the electrodes stand at {self.angle_deg:.1f} degrees to each other, but the vendor allows "
                 f"{allowed:g}"
             )
         exposures = sorted(one.exposure_mm for one in physics)
-        if exposures[1] - exposures[0] > _RULE_SLACK:
+        if exposures[1] - exposures[0] > RULE_SLACK:
             found.append(
                 f"the bare lengths differ: {exposures[0]:g} and {exposures[1]:g} mm, but those of a pair are equal"
             )
         offset = exposures[0] - self.overlap_mm
-        # Axes that are not parallel shorten the common length by a cosine, which is no offset.
-        if offset > 1.0:
+        if offset > LEVEL_TIPS_MM:
             found.append(
                 f"the tips are not level: only {self.overlap_mm:.1f} of {exposures[0]:g} mm lie side by side"
             )
         wanted = protocol.voltage_to_distance_v_cm * spacing / 10.0
-        if wanted > self.voltage_v(protocol) * (1.0 + _RULE_SLACK):
+        if wanted > self.voltage_v(protocol) * (1.0 + RULE_SLACK):
             found.append(
                 f"{protocol.voltage_to_distance_v_cm:g} V/cm over {spacing:.1f} mm would take {wanted:.0f} V, but "
                 f"the generator gives {self.voltage_v(protocol):.0f} V"
@@ -215,7 +219,7 @@ class ElectrodePair:
     def may_be_pulsed(self) -> bool:
         """Whether the pair lies within the greatest distance; wider pairs, as across a square, are left out."""
         greatest = min(one.physics.greatest_spacing_mm for one in (self.first, self.second))
-        return self.spacing_mm <= greatest + _RULE_SLACK
+        return self.spacing_mm <= greatest + RULE_SLACK
 
 
 def placed_electrodes(
