@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from needleplan.ablation.contract import ZoneModel
+from needleplan.ablation.contract import LethalZone, ZoneModel
 from needleplan.ablation.tissue_map import TissueMap
 from needleplan.ablation.volume import zone_volume_ml
 from needleplan.anatomy.queries import VOLUME_STEP_MM, AnatomyQueries
@@ -59,8 +59,12 @@ def assess(
     """
     if not any(insertion.ablations for insertion in insertions):
         raise OptionError("there is no ablation to assess: the insertions deliver no energy")
+    return assess_zone(queries, zone_model.zone(insertions, tissue), margin_mm)
+
+
+def assess_zone(queries: AnatomyQueries, zone: LethalZone, margin_mm: float) -> Assessment:
+    """As ``assess``, for a zone that was predicted already."""
     target = queries.anatomy.target.mesh
-    zone = zone_model.zone(insertions, tissue)
     points, spacing_mm = surface_points(target, SURFACE_SPACING_MM)
     in_target, _ = queries.target_points_mm(0.0)
     in_region, cube_mm3 = queries.target_points_mm(float(margin_mm))

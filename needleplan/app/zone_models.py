@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from needleplan.ablation.contract import ZoneModel
+from needleplan.ablation.cryoablation import FreezeProtocol
 from needleplan.ablation.heating import Delivery, HeatOptions, HeatSnapshot
+from needleplan.ablation.model_choice import solver_for, usual_delivery
 from needleplan.ablation.needle_contact import NeedlePart
 from needleplan.ablation.pulse_rules import PulseProtocol
 from needleplan.ablation.rf_electrodes import electrode_parts
@@ -22,8 +24,6 @@ from needleplan.plan import vector3
 
 #: Snapshots that are taken of a treatment, or a few more.
 LEAST_SNAPSHOTS = 45
-#: Grid of light, which reaches a few millimetres, unless another is asked for.
-_LIGHT_SPACING_MM, _LIGHT_REACH_MM = 0.75, 20.0
 
 
 def model_for(question: ZoneQuestion, observe: Callable[[HeatSnapshot], None] | None = None) -> ZoneModel:
@@ -60,50 +60,25 @@ def _fast_model(question: ZoneQuestion) -> ZoneModel:
 
 
 def _solver(question: ZoneQuestion, observe: Callable[[HeatSnapshot], None] | None) -> ZoneModel:
-    physics, tissue = question.physics, question.tissue
+    physics = question.physics
     delivery = None if question.delivery is None else Delivery(question.delivery)
+    freezes = pulses = None
     if isinstance(physics, PulseElectrode):
-        from needleplan.ablation.electroporation import ElectroporationModel, PulseOptions
-
         if delivery is not None or question.perfusion_factor != 1.0:
             raise OptionError("--delivery and --perfusion-factor have no part in electric pulses")
-        pulse_options = PulseOptions()
-        if question.spacing_mm is not None:
-            pulse_options = replace(pulse_options, spacing_mm=question.spacing_mm)
-        if question.reach_mm is not None:
-            pulse_options = replace(pulse_options, reach_mm=question.reach_mm)
-        return ElectroporationModel(pulse_options, pulse_protocol(question), question.device.modality, tissue)
-    options = _heat_options(question, observe)
-    if isinstance(physics, MicrowaveAntenna):
-        from needleplan.ablation.microwave import MicrowaveModel
-
-        return MicrowaveModel(options, delivery or Delivery.SIMULTANEOUS, tissue)
-    if isinstance(physics, RadiofrequencyElectrode):
-        from needleplan.ablation.radiofrequency import RadiofrequencyModel
-
-        return RadiofrequencyModel(options, delivery or Delivery.SEQUENTIAL, tissue=tissue)
-    if isinstance(physics, LaserFibre):
-        from needleplan.ablation.laser import LaserModel
-
-        return LaserModel(options, delivery or Delivery.SIMULTANEOUS, tissue)
-    from needleplan.ablation.cryoablation import CryoModel, FreezeProtocol
-
-    assert isinstance(physics, CryoProbe)
-    protocol = FreezeProtocol(
-        (question.energy_s,) * question.freeze_count, (question.pause_s,) * (question.freeze_count - 1)
-    )
-    return CryoModel(options, protocol, delivery or Delivery.SIMULTANEOUS, tissue)
-
-
-def _heat_options(question: ZoneQuestion, observe: Callable[[HeatSnapshot], None] | None) -> HeatOptions:
-    options = HeatOptions()
-    if isinstance(question.physics, LaserFibre):
-        options = replace(options, spacing_mm=_LIGHT_SPACING_MM, reach_mm=_LIGHT_REACH_MM)
-    return replace(
-        options,
-        spacing_mm=question.spacing_mm or options.spacing_mm,
-        reach_mm=question.reach_mm or options.reach_mm,
+        pulses = pulse_protocol(question)
+    elif isinstance(physics, CryoProbe):
+        thaws = question.freeze_count - 1
+        freezes = FreezeProtocol((question.energy_s,) * question.freeze_count, (question.pause_s,) * thaws)
+    return solver_for(
+        question.applicator,
+        spacing_mm=question.spacing_mm,
+        reach_mm=question.reach_mm,
         perfusion_factor=question.perfusion_factor,
+        delivery=delivery,
+        default_tissue=question.tissue,
+        freezes=freezes,
+        pulses=pulses,
         observe=observe,
         observe_every_s=snapshot_every_s(question),
     )
@@ -112,10 +87,10 @@ def _heat_options(question: ZoneQuestion, observe: Callable[[HeatSnapshot], None
 def expected_s(question: ZoneQuestion) -> float:
     """Length of a treatment as the solvers of heat and cold run it, the time of cooling down included."""
     options = HeatOptions()
-    follows = question.delivery == Delivery.SEQUENTIAL
-    if question.delivery is None:
-        follows = isinstance(question.physics, RadiofrequencyElectrode)
-    turns = question.probes if follows else 1
+    delivery = question.delivery
+    if delivery is None and question.physics is not None:
+        delivery = usual_delivery(question.physics)
+    turns = question.probes if delivery == Delivery.SEQUENTIAL else 1
     cool_down_s = 0.0 if isinstance(question.physics, CryoProbe) else options.cool_down_s
     return turns * question.treatment_s + (turns - 1) * options.interval_s + cool_down_s
 
