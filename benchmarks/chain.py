@@ -37,7 +37,8 @@ from needleplan.case.load import load_case
 from needleplan.coverage.ablations import choose_ablations
 from needleplan.coverage.greedy import GreedySolver
 from needleplan.coverage.integer_program import IntegerProgramSolver
-from needleplan.coverage.matrix import CoverageOptions, build_coverage
+from needleplan.coverage.matrix import build_coverage
+from needleplan.coverage.options import CoverageOptions
 from needleplan.motion.lujan import LujanMotion
 from needleplan.outcome import Outcome
 from needleplan.planning import PlanningOptions, make_plan

@@ -104,6 +104,27 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelOutcome:
+    """One goal of the coverage, pursued as far as those before it allow.
+
+    Attributes:
+        level: what was sought: insertions, ablations, time, margin or spared.
+        value: what was reached.
+        bound: nothing better exists for the problem that ``problem`` names; None where nothing is known.
+        unit: unit of both.
+        proven: True where value and bound agree.
+        problem: what the bound speaks of.
+    """
+
+    level: str
+    value: float
+    bound: float | None
+    unit: str
+    proven: bool
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class CoverageProof:
     """What the solver proved about the number of insertions, and of which problem.
 
@@ -111,21 +132,67 @@ class CoverageProof:
         solver: name of the solver.
         status: its own word for how it ended.
         insertions: number of insertions found.
-        lower_bound: no selection of the offered candidates covers the same points with fewer insertions.
+        lower_bound: no selection of any feasible paths, with whatever offered ablations along them, covers the
+            solid with fewer insertions.
+        offered_bound: no selection of the offered paths covers the balls with fewer insertions; None where none of
+            any size covers them and keeps the needles apart.
         gap: (insertions - lower_bound) / insertions.
         candidates: ablations offered to the solver.
-        points: points that had to be covered.
-        claim: the problem that the bound speaks of, in a sentence.
+        points: balls that had to be covered.
+        claim: the problems that the bounds speak of, in sentences.
+        levels: each goal in its order.
+        certificate: what is proven of the coverage of the solid.
     """
 
     solver: str
     status: str
     insertions: int
     lower_bound: float
+    offered_bound: float | None
     gap: float
     candidates: int
     points: int
     claim: str
+    levels: tuple[LevelOutcome, ...] = ()
+    certificate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicsVerdict:
+    """What a solver of heat, cold, light or fields says of the insertions, all of them together.
+
+    Attributes:
+        model: the solver.
+        criterion: what counts as destroyed.
+        metrics: coverage and margin by it; compare with those of the plan.
+        covered: True where target and margin are covered by it as well.
+        rounds: times that the coverage was corrected and solved again.
+        notes: where and why it differs, in sentences.
+    """
+
+    model: str
+    criterion: str
+    metrics: Metrics
+    covered: bool
+    rounds: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely something is under an error budget.
+
+    Attributes:
+        event: what, in words.
+        probability: share of the scenarios in which it happens.
+        low: lower confidence bound.
+        high: upper confidence bound.
+    """
+
+    event: str
+    probability: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +230,8 @@ class Plan:
         feasible_count: number that passed every hard constraint.
         proof: what the coverage solver proved; None where it was not run.
         provenance: how it was made.
+        physics: what a solver says of it; None where none was asked.
+        likelihoods: how likely it is to succeed, and to harm; empty where that was not asked.
     """
 
     case_name: str
@@ -176,3 +245,5 @@ class Plan:
     feasible_count: int
     proof: CoverageProof | None
     provenance: Provenance
+    physics: PhysicsVerdict | None = None
+    likelihoods: tuple[Likelihood, ...] = ()

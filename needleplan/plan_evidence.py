@@ -5,12 +5,17 @@ import numpy as np
 from needleplan.ablation.contract import LethalZone
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.anatomy.surface_points import surface_points
-from needleplan.coverage.contract import PathSelection
-from needleplan.coverage.matrix import CoverageMatrix, CoverageOptions
+from needleplan.coverage.bound import InsertionBound
+from needleplan.coverage.certificate import CoverageCertificate
+from needleplan.coverage.cover import Covering
+from needleplan.coverage.matrix import TARGET_WEIGHT, CoverageMatrix, freed_by
+from needleplan.coverage.options import CoverageOptions
+from needleplan.coverage.pair_evidence import explain_pairs
+from needleplan.coverage.pair_limits import PairLimits
+from needleplan.coverage.protection import Protection
+from needleplan.coverage.puncture_order import PunctureOrder
 from needleplan.devices.catalogue import Applicator
-from needleplan.plan import Evidence, Insertion, Metrics, PlanStatus
-from needleplan.trajectory.constraints.placed_needle import segment_to_segments_mm
-from needleplan.trajectory.screening import PathLimits
+from needleplan.plan import CoverageProof, Evidence, Insertion, LevelOutcome, Metrics, PlanStatus
 from needleplan.trajectory.search import SearchResolution
 
 #: Spacing of the points of a structure's surface that are looked for in the predicted zone.
@@ -23,31 +28,23 @@ def search_evidence(resolution: SearchResolution) -> Evidence:
     return Evidence("search", resolution.sentence, remedy)
 
 
-def needles_evidence(
-    insertions: tuple[Insertion, ...], applicator: Applicator, limits: PathLimits
+def order_evidence(
+    insertions: tuple[Insertion, ...], order: PunctureOrder, applicator: Applicator, limits: PairLimits
 ) -> tuple[Evidence, ...]:
-    """Which needles of a plan come too near to each other: paths are chosen without regard to one another."""
-    wanted_mm = limits.needle_distance_mm or 0.0
-    close = []
-    for k, first in enumerate(insertions):
-        for other in insertions[k + 1 :]:
-            tip, entry = np.array([other.tip_mm]), np.array([other.entry_mm])
-            axis, _ = segment_to_segments_mm(np.array(first.tip_mm), np.array(first.entry_mm), tip, entry)
-            gap_mm = float(axis[0]) - 2.0 * applicator.radius_mm
-            if gap_mm < wanted_mm:
-                apart = f"{gap_mm:.1f} mm apart" if gap_mm > 0 else "in each other's way"
-                close.append(f"{first.order} and {other.order} ({apart})")
-    if not close:
-        return ()
-    return (
-        Evidence(
-            "needles among each other",
-            f"Inside the body needles {', '.join(close)} come nearer than {wanted_mm:g} mm to each other; paths "
-            "are chosen without regard to one another.",
-            "Place them one after the other, each drawn back before the next, or choose an applicator with a "
-            "larger zone.",
-        ),
-    )
+    """Which needles go first and why, and which of those that stand together come too near to each other.
+
+    Args:
+        insertions: in the order of their punctures.
+        order: what was found of it.
+        applicator: of all of them.
+        limits: what needles must keep from each other.
+    """
+    told = [order.evidence] if order.evidence.finding else []
+    first = 0
+    for group in order.groups or (tuple(range(len(insertions))),):
+        told += explain_pairs(insertions[first : first + len(group)], applicator, limits)
+        first += len(group)
+    return tuple(told)
 
 
 def zone_size_evidence(matrix: CoverageMatrix) -> tuple[Evidence, ...]:
@@ -63,23 +60,23 @@ def zone_size_evidence(matrix: CoverageMatrix) -> tuple[Evidence, ...]:
 
 
 def judge_coverage(
-    matrix: CoverageMatrix, selection: PathSelection, metrics: Metrics, options: CoverageOptions
+    covering: Covering, metrics: Metrics, options: CoverageOptions, certificate: CoverageCertificate
 ) -> tuple[PlanStatus, tuple[Evidence, ...]]:
     """Status of a plan with insertions, and why."""
-    missing = int((~matrix.coverable).sum())
-    points = len(matrix.region.points_mm)
     margin_mm = options.margin_mm
-    radius = radius_text(matrix)
-    if not missing and not len(selection.uncovered):
+    fewest = () if covering.choice.healthy_limit_kept else (_organ_evidence(options),)
+    if certificate.covered and not fewest:
         return PlanStatus.COMPLETE, (
             Evidence(
                 "coverage",
-                f"All of the target and of its {margin_mm:g} mm margin lies in predicted zones; this holds "
-                f"for the solid, not only for sampled points: {points} balls of {radius} mm leave no "
-                "gap between them and each lies in one zone.",
+                f"All of the target and of its {margin_mm:g} mm margin lies in predicted zones; this is "
+                f"{certificate.sentence}.",
             ),
         )
-    evidence = []
+    matrix, selection = covering.matrix, covering.selection
+    missing = int((~matrix.coverable).sum())
+    points = len(matrix.region.points_mm)
+    evidence = [*fewest]
     reached = (
         f"{100 * metrics.target_coverage_fraction:.1f} % of the target and "
         f"{100 * metrics.margin_coverage_fraction:.1f} % of target plus margin are covered, the least margin is "
@@ -96,18 +93,125 @@ def judge_coverage(
             )
         )
     if len(selection.uncovered):
-        allowed = options.maximum_insertions
-        proven = selection.lower_bound > allowed
-        search = "proven" if proven else "the search found no cover of all in its time, and it is only proven"
+        evidence.append(_insertions_evidence(covering, options, reached))
+    if not missing and not len(selection.uncovered) and not certificate.covered:
+        evidence.append(Evidence("coverage", f"The cover is {certificate.sentence}; {reached}."))
+    return PlanStatus.PARTIAL, tuple(evidence)
+
+
+def _insertions_evidence(covering: Covering, options: CoverageOptions, reached: str) -> Evidence:
+    allowed, bound = options.maximum_insertions, covering.selection.lower_bound
+    share = 100.0 * covering.matrix.value_of(covering.selection.paths) / covering.selection.value_bound
+    most = (
+        f"the part that is covered is worth {min(100.0, share):.1f} % of the most that so many insertions may "
+        f"reach, the target counted {TARGET_WEIGHT:g} times as much as its margin"
+    )
+    if np.isinf(bound):
+        return Evidence(
+            "needles among each other",
+            f"No choice of the offered paths covers all and keeps the needles apart; {reached}; {most}.",
+            "Place them one after the other, each drawn out before the next (one needle at once), or allow smaller "
+            "distances.",
+        )
+    proven = bound > allowed
+    search = "proven" if proven else "the search found no cover of all in its time, and it is only proven"
+    return Evidence(
+        "number of insertions",
+        f"{allowed} insertions are allowed; {search} that {bound:g} or more are needed; {reached}; {most}.",
+        "Allow more insertions, a smaller margin, or choose an applicator with a larger zone.",
+    )
+
+
+def _organ_evidence(options: CoverageOptions) -> Evidence:
+    assert options.least_organ_fraction is not None
+    return Evidence(
+        "healthy organ",
+        f"No choice of ablations on the chosen paths is shown to leave {100 * options.least_organ_fraction:g} % of "
+        "the organ that holds the target, the zones added up.",
+        "Allow less of the organ to remain, or a smaller margin.",
+    )
+
+
+def limits_evidence(covering: Covering, protection: Protection) -> tuple[Evidence, ...]:
+    """What keeps part of the target from being covered: structures that the zones must stay away from.
+
+    For each of them the part of the balls is told that zones of the largest size along the offered paths would
+    destroy, were it not for this structure, and how much farther away it would have to lie.
+    """
+    matrix = covering.matrix
+    lacking = ~matrix.coverable
+    if not lacking.any():
+        return ()
+    evidence = []
+    for which, structure in enumerate(protection.structures):
+        opened = freed_by(matrix, which) & lacking
+        if not opened.any():
+            continue
+        points = matrix.region.points_mm[opened]
+        gap = structure.gap_mm(points)
+        wanted = structure.margin_mm + matrix.region.radius_mm[opened] - gap
+        away = float(wanted.max())
+        moved = (
+            f"Move it at least {away:.0f} mm away from the target by hydrodissection, or"
+            if away > 0
+            else "Choose an applicator whose zone is shorter,"
+        )
         evidence.append(
             Evidence(
-                "number of insertions",
-                f"{allowed} insertions are allowed; {search} that {selection.lower_bound:g} or more are needed; "
-                f"{reached}.",
-                "Allow more insertions, a smaller margin, or choose an applicator with a larger zone.",
+                structure.name,
+                f"Its thermal margin of {structure.margin_mm:g} mm forbids larger ablations and leaves "
+                f"{100 * opened.mean():.1f} % of target plus margin uncovered; the nearest of that lies "
+                f"{gap.min():.1f} mm from it.",
+                f"{moved} allow a smaller thermal margin, or a smaller margin about the target there.",
             )
         )
-    return PlanStatus.PARTIAL, tuple(evidence)
+    return tuple(evidence)
+
+
+def coverage_proof(covering: Covering, insertions: int, certificate: str) -> CoverageProof:
+    """What was proven about the number of insertions, and of which problems."""
+    matrix, selection, bound = covering.matrix, covering.selection, covering.bound
+    coverable = int(matrix.coverable.sum())
+    offered = selection.lower_bound if np.isfinite(selection.lower_bound) else None
+    choice = "no choice that keeps the needles apart" if offered is None else f"no choice of fewer than {offered:g}"
+    everything = 0.0 if bound is None else float(bound.value)
+    claim = (
+        f"Of the {len(matrix.table)} paths offered, {choice} destroys all "
+        f"{coverable} balls ({radius_text(matrix)} mm in radius) that any of them can destroy, each ball within "
+        "one zone; they leave no gap in target plus margin, and covers whose zones share a ball may do with fewer."
+    )
+    if bound is not None:
+        claim += (
+            f" Of all {bound.paths} feasible paths, with the largest offered ablation anywhere along them, no "
+            f"choice of fewer than {bound.value} destroys even {len(bound.points_mm)} points of it, whichever "
+            f"zone holds them (by {bound.method})."
+        )
+    claim += " Nothing is claimed about paths that were not sampled."
+    gap = max(0.0, (insertions - everything) / insertions) if insertions else 0.0
+    return CoverageProof(
+        solver=selection.solver,
+        status=selection.status,
+        insertions=insertions,
+        lower_bound=everything,
+        offered_bound=offered,
+        gap=gap,
+        candidates=matrix.candidate_count,
+        points=coverable,
+        claim=claim,
+        levels=(_first_level(insertions, everything, bound), *covering.choice.levels),
+        certificate=certificate,
+    )
+
+
+def _first_level(insertions: int, everything: float, bound: InsertionBound | None) -> LevelOutcome:
+    return LevelOutcome(
+        "insertions",
+        float(insertions),
+        everything,
+        "",
+        insertions <= everything,
+        "points of the solid, all feasible paths" if bound is not None else "no bound was sought",
+    )
 
 
 def heated_evidence(queries: AnatomyQueries, zone: LethalZone) -> tuple[Evidence, ...]:

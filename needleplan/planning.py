@@ -12,27 +12,28 @@ from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.assess import Assessment, assess
 from needleplan.case.model import Severity
-from needleplan.coverage.ablations import choose_ablations
-from needleplan.coverage.contract import CoverageSolver, PathSelection
-from needleplan.coverage.integer_program import IntegerProgramSolver
-from needleplan.coverage.matrix import CoverageMatrix, CoverageOptions, build_coverage
-from needleplan.plan import (
-    CoverageProof,
-    Evidence,
-    Insertion,
-    Metrics,
-    Plan,
-    PlanStatus,
-    Provenance,
-)
+from needleplan.coverage.certificate import certify
+from needleplan.coverage.contract import CoverageSolver
+from needleplan.coverage.cover import Covering, cover_target
+from needleplan.coverage.fewer import fewer_insertions
+from needleplan.coverage.options import CoverageOptions, ThermalMargins
+from needleplan.coverage.pair_limits import PairLimits
+from needleplan.coverage.protection import Protection, protect
+from needleplan.coverage.puncture_order import PunctureOrder, order_punctures
+from needleplan.coverage.refined_covering import refined
+from needleplan.coverage.region import TargetRegion, target_region
+from needleplan.devices.catalogue import Applicator
+from needleplan.plan import Evidence, Insertion, Likelihood, Metrics, PhysicsVerdict, Plan, PlanStatus, Provenance
 from needleplan.plan_evidence import (
+    coverage_proof,
     heated_evidence,
     judge_coverage,
-    needles_evidence,
-    radius_text,
+    limits_evidence,
+    order_evidence,
     search_evidence,
     zone_size_evidence,
 )
+from needleplan.plan_physics import PhysicsPlanning, plan_with_physics
 from needleplan.trajectory.constraints.placed_needle import PlacedNeedle
 from needleplan.trajectory.contract import Reachability, TrajectoryConstraint
 from needleplan.trajectory.explanation import explain_rejections
@@ -42,9 +43,12 @@ from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits, default_constraints
 from needleplan.trajectory.search import SearchOptions, SearchResolution, search_trajectories
 from needleplan.trajectory.table import TrajectoryTable
+from needleplan.uncertainty.likelihoods import ErrorOptions, likelihoods
 
 #: Clearances in a plan are exact up to this distance from the needle's surface.
 REPORTED_CLEARANCE_CAP_MM = 60.0
+#: Margin beyond the one asked for towards which a choice with fewer insertions is moved before it is proven.
+_ROOM_MM = 1.0
 
 
 ProgressCallback = Callable[[str, float], None]
@@ -62,7 +66,12 @@ class PlanningOptions:
             each of them widens the coverage problem.
         limits: limits of the hard constraints.
         weights: shares of the objectives.
-        coverage: margin, number of insertions, what is offered to the solver.
+        coverage: margin, number of insertions, goals, what is offered to the solver.
+        thermal: distances that the lethal zone keeps from structures.
+        refine: True where the chosen needles are moved continuously afterwards, to a larger margin and less healthy
+            tissue.
+        physics: the solver that the chosen insertions are run through together; None asks none.
+        errors: what the likelihoods of success and harm are drawn from; None draws none.
         seed: seed of every random draw of the chain.
     """
 
@@ -73,6 +82,10 @@ class PlanningOptions:
     limits: PathLimits = field(default_factory=PathLimits)
     weights: ObjectiveWeights = field(default_factory=ObjectiveWeights)
     coverage: CoverageOptions = field(default_factory=CoverageOptions)
+    thermal: ThermalMargins = field(default_factory=ThermalMargins)
+    refine: bool = True
+    physics: PhysicsPlanning | None = None
+    errors: ErrorOptions | None = None
     seed: int = 0
 
     def flat(self) -> dict[str, float | int | str | bool | None]:
@@ -140,7 +153,6 @@ def make_plan(
     """
     options = options or PlanningOptions()
     zone_model = zone_model or EllipsoidTableModel(setting=options.setting)
-    solver = solver or IntegerProgramSolver(options.coverage.time_limit_s)
     applicator = zone_model.catalogue.applicator(options.applicator)
     zone_model.table(applicator.name)
     watch = _Stopwatch(dict(timings_s or {}))
@@ -155,43 +167,156 @@ def make_plan(
             options.search,
             progress=progress,
         )
-    table = search.table
+    table, resolution = search.table, search.resolution
+    draft = _Draft(queries, options, zone_model, table, watch.times_s)
     if not table.feasible.any():
-        evidence = (*explain_rejections(table, queries, constraints), search_evidence(search.resolution))
-        plan = _assemble(
-            queries, options, zone_model, table, PlanStatus.INFEASIBLE, evidence, (), None, None, watch.times_s
-        )
-        return Planning(plan, table, constraints, search.resolution, None, zone_model)
-    with watch("build coverage"):
-        matrix = build_coverage(table, queries, zone_model, options.coverage, progress)
-    if not matrix.coverable.any():
-        plan = _assemble(
-            queries,
-            options,
-            zone_model,
-            table,
-            PlanStatus.INFEASIBLE,
-            zone_size_evidence(matrix),
-            (),
-            None,
-            None,
-            watch.times_s,
-        )
-        return Planning(plan, table, constraints, search.resolution, None, zone_model)
-    with watch("solve coverage"):
-        selection = solver.solve(matrix, options.coverage.maximum_insertions)
-        choice = choose_ablations(matrix, selection, options.coverage.time_limit_s)
+        evidence = (*explain_rejections(table, queries, constraints), search_evidence(resolution))
+        return Planning(draft.infeasible(evidence), table, constraints, resolution, None, zone_model)
+    protection = protect(queries, options.thermal)
+    pairs = PairLimits.for_applicator(applicator, options.limits)
+    chooser = _Chooser(queries, zone_model, options, table, constraints, protection, pairs, solver, progress)
+    with watch("cover the target"):
+        coverage = options.coverage
+        region = target_region(queries, coverage.margin_mm, coverage.point_count)
+        covering = chooser.cover(region, with_bound=True)
+    if not covering.insertions:
+        plan = draft.infeasible((*zone_size_evidence(covering.matrix), *limits_evidence(covering, protection)))
+        return Planning(plan, table, constraints, resolution, None, zone_model)
+    with watch("refine"):
+        insertions, notes, covering = chooser.moved(covering)
+    verdict = None
+    if options.physics is not None:
+        with watch("physics"):
+            verdict, insertions, found = plan_with_physics(
+                queries,
+                options.physics,
+                zone_model,
+                options.coverage.margin_mm,
+                region,
+                insertions,
+                chooser.again,
+                progress,
+            )
+            notes += found
     with watch("assess"):
-        insertions = _in_puncture_order(_with_clearances(choice.insertions, table, queries))
+        order = _puncture_order(insertions, applicator, pairs, options.coverage.needles_at_once)
+        insertions = order.applied(_with_clearances(insertions, table, queries))
+        told = order_evidence(insertions, order, applicator, pairs)
         assessment = assess(queries, insertions, zone_model, options.coverage.margin_mm)
-    proof = _proof(matrix, selection, len(insertions))
-    status, evidence = judge_coverage(matrix, selection, assessment.metrics, options.coverage)
-    evidence += (*needles_evidence(insertions, applicator, options.limits), search_evidence(search.resolution))
-    evidence += heated_evidence(queries, zone_model.zone(insertions))
-    plan = _assemble(
-        queries, options, zone_model, table, status, evidence, insertions, assessment.metrics, proof, watch.times_s
+        zone = zone_model.zone(insertions)
+        certificate = certify(queries, zone, options.coverage.margin_mm)
+    status, evidence = judge_coverage(covering, assessment.metrics, options.coverage, certificate)
+    evidence += limits_evidence(covering, protection)
+    evidence += (*notes, *told, search_evidence(resolution), *heated_evidence(queries, zone))
+    chances: tuple[Likelihood, ...] = ()
+    if options.errors is not None:
+        with watch("errors"):
+            chances = likelihoods(
+                queries, insertions, zone_model, options.errors, options.coverage.margin_mm, options.seed
+            )
+    plan = draft.finished(
+        status, evidence, insertions, assessment.metrics, covering, certificate.sentence, verdict, chances
     )
-    return Planning(plan, table, constraints, search.resolution, assessment, zone_model)
+    return Planning(plan, table, constraints, resolution, assessment, zone_model)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chooser:
+    """Chooses insertions of one case, time and again."""
+
+    queries: AnatomyQueries
+    zone_model: EllipsoidTableModel
+    options: PlanningOptions
+    table: TrajectoryTable
+    constraints: tuple[TrajectoryConstraint, ...]
+    protection: Protection
+    pairs: PairLimits
+    solver: CoverageSolver | None
+    progress: ProgressCallback | None
+
+    @property
+    def _inside(self) -> PairLimits | None:
+        """What needles must keep from each other in the body; handles are left to the order of punctures."""
+        if self.options.coverage.needles_at_once == 1:
+            return None
+        return dataclasses.replace(self.pairs, handle_radius_mm=None, guide_radius_mm=None)
+
+    def cover(
+        self, region: TargetRegion, most: int | None = None, with_bound: bool = False, levels: str | None = None
+    ) -> Covering:
+        """The coverage of a region, with no more insertions than ``most`` or the options allow."""
+        coverage = self.options.coverage
+        if most is not None:
+            coverage = dataclasses.replace(coverage, maximum_insertions=most)
+        if levels is not None:
+            coverage = dataclasses.replace(coverage, levels=levels)
+        return cover_target(
+            self.table,
+            self.queries,
+            self.zone_model,
+            coverage,
+            self.solver,
+            protection=self.protection,
+            pairs=self._inside,
+            region=region,
+            with_bound=with_bound,
+            progress=self.progress,
+        )
+
+    def again(self, region: TargetRegion) -> tuple[Insertion, ...] | None:
+        """Insertions that hold all balls of a region; None where no choice does."""
+        covering = self.cover(region)
+        return covering.insertions if covering.complete else None
+
+    def moved(self, covering: Covering) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...], Covering]:
+        """(insertions moved continuously, what came of it, the choice that they come from)."""
+        bound = covering.bound
+        if not self.options.refine:
+            return covering.insertions, (), covering
+        if not covering.complete or bound is None or bound.value >= len(covering.insertions):
+            return *self.refined(covering.insertions), covering
+        found = fewer_insertions(
+            len(covering.insertions),
+            max(1, bound.value),
+            covering.matrix.region,
+            self.nearly,
+            self.closed,
+            self.options.coverage.time_limit_s,
+        )
+        if found is None:
+            return *self.refined(covering.insertions), covering
+        insertions, notes = self.refined(found.insertions)
+        choice = dataclasses.replace(found.covering.choice, insertions=insertions)
+        return insertions, notes or found.evidence, dataclasses.replace(covering, choice=choice)
+
+    def nearly(self, region: TargetRegion, most: int) -> Covering:
+        """The choice for other balls, with the largest ablations: a start for moving, not a plan."""
+        return self.cover(region, most, levels="insertions, ablations")
+
+    def closed(
+        self, insertions: tuple[Insertion, ...]
+    ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]] | None:
+        """The insertions moved until they are proven to cover the solid; None where they do not come to it."""
+        moved, notes = self.refined(insertions, wanted_mm=self.options.coverage.margin_mm + _ROOM_MM, spare=False)
+        zone = self.zone_model.zone(moved)
+        covered = certify(self.queries, zone, self.options.coverage.margin_mm).covered
+        return (moved, notes) if covered else None
+
+    def refined(
+        self, insertions: tuple[Insertion, ...], wanted_mm: float | None = None, spare: bool = True
+    ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]]:
+        """The insertions moved continuously, and what came of it."""
+        return refined(
+            insertions,
+            self.queries,
+            self.zone_model,
+            self.constraints,
+            self.options.coverage,
+            self.protection,
+            self._inside,
+            wanted_mm=wanted_mm,
+            spare=spare,
+        )
 
 
 class _Stopwatch:
@@ -213,8 +338,18 @@ class _Stopwatch:
         self.times_s[self._name] = round(time.perf_counter() - self._start, 4)
 
 
+def _puncture_order(
+    insertions: Sequence[Insertion], applicator: Applicator, pairs: PairLimits, at_once: int | None
+) -> PunctureOrder:
+    """The order of all needles at once; where there is none, in as few groups as can stand together."""
+    order = order_punctures(insertions, applicator, pairs, maximum_at_once=at_once)
+    if order.exists or at_once is not None:
+        return order
+    return order_punctures(insertions, applicator, pairs, maximum_at_once=max(1, len(insertions) - 1))
+
+
 def _with_clearances(
-    insertions: tuple[Insertion, ...], table: TrajectoryTable, queries: AnatomyQueries
+    insertions: Sequence[Insertion], table: TrajectoryTable, queries: AnatomyQueries
 ) -> list[Insertion]:
     """The insertions with the exact clearance of their final path to each obstacle."""
     entry = np.array([insertion.entry_mm for insertion in insertions])
@@ -233,69 +368,58 @@ def _with_clearances(
     ]
 
 
-def _in_puncture_order(insertions: list[Insertion]) -> tuple[Insertion, ...]:
-    """Deepest needle first: it is the hardest to place and the least forgiving once others have moved tissue."""
-    order = sorted(range(len(insertions)), key=lambda k: (-round(insertions[k].depth_mm, 3), k))
-    return tuple(dataclasses.replace(insertions[k], order=place) for place, k in enumerate(order, start=1))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Draft:
+    """What every plan of one case says, whatever came of it."""
 
+    queries: AnatomyQueries
+    options: PlanningOptions
+    zone_model: EllipsoidTableModel
+    table: TrajectoryTable
+    timings_s: dict[str, float]
 
-def _proof(matrix: CoverageMatrix, selection: PathSelection, insertions: int) -> CoverageProof:
-    coverable = int(matrix.coverable.sum())
-    claim = (
-        f"Of the {len(matrix.table)} paths offered, no choice of fewer than {selection.lower_bound:g} destroys all "
-        f"{coverable} balls ({radius_text(matrix)} mm in radius) that any of them can destroy; they leave no gap "
-        "in target plus margin. Nothing is claimed about paths that were not offered, nor about covers in which a "
-        "ball is shared by two zones."
-    )
-    gap = max(0.0, (insertions - selection.lower_bound) / insertions) if insertions else 0.0
-    return CoverageProof(
-        selection.solver,
-        selection.status,
-        insertions,
-        selection.lower_bound,
-        gap,
-        matrix.candidate_count,
-        coverable,
-        claim,
-    )
+    def infeasible(self, evidence: tuple[Evidence, ...]) -> Plan:
+        """A plan without insertions, and why."""
+        return self.finished(PlanStatus.INFEASIBLE, evidence, (), None, None, "", None, ())
 
-
-def _assemble(
-    queries: AnatomyQueries,
-    options: PlanningOptions,
-    zone_model: EllipsoidTableModel,
-    table: TrajectoryTable,
-    status: PlanStatus,
-    evidence: tuple[Evidence, ...],
-    insertions: tuple[Insertion, ...],
-    metrics: Metrics | None,
-    proof: CoverageProof | None,
-    timings_s: dict[str, float],
-) -> Plan:
-    case = queries.anatomy.case
-    settings = {**options.flat(), "tables": zone_model.catalogue.digest}
-    notes = list(zone_model.notes_for(options.applicator))
-    if case.entry_substitute is not None:
-        notes.insert(0, case.entry_substitute.note)
-    notes += [
-        finding.message for finding in case.findings if finding.severity in (Severity.MENDED, Severity.WARNING)
-    ]
-    return Plan(
-        case_name=case.name,
-        case_hash=case.content_hash,
-        status=status,
-        evidence=evidence,
-        insertions=insertions,
-        metrics=metrics,
-        rejected=table.rejected_by(),
-        candidate_count=len(table),
-        feasible_count=int(table.feasible.sum()),
-        proof=proof,
-        provenance=Provenance(
-            __version__,
-            settings,
-            options.seed,
-            dict(timings_s),
-            tuple(notes),
-        ),
-    )
+    def finished(
+        self,
+        status: PlanStatus,
+        evidence: tuple[Evidence, ...],
+        insertions: tuple[Insertion, ...],
+        metrics: Metrics | None,
+        covering: Covering | None,
+        certificate: str,
+        physics: PhysicsVerdict | None,
+        chances: tuple[Likelihood, ...],
+    ) -> Plan:
+        """The plan."""
+        case, table = self.queries.anatomy.case, self.table
+        settings = {**self.options.flat(), "tables": self.zone_model.catalogue.digest}
+        notes = list(self.zone_model.notes_for(self.options.applicator))
+        if case.entry_substitute is not None:
+            notes.insert(0, case.entry_substitute.note)
+        notes += [
+            finding.message for finding in case.findings if finding.severity in (Severity.MENDED, Severity.WARNING)
+        ]
+        return Plan(
+            case_name=case.name,
+            case_hash=case.content_hash,
+            status=status,
+            evidence=evidence,
+            insertions=insertions,
+            metrics=metrics,
+            rejected=table.rejected_by(),
+            candidate_count=len(table),
+            feasible_count=int(table.feasible.sum()),
+            proof=None if covering is None else coverage_proof(covering, len(insertions), certificate),
+            provenance=Provenance(
+                __version__,
+                settings,
+                self.options.seed,
+                dict(self.timings_s),
+                tuple(notes),
+            ),
+            physics=physics,
+            likelihoods=chances,
+        )

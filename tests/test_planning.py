@@ -11,13 +11,12 @@ from made_cases import ball, joined, made_case, motion, queries_of
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.assess import assess
 from needleplan.case.model import Role, Structure
-from needleplan.coverage.matrix import CoverageOptions
+from needleplan.coverage.options import CoverageOptions
 from needleplan.errors import DeviceError, OptionError, PlanFileError
 from needleplan.io.plan_file import read_outcome, read_plan, write_plan
 from needleplan.io.value_json import from_json, parse_strict, to_json
 from needleplan.outcome import Trace
 from needleplan.plan import Insertion, PlanStatus
-from needleplan.plan_evidence import needles_evidence
 from needleplan.planning import PlanningOptions, make_plan
 from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits
@@ -49,8 +48,6 @@ def test_a_feasible_case_gets_a_plan_that_keeps_what_it_says(planned):
     plan = planning.plan
     assert plan.status in (PlanStatus.COMPLETE, PlanStatus.PARTIAL) and plan.insertions
     assert [i.order for i in plan.insertions] == list(range(1, len(plan.insertions) + 1))
-    depths = [i.depth_mm for i in plan.insertions]
-    assert depths == sorted(depths, reverse=True)
     for insertion in plan.insertions:
         assert insertion.clearances_mm.keys() == {"vessel", "rib"}
         assert min(insertion.clearances_mm.values()) >= 2.0 - 1e-3
@@ -148,7 +145,7 @@ def test_too_few_insertions_are_said_to_be_too_few():
     plan = make_plan(queries_of(small_case()), options).plan
     assert plan.status is PlanStatus.PARTIAL and len(plan.insertions) == 1
     assert plan.proof.status == "limited" and plan.proof.lower_bound > 1
-    assert any(e.subject == "number of insertions" for e in plan.evidence)
+    assert any(e.subject in ("number of insertions", "needles among each other") for e in plan.evidence)
 
 
 def test_impossible_options_are_refused_before_any_work():
@@ -187,9 +184,9 @@ def change(text, pattern, replacement):
         (r'"case_name": "made"', '"case_name": 5', "case_name must be of type str, not int"),
         (r'"case_name": "made",', "", "lacks the field 'case_name'"),
         (r'"case_name"', '"colour": 1, "case_name"', "unknown field 'colour': it takes"),
-        (r'"version": 1', '"version": 2', "version 2 is not known"),
-        (r'"version": 1', '"version": true', "version True is not known"),
-        (r'"version": 1', '"version": 1.0', "version 1.0 is not known"),
+        (r'"version": 2', '"version": 1', "version 1 is not known"),
+        (r'"version": 2', '"version": true', "version True is not known"),
+        (r'"version": 2', '"version": 1.0', "version 1.0 is not known"),
         (r"needleplan\.plan", "needleplan.outcome", "not a needleplan.plan file"),
         (r'"status": "\w+"', '"status": "splendid"', "must be one of complete, partial, infeasible"),
         (r'"status": "\w+"', '"status": [1]', "must be one of complete, partial, infeasible"),
@@ -249,21 +246,3 @@ def test_strict_parsing_keeps_numbers_apart():
     assert parse_strict('{"a": [1, 1.0, null]}', "here") == {"a": [1, 1.0, None]}
     with pytest.raises(PlanFileError, match="here: the key 'a' occurs twice"):
         parse_strict('{"b": {"a": 1, "a": 1}}', "here")
-
-
-def test_needles_in_each_others_way_are_told():
-    applicator = EllipsoidTableModel().catalogue.applicator("generic-mwa-2450")
-
-    def needle(order, entry, tip):
-        return Insertion(entry, tip, applicator.name, (), {}, order)
-
-    first = needle(1, (-50.0, 3.0, 7.0), (30.0, 3.0, 7.0))
-    across = needle(2, (5.0, -40.0, 7.5), (5.0, 20.0, 7.5))
-    beside = needle(3, (-50.0, 3.0, 13.0), (30.0, 3.0, 13.0))
-    (found,) = needles_evidence((first, across, beside), applicator, PathLimits())
-    assert "1 and 2 (in each other's way)" in found.finding and "3" not in found.finding
-    gap = 6.0 - 2 * applicator.radius_mm
-    (found,) = needles_evidence((first, beside), applicator, PathLimits(needle_distance_mm=gap + 0.01))
-    assert f"1 and 3 ({gap:.1f} mm apart)" in found.finding
-    assert not needles_evidence((first, beside), applicator, PathLimits(needle_distance_mm=gap - 0.01))
-    assert not needles_evidence((first,), applicator, PathLimits(needle_distance_mm=20.0))

@@ -11,7 +11,7 @@ from needleplan.anatomy.build import build_anatomy
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.case.load import load_case
 from needleplan.case.model import Role
-from needleplan.coverage.matrix import CoverageOptions
+from needleplan.coverage.options import CoverageOptions
 from needleplan.io.plan_file import read_plan, write_plan
 from needleplan.plan import PlanStatus
 from needleplan.planning import REPORTED_CLEARANCE_CAP_MM, PlanningOptions, make_plan

@@ -170,20 +170,37 @@ def _covering(points: Any, depths: Any, centres: Any, axes: Any, axial: Any, rad
                 continue
             # A ball of that radius fits only within the spheroid whose semi-axes are shorter by it (Minkowski's
             # inequality of the support functions), and it does fit within the spheroid scaled by
-            # 1 - depth / least semi-axis; only between the two is the exact distance needed.
+            # 1 - depth / least semi-axis; only between the two is the exact distance needed. For a negative depth,
+            # a point that lies no farther outside than that, the two change places.
             inner_axial = axial[k] - depth
             inner_radial = radial[k] - depth
             if inner_axial <= 0.0 or inner_radial <= 0.0:
                 continue
             z = dx * axes[k, 0] + dy * axes[k, 1] + dz * axes[k, 2]
             r = max(0.0, squared - z * z)
-            if z * z / (inner_axial * inner_axial) + r / (inner_radial * inner_radial) > 1.0 + 1e-12:
-                continue
+            in_shifted = z * z / (inner_axial * inner_axial) + r / (inner_radial * inner_radial) <= 1.0 + 1e-12
             scale = 1.0 - depth / least
-            if z * z / (axial[k] * axial[k]) + r / (radial[k] * radial[k]) <= scale * scale:
-                result[k, i] = True
-            else:
-                result[k, i] = _signed_distance(dx, dy, dz, axes[k], axial[k], radial[k]) >= depth
+            in_scaled = z * z / (axial[k] * axial[k]) + r / (radial[k] * radial[k]) <= scale * scale
+            if depth < 0.0:
+                in_shifted, in_scaled = in_scaled, in_shifted
+            if not in_shifted:
+                continue
+            result[k, i] = in_scaled or _signed_distance(dx, dy, dz, axes[k], axial[k], radial[k]) >= depth
+
+
+@compiled_parallel
+def _reaching(points: Any, gap: float, centres: Any, axes: Any, axial: Any, radial: Any, result: Any) -> None:
+    for k in prange(centres.shape[0]):
+        farthest = max(axial[k], radial[k]) + gap
+        for i in range(points.shape[0]):
+            dx = points[i, 0] - centres[k, 0]
+            dy = points[i, 1] - centres[k, 1]
+            dz = points[i, 2] - centres[k, 2]
+            if dx * dx + dy * dy + dz * dz >= farthest * farthest:
+                continue
+            if _signed_distance(dx, dy, dz, axes[k], axial[k], radial[k]) > -gap:
+                result[k] = True
+                break
 
 
 def _split_faces(triangles: FloatArray, spacing_mm: float, halved: bool = False) -> FloatArray:
@@ -356,11 +373,21 @@ class SpheroidUnion(LethalZone):
         return 0.0 if len(self) < 2 else self._boundary_slack_mm + self._boundary[1]
 
     def covering(self, points_mm: ArrayLike, radius_mm: ArrayLike) -> NDArray[np.bool_]:
-        """(k, n) True where the ball of radius ``radius_mm`` (n,) or () about point n lies inside spheroid k."""
+        """(k, n) True where the ball of radius ``radius_mm`` (n,) or () about point n lies inside spheroid k.
+
+        A negative radius asks that the point lies no farther outside than that.
+        """
         points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
         radii = np.ascontiguousarray(np.broadcast_to(np.asarray(radius_mm, dtype=np.float64), len(points)))
         result = np.zeros((len(self), len(points)), dtype=np.bool_)
         _covering(points, radii, self.centres_mm, self.axes, self.axial_mm, self.radial_mm, result)
+        return result
+
+    def reaching(self, points_mm: ArrayLike, gap_mm: float) -> NDArray[np.bool_]:
+        """(k,) True where spheroid k comes nearer than ``gap_mm`` to any of the points (n, 3)."""
+        points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
+        result = np.zeros(len(self), dtype=np.bool_)
+        _reaching(points, float(gap_mm), self.centres_mm, self.axes, self.axial_mm, self.radial_mm, result)
         return result
 
     @property

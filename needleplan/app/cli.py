@@ -159,7 +159,36 @@ def _add_planning(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--margin-mm", type=float, default=5.0, help="margin about the target (5)")
     group.add_argument("--max-insertions", type=int, default=12, help="most punctures (12)")
     group.add_argument("--time-limit-s", type=float, default=30.0, help="time of each exact search (30)")
-    group.add_argument("--seed", type=whole_number, default=0, help="seed kept in the plan (0)")
+    group.add_argument("--seed", type=whole_number, default=0, help="seed of every random draw (0)")
+    goals = parser.add_argument_group("coverage")
+    goals.add_argument("--wanted-margin-mm", type=float, metavar="MM", help="margin to go on to (as --margin-mm)")
+    goals.add_argument(
+        "--levels", metavar="GOALS", help="order of goals (insertions,ablations,margin,spared; time)"
+    )
+    goals.add_argument("--needles-at-once", type=whole_number, metavar="N", help="in the patient together (all)")
+    goals.add_argument(
+        "--thermal-margin",
+        action="append",
+        default=[],
+        metavar="ROLE=MM",
+        help="of the lethal zone to critical, bowel, airway, lung, vessel, bone or skin; =none asks for none",
+    )
+    goals.add_argument("--least-organ-fraction", type=float, metavar="F", help="of the organ that must stay whole")
+    goals.add_argument("--no-refine", action="store_true", help="leave the needles where the paths were sampled")
+    checks = parser.add_argument_group("physics and errors")
+    checks.add_argument("--no-physics", action="store_true", help="do not check the plan by a solver")
+    checks.add_argument(
+        "--tumour", default="HCC", metavar="TISSUE", help="tissue of the target for the solver (HCC)"
+    )
+    checks.add_argument(
+        "--physics-rounds", type=whole_number, default=2, metavar="N", help="plans it may ask for (2)"
+    )
+    checks.add_argument(
+        "--error-budget", default="robot", metavar="NAME", help="freehand-ct, navigated, robot (robot)"
+    )
+    checks.add_argument(
+        "--scenarios", type=whole_number, default=500, metavar="N", help="of errors; 0 for none (500)"
+    )
 
 
 def _add_zone(parser: argparse.ArgumentParser) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from needleplan.anatomy.model import Anatomy
+from needleplan.app.report_coverage import chances_section, physics_section, proof_section
 from needleplan.app.report_sections import (
     Rehearsal,
     candidates_section,
     clearances_section,
     insertions_section,
     key_figures,
-    proof_section,
     provenance_section,
     rehearsals_section,
     robot_section,
@@ -72,6 +72,8 @@ def write_report(
         section("Margin", _shown(drawn, "margins", "tumour")),
         section("Candidate paths", candidates_section(plan), _shown(drawn, "skin-map")),
         section("Coverage proof", proof_section(plan)),
+        section("Physics", physics_section(plan)),
+        section("Chances", chances_section(plan)),
         section("Robot", robot_section(route)),
         section(
             "Rehearsal in the breathing patient",

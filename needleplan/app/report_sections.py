@@ -193,22 +193,6 @@ def candidates_section(plan: Plan) -> Html:
     return Html(element("p", text) + (table(("rejected by", "paths", "share of all"), rows) if rows else Html("")))
 
 
-def proof_section(plan: Plan) -> Html:
-    """What the coverage solver proved, and of which problem."""
-    proof = plan.proof
-    if proof is None:
-        return Html("")
-    rows = [
-        ("insertions found", f"{proof.insertions}"),
-        ("lower bound", f"{proof.lower_bound:g}"),
-        ("gap", f"{100 * proof.gap:.1f} %"),
-        ("solver", f"{proof.solver}: {proof.status}"),
-        ("ablations offered", f"{proof.candidates:,}"),
-        ("points to cover", f"{proof.points:,}"),
-    ]
-    return Html(element("p", proof.claim) + table(("", ""), rows))
-
-
 def robot_section(route: Mapping[str, object] | None) -> Html:
     """Whether and how exactly the arm reaches each insertion."""
     if route is None:

@@ -2,17 +2,20 @@
 
 import dataclasses
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.case.model import Role
-from needleplan.coverage.matrix import CoverageOptions
+from needleplan.coverage.options import DEFAULT_LEVELS, CoverageOptions, ThermalMargins
 from needleplan.devices.catalogue import DeviceCatalogue, load_catalogue
 from needleplan.errors import OptionError
+from needleplan.plan_physics import PhysicsPlanning
 from needleplan.planning import PlanningOptions
 from needleplan.trajectory.preset import load_preset
 from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits
+from needleplan.uncertainty.likelihoods import ErrorOptions
 
 
 def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableModel]:
@@ -27,12 +30,43 @@ def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableMo
         setting=options.setting,
         coverage=CoverageOptions(
             margin_mm=options.margin_mm,
+            wanted_margin_mm=options.wanted_margin_mm,
+            levels=DEFAULT_LEVELS if options.levels is None else options.levels,
             maximum_insertions=options.max_insertions,
+            needles_at_once=options.needles_at_once,
+            least_organ_fraction=options.least_organ_fraction,
             time_limit_s=options.time_limit_s,
         ),
+        thermal=thermal_margins_from(options.thermal_margin),
+        refine=not options.no_refine,
+        physics=None if options.no_physics else PhysicsPlanning(options.tumour, rounds=options.physics_rounds),
+        errors=None if options.scenarios == 0 else ErrorOptions(options.error_budget, options.scenarios),
         seed=options.seed,
     )
     return planning, EllipsoidTableModel(catalogue, options.setting)
+
+
+def thermal_margins_from(texts: Sequence[str]) -> ThermalMargins:
+    """The default thermal margins with those that were given in their place.
+
+    Raises:
+        OptionError: a text is not ROLE=MM or ROLE=none, states a role twice, or a margin is impossible.
+    """
+    given: dict[str, float | None] = {}
+    known = [item.name.removesuffix("_mm") for item in dataclasses.fields(ThermalMargins)]
+    for text in texts:
+        role, _, number = text.partition("=")
+        if f"{role}_mm" in given:
+            raise OptionError(f"--thermal-margin states {role} twice: give one margin for each role")
+        try:
+            if role not in known:
+                raise ValueError(role)
+            given[f"{role}_mm"] = None if number == "none" else float(number)
+        except ValueError as error:
+            raise OptionError(
+                f"--thermal-margin {text!r} must be ROLE=MM or ROLE=none with a role of {', '.join(known)}"
+            ) from error
+    return ThermalMargins(**given)
 
 
 def search_from(options: Namespace) -> tuple[PlanningOptions, DeviceCatalogue | None]:

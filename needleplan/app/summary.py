@@ -37,6 +37,19 @@ def print_plan(console: Console, plan: Plan) -> None:
             f"  insertions: {proof.insertions}, lower bound {proof.lower_bound:g}, gap {100 * proof.gap:.0f} % "
             f"({proof.solver}: {proof.status}, of {proof.candidates} ablations offered)"
         )
+        for level in proof.levels[1:]:
+            bound = "" if level.bound is None else f", bound {level.bound:.4g}"
+            console.print(
+                f"  {level.level}: {level.value:.4g} {level.unit}".rstrip()
+                + f"{bound}{' (proven)' if level.proven else ''}"
+            )
+    if plan.physics is not None:
+        print_metrics(console, plan.physics.metrics, f"by physics ({plan.physics.model})")
+    for chance in plan.likelihoods:
+        console.print(
+            f"  chance that {escape(chance.event)}: {100 * chance.probability:.1f} % "
+            f"({100 * chance.low:.1f} to {100 * chance.high:.1f} %)"
+        )
     if plan.insertions:
         console.print(_insertions(plan))
 

@@ -1,30 +1,25 @@
 """Exact choice of paths by an integer program (HiGHS), with its bound."""
 
-import time
-
 import numpy as np
-from numpy.typing import NDArray
 
 from needleplan.coverage.contract import CoverageSolver, PathSelection
-from needleplan.coverage.greedy import GreedySolver
-from needleplan.coverage.matrix import CoverageMatrix
+from needleplan.coverage.cover_problem import CoverProblem
+from needleplan.coverage.greedy import counting_bound, greedy_choice, value_bound, without_superfluous
+from needleplan.coverage.local_search import LocalSearchSolver
+from needleplan.coverage.most_covered import most_covered
+from needleplan.coverage.reduction import reduce_cover
+from needleplan.coverage.set_cover import Budget, CoverDemands, cheapest_cover
 from needleplan.errors import OptionError
-from needleplan.frames import FloatArray
-
-#: Points added to the program in each round.
-_ROUND_SIZE = 60
-#: Hardest points among which those of a round are sought.
-_EXAMINED = 3000
 
 
 class IntegerProgramSolver(CoverageSolver):
-    """Fewest paths, then the cheapest of the fewest.
+    """Fewest insertions, then the cheapest of the fewest; where not all can be covered, the most valuable part.
 
-    Rows are generated as they are needed: the program over some of the points is a relaxation of the program
-    over all, so its bound holds for all, and once its optimum covers all points it is their optimum.
+    Exclusions are left out at first: a cover that happens to keep them is optimal with them as well, and without
+    them far more paths are idle. Only where it breaks one is the problem solved with them.
 
     Args:
-        time_limit_s: wall time for each of the two levels.
+        time_limit_s: wall time for each of the levels.
     """
 
     def __init__(self, time_limit_s: float = 30.0) -> None:
@@ -36,113 +31,76 @@ class IntegerProgramSolver(CoverageSolver):
     def name(self) -> str:
         return "HiGHS"
 
-    def solve(self, matrix: CoverageMatrix, maximum_insertions: int) -> PathSelection:
-        covers = matrix.path_covers
-        points = np.flatnonzero(matrix.coverable)
-        greedy = GreedySolver().solve(matrix, len(covers))
-        columns = _undominated(covers, matrix.path_cost)
-        count_cost = np.ones(len(columns))
-        fewest, bound, proven = self._cover(covers[columns], points, count_cost, None)
-        bound = max(bound, greedy.lower_bound)
-        chosen = list(greedy.paths) if fewest is None else [int(columns[k]) for k in fewest]
-        if len(greedy.paths) < len(chosen):
-            chosen = list(greedy.paths)
-        # A number of insertions is whole.
-        bound = float(np.ceil(bound - 1e-6))
-        if len(chosen) <= bound:
-            proven = True
-        if len(chosen) > maximum_insertions:
-            limited = GreedySolver().solve(matrix, maximum_insertions)
-            return PathSelection(limited.paths, self.name, "limited", bound, limited.uncovered)
+    def solve(self, matrix: CoverProblem, maximum_insertions: int) -> PathSelection:
+        covers, added, cost = matrix.path_covers, matrix.added_insertions, matrix.path_cost
+        fewest, bound, proven = self._fewest(matrix)
+        bound = max(float(np.ceil(bound - 1e-6)), counting_bound(matrix))
+        if fewest is None or matrix.insertions_of(fewest) > maximum_insertions:
+            return self._most(matrix, maximum_insertions, bound)
+        proven = proven or matrix.insertions_of(fewest) <= bound
         status = "fewest" if proven else "feasible"
-        cheapest, _, cheapest_proven = self._cover(
-            covers[columns], points, np.asarray(matrix.path_cost[columns]), len(chosen)
+        kept = reduce_cover(covers, cost, added, matrix.conflicts)
+        demands = CoverDemands(
+            conflicts=None if matrix.conflicts is None else matrix.conflicts[np.ix_(kept.columns, kept.columns)],
+            budgets=(Budget(added[kept.columns], float(matrix.insertions_of(fewest))),),
         )
-        if cheapest is not None:
-            candidate = [int(columns[k]) for k in cheapest]
-            if len(candidate) <= len(chosen) and _cost(matrix, candidate) <= _cost(matrix, chosen) + 1e-12:
+        cheapest = cheapest_cover(covers[kept.columns], kept.rows, cost[kept.columns], self.time_limit_s, demands)
+        chosen = fewest
+        if cheapest.chosen is not None:
+            candidate = kept.columns[list(cheapest.chosen)].tolist()
+            if cost[candidate].sum() <= cost[chosen].sum() + 1e-12:
                 chosen = candidate
-                status = "optimal" if proven and cheapest_proven else status
-        left = matrix.coverable & ~covers[chosen].any(axis=0)
-        return PathSelection(tuple(sorted(chosen)), self.name, status, bound, np.flatnonzero(left))
+                status = "optimal" if proven and cheapest.proven else status
+        return PathSelection(
+            tuple(sorted(chosen)),
+            self.name,
+            status,
+            bound,
+            np.flatnonzero(matrix.coverable & ~covers[chosen].any(axis=0)),
+            float(matrix.point_value[matrix.coverable].sum()),
+        )
 
-    def _cover(
-        self, covers: NDArray[np.bool_], points: NDArray[np.int64], cost: FloatArray, most: int | None
-    ) -> tuple[list[int] | None, float, bool]:
-        """(choice or None, lower bound, proven) of the cheapest cover of ``points`` with at most ``most`` paths."""
-        from scipy.optimize import Bounds, LinearConstraint, milp
-        from scipy.sparse import csr_array
-
-        end = time.monotonic() + self.time_limit_s
-        active = _first_points(covers, points)
-        bound = 0.0
-        while True:
-            rows = np.unique(covers[:, active].T, axis=0)
-            constraints = [LinearConstraint(csr_array(rows.astype(np.float64)), lb=1.0)]
-            if most is not None:
-                constraints.append(LinearConstraint(np.ones((1, covers.shape[0])), ub=most))
-            left = end - time.monotonic()
-            if left <= 0.05:
-                return None, bound, False
-            answer = milp(
-                cost,
-                integrality=np.ones(len(cost)),
-                bounds=Bounds(0, 1),
-                constraints=constraints,
-                options={"time_limit": left, "mip_rel_gap": 1e-6},
+    def _fewest(self, matrix: CoverProblem) -> tuple[list[int] | None, float, bool]:
+        """(choice with fewest insertions or None where none was found, bound, proven)."""
+        covers, added = matrix.path_covers, matrix.added_insertions
+        start = LocalSearchSolver(0.25 * self.time_limit_s).solve(matrix, int(added.sum()))
+        best = None if len(start.uncovered) else list(start.paths)
+        if best is not None and start.status == "fewest":
+            return best, start.lower_bound, True
+        bound = start.lower_bound
+        for conflicts in (None, matrix.conflicts):
+            kept = reduce_cover(covers, np.zeros(len(covers)), added, conflicts)
+            within = None if conflicts is None else conflicts[np.ix_(kept.columns, kept.columns)]
+            answer = cheapest_cover(
+                covers[kept.columns],
+                kept.rows,
+                added[kept.columns],
+                self.time_limit_s,
+                CoverDemands(conflicts=within),
             )
-            if answer.mip_dual_bound is not None and np.isfinite(answer.mip_dual_bound):
-                bound = max(bound, float(answer.mip_dual_bound))
-            if answer.x is None:
-                return None, bound, False
-            chosen = np.flatnonzero(answer.x > 0.5)
-            uncovered = points[~covers[chosen][:, points].any(axis=0)]
-            if not len(uncovered):
-                return chosen.tolist(), bound, answer.status == 0
-            if answer.status != 0:
-                return None, bound, False
-            active = np.concatenate([active, _spread(covers, uncovered, _ROUND_SIZE)])
+            if answer.impossible:
+                return None, np.inf, True
+            bound = max(bound, answer.bound)
+            if answer.chosen is not None:
+                found = kept.columns[list(answer.chosen)].tolist()
+                if not matrix.has_conflict(found):
+                    if best is None or matrix.insertions_of(found) < matrix.insertions_of(best):
+                        best = found
+                    return best, bound, answer.proven
+            if best is not None and matrix.insertions_of(best) <= np.ceil(bound - 1e-6):
+                return best, bound, True
+            if matrix.conflicts is None:
+                break
+        return best, bound, False
 
-
-def _cost(matrix: CoverageMatrix, paths: list[int]) -> float:
-    return float(matrix.path_cost[paths].sum())
-
-
-def _undominated(covers: NDArray[np.bool_], cost: FloatArray) -> NDArray[np.int64]:
-    """Paths that no cheaper path matches in every point: an optimum exists among them alone."""
-    order = np.argsort(cost, kind="stable")
-    packed = np.packbits(covers, axis=1)
-    size = covers.sum(axis=1)
-    keep: list[int] = []
-    for path in order.tolist():
-        bits = packed[path]
-        rivals = [k for k in keep if size[k] >= size[path]]
-        if any(not (bits & ~packed[k]).any() for k in rivals):
-            continue
-        keep.append(path)
-    return np.array(sorted(keep), dtype=np.int64)
-
-
-def _first_points(covers: NDArray[np.bool_], points: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The points that fewest paths destroy: they decide."""
-    return _spread(covers, points, 3 * _ROUND_SIZE)
-
-
-def _spread(covers: NDArray[np.bool_], points: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Up to ``count`` of ``points``: each next one is destroyed by few paths and unlike those before it."""
-    degree = covers[:, points].sum(axis=0)
-    hardest = np.argsort(degree, kind="stable")[:_EXAMINED]
-    points, columns = points[hardest], covers[:, points[hardest]]
-    # Points destroyed by a superset of the paths of another need no row; hardest points first finds them out.
-    chosen: list[int] = []
-    available = np.ones(len(points), dtype=bool)
-    for k in range(len(points)):
-        if not available[k]:
-            continue
-        chosen.append(k)
-        if len(chosen) >= count:
-            break
-        # Whatever is destroyed by every path that destroys this point is covered with it.
-        mine = columns[:, k]
-        available &= ~columns[mine].all(axis=0)
-    return points[np.array(chosen, dtype=np.int64)]
+    def _most(self, matrix: CoverProblem, maximum_insertions: int, bound: float) -> PathSelection:
+        greedy = greedy_choice(matrix, maximum_insertions, matrix.point_value)
+        chosen, worth = most_covered(matrix, maximum_insertions, greedy, self.time_limit_s)
+        worth = min(worth, value_bound(matrix, maximum_insertions))
+        left = matrix.coverable & ~matrix.path_covers[chosen].any(axis=0)
+        if not left.any():
+            chosen = without_superfluous(matrix, chosen)
+            status = "fewest" if matrix.insertions_of(chosen) <= bound else "feasible"
+        else:
+            status = "limited"
+        return PathSelection(tuple(sorted(chosen)), self.name, status, bound, np.flatnonzero(left), worth)

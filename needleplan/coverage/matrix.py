@@ -1,17 +1,26 @@
 """Candidate ablations and the points that each of them destroys: the physics done once, before any solver."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.ablation.contract import ZoneModel
-from needleplan.ablation.ellipsoid import EllipsoidTableModel, ZoneTable
+from needleplan.ablation.ellipsoid import EllipsoidTableModel
+from needleplan.ablation.spheroid import SpheroidUnion
 from needleplan.anatomy.queries import AnatomyQueries
-from needleplan.coverage.region import LARGEST_MARGIN_MM, TargetRegion, target_region
+from needleplan.coverage.bound import SweptZones
+from needleplan.coverage.cover_problem import TARGET_WEIGHT as TARGET_WEIGHT  # noqa: PLC0414
+from needleplan.coverage.cover_problem import CoverProblem
+from needleplan.coverage.needle_pairs import pair_conflicts
+from needleplan.coverage.offers import OfferedPaths, SizeMenu, offer_paths, offered_rows, zone_middles
+from needleplan.coverage.options import CoverageOptions
+from needleplan.coverage.pair_limits import PairLimits
+from needleplan.coverage.protection import Protection
+from needleplan.coverage.region import TargetRegion, target_region
 from needleplan.errors import OptionError
-from needleplan.frames import FloatArray
+from needleplan.frames import FloatArray, read_only
 from needleplan.plan import Ablation, Insertion, vector3
 from needleplan.trajectory.table import TrajectoryTable
 
@@ -19,74 +28,53 @@ from needleplan.trajectory.table import TrajectoryTable
 _CHUNK = 512
 
 
-@dataclass(frozen=True, slots=True)
-class CoverageOptions:
-    """What is offered to the coverage solver, and what it must cover.
-
-    Attributes:
-        margin_mm: margin about the target.
-        maximum_insertions: no more punctures than this.
-        paths_per_aim: feasible paths offered for each aim, cheapest first.
-        path_separation_deg: paths to one aim differ by at least this angle.
-        pull_back_mm: distance between ablations along one path.
-        setting_count: sizes of ablation offered, from the table's largest downward.
-        point_count: about this many balls stand for the boundary of target plus margin.
-        time_limit_s: time that each exact search may take.
-    """
-
-    margin_mm: float = 5.0
-    maximum_insertions: int = 12
-    paths_per_aim: int = 40
-    path_separation_deg: float = 6.0
-    pull_back_mm: float = 4.0
-    setting_count: int = 8
-    point_count: int = 20_000
-    time_limit_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.margin_mm <= LARGEST_MARGIN_MM:
-            raise OptionError(f"the margin must be between 0 and {LARGEST_MARGIN_MM:g} mm, not {self.margin_mm:g}")
-        if min(self.maximum_insertions, self.paths_per_aim, self.setting_count, self.point_count) < 1:
-            raise OptionError("numbers of insertions, paths, settings and points must be at least 1")
-        if not (0.5 <= self.pull_back_mm <= 100 and 0 <= self.path_separation_deg <= 180):
-            raise OptionError("pull-back must be 0.5 to 100 mm and path separation 0 to 180 degrees")
-        if not 0 < self.time_limit_s <= 86_400:
-            raise OptionError(f"the time limit must be above zero and at most a day, not {self.time_limit_s:g} s")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class CoverageMatrix:
+class CoverageMatrix(CoverProblem):
     """Paths x points, and what each path can do.
 
     Attributes:
         region: balls that cover target plus margin; each must be destroyed.
-        table: the offered paths, cheapest first.
+        table: the offered paths, those in the patient already first, then the cheapest first.
         path_cost: (k,) weighted cost of each path.
         tips_mm: for each path the tip positions offered along it, deepest first, (t, 3) each.
-        path_covers: (k, n) True where path k, with the largest ablation at every tip offered, destroys ball n.
-        settings: power (None where the generator controls it) and duration of each size, largest first.
+        path_covers: (k, n) True where path k, with the largest ablation allowed at every tip offered, destroys
+            ball n.
+        menu: sizes of ablation, largest first.
         applicator: name of the applicator.
         zone_model: the model that decided.
+        added_insertions: (k,) insertions that each path adds: 1, or 0 for a needle in the patient; 1 each where
+            None.
+        conflicts: (k, k) symmetric, True where two paths exclude each other; None where none do.
+        allowed: for each path and tip the index of the largest size allowed, the number of sizes where none is.
+        guilty: for each path and tip the protected structure that forbids larger sizes, -1 for none.
     """
 
-    region: TargetRegion
+    # What the problem asks for by name is declared with field(), or its abstract properties would be the defaults.
+    region: TargetRegion = field()
     table: TrajectoryTable
-    path_cost: FloatArray
+    path_cost: FloatArray = field()
     tips_mm: tuple[FloatArray, ...]
-    path_covers: NDArray[np.bool_]
-    settings: tuple[tuple[float | None, float], ...]
+    path_covers: NDArray[np.bool_] = field()
+    menu: SizeMenu
     applicator: str
     zone_model: ZoneModel
+    added_insertions: FloatArray = None  # type: ignore[assignment]
+    conflicts: NDArray[np.bool_] | None = None
+    allowed: tuple[NDArray[np.int64], ...] = ()
+    guilty: tuple[NDArray[np.int64], ...] = ()
 
-    @property
-    def coverable(self) -> NDArray[np.bool_]:
-        """(n,) True for points that at least one path can destroy."""
-        return np.asarray(self.path_covers.any(axis=0))
+    def __post_init__(self) -> None:
+        added = np.ones(len(self.path_covers)) if self.added_insertions is None else self.added_insertions
+        object.__setattr__(self, "added_insertions", read_only(added))
+        if not self.allowed:
+            zeros = tuple(np.zeros(len(tips), dtype=np.int64) for tips in self.tips_mm)
+            object.__setattr__(self, "allowed", zeros)
+            object.__setattr__(self, "guilty", tuple(np.full(len(part), -1) for part in zeros))
 
     @property
     def candidate_count(self) -> int:
         """Number of ablations offered."""
-        return sum(len(tips) for tips in self.tips_mm) * len(self.settings)
+        return int(sum((len(self.menu) - allowed).sum() for allowed in self.allowed))
 
     def insertion(self, path: int, ablations: tuple[Ablation, ...]) -> Insertion:
         """The insertion along one path that carries out ablations, deepest first; its tip is the deepest used."""
@@ -95,11 +83,19 @@ class CoverageMatrix:
         return Insertion(vector3(entry), deepest.tip_mm, self.applicator, ablations)
 
     def single_ablations(self, path: int) -> list[Insertion]:
-        """Every ablation offered on one path, alone."""
+        """Every ablation offered on one path, alone: at each tip the sizes allowed there, largest first."""
         return [
             self.insertion(path, (Ablation(vector3(tip), power_w, duration_s),))
-            for tip in self.tips_mm[path]
-            for power_w, duration_s in self.settings
+            for tip, largest in zip(self.tips_mm[path], self.allowed[path].tolist(), strict=True)
+            for power_w, duration_s in self.menu.settings[largest:]
+        ]
+
+    def largest_ablations(self, path: int) -> list[Insertion]:
+        """The largest ablation allowed at each tip of one path, alone."""
+        return [
+            self.insertion(path, (Ablation(vector3(tip), *self.menu.settings[largest]),))
+            for tip, largest in zip(self.tips_mm[path], self.allowed[path].tolist(), strict=True)
+            if largest < len(self.menu)
         ]
 
 
@@ -109,105 +105,137 @@ def build_coverage(
     zone_model: EllipsoidTableModel,
     options: CoverageOptions | None = None,
     progress: Callable[[str, float], None] | None = None,
+    *,
+    protection: Protection | None = None,
+    pairs: PairLimits | None = None,
+    region: TargetRegion | None = None,
+    placed: Sequence[Insertion] = (),
 ) -> CoverageMatrix:
     """Offer the cheapest feasible paths in different directions, with ablations along each.
 
     Larger ablations contain smaller ones at the same tip, so what a path can destroy is decided with the
-    largest; the smaller ones are offered again once paths are chosen.
+    largest allowed there; the smaller ones are offered again once paths are chosen.
+
+    Args:
+        ranked: screened and ranked paths.
+        queries: the anatomy.
+        zone_model: predicts the zones.
+        options: what is offered and asked.
+        progress: called with what is being done and the fraction done.
+        protection: structures that no zone must come near; None protects none.
+        pairs: what two needles in the patient must keep from each other; None demands nothing.
+        region: what must be destroyed; target and margin where None.
+        placed: needles in the patient already, along which may be treated without another insertion.
 
     Raises:
         OptionError: no path is feasible, or an option is impossible.
     """
     options = options or CoverageOptions()
-    applicator = ranked.applicator
-    settings = ablation_settings(zone_model.table(applicator.name), options.setting_count)
-    offered = _offered_paths(ranked, options)
-    if not len(offered):
+    menu = SizeMenu.of_table(zone_model.table(ranked.applicator.name), options.setting_count)
+    rows = offered_rows(ranked, options)
+    if not len(rows) and not placed:
         raise OptionError("no feasible path is left to build a coverage from")
     if progress:
         progress("points of target and margin", 0.0)
-    region = target_region(queries, options.margin_mm, options.point_count)
-    table = ranked.subset(offered)
-    tips = _tips_along(table, queries, options.pull_back_mm)
-    power_w, duration_s = settings[0]
-    singles = [
-        Insertion(
-            vector3(table.entry_mm[path]),
-            vector3(tip),
-            applicator.name,
-            (Ablation(vector3(tip), power_w, duration_s),),
-        )
-        for path in range(len(table))
-        for tip in tips[path]
-    ]
-    owner = np.repeat(np.arange(len(table)), [len(t) for t in tips])
-    covers = np.zeros((len(table), len(region.points_mm)), dtype=np.bool_)
-    for start in range(0, len(singles), _CHUNK):
-        if progress:
-            progress("zones along paths", start / len(singles))
-        part = slice(start, start + _CHUNK)
-        rows: NDArray[np.bool_] = zone_model.covering(singles[part], region.points_mm, region.radius_mm)
-        for path, row in zip(owner[part].tolist(), rows, strict=True):
-            covers[path] |= row
+    region = region or target_region(queries, options.margin_mm, options.point_count)
+    offers = offer_paths(ranked.subset(rows), queries, menu, options, protection, placed, zone_model)
+    covers = _path_covers(offers, menu, region, progress)
+    conflicts = None
+    if pairs is not None:
+        conflicts = _conflicts(offers, pairs)
+        # What a needle in the patient excludes is not offered; those needles stand as they are, however near.
+        covers[len(placed) :][conflicts[: len(placed), len(placed) :].any(axis=0)] = False
+        conflicts[: len(placed)] = conflicts[:, : len(placed)] = False
     if progress:
         progress("done", 1.0)
-    assert table.cost is not None
-    return CoverageMatrix(region, table, table.cost, tips, covers, settings, applicator.name, zone_model)
+    return CoverageMatrix(
+        region,
+        offers.table,
+        offers.cost,
+        offers.tips_mm,
+        covers,
+        menu,
+        ranked.applicator.name,
+        zone_model,
+        offers.added,
+        conflicts if conflicts is not None and conflicts.any() else None,
+        offers.allowed,
+        offers.guilty,
+    )
 
 
-def ablation_settings(table: ZoneTable, count: int) -> tuple[tuple[float | None, float], ...]:
-    """Up to ``count`` settings of a table, largest zone first, spread evenly over the zone's diameter.
+def swept_zones(
+    ranked: TrajectoryTable, queries: AnatomyQueries, zone_model: EllipsoidTableModel, options: CoverageOptions
+) -> SweptZones:
+    """What every feasible path can destroy with the largest zone anywhere along it, offered or not."""
+    menu = SizeMenu.of_table(zone_model.table(ranked.applicator.name), options.setting_count)
+    table = ranked.subset(np.flatnonzero(ranked.feasible))
+    offers = offer_paths(table, queries, menu, options)
+    first = np.array([tips[0] for tips in offers.tips_mm])
+    last = np.array([tips[-1] for tips in offers.tips_mm])
+    middles = first - table.applicator.tip_to_centre_mm * table.direction
+    # The last tip offered may lie up to one step before the place where the middle leaves the target.
+    length = np.linalg.norm(first - last, axis=1) + options.pull_back_mm
+    return SweptZones(middles, table.direction, length, float(menu.axial_mm[0]), float(menu.radial_mm[0]))
 
-    Only settings that are larger in both axes than the next are kept, so that each contains the smaller ones.
+
+def freed_by(matrix: CoverageMatrix, structure: int) -> NDArray[np.bool_]:
+    """(n,) True for points that some path could destroy with its largest size where one structure forbids that.
+
+    Args:
+        matrix: the offers.
+        structure: number of the protected structure.
     """
-    offers = []
-    for power in table.powers_w:
-        for duration in table.durations_s:
-            power_w = None if table.generator_controlled else float(power)
-            size = table.size(power_w, float(duration))
-            offers.append((size.diameter_mm, size.axial_length_mm, power_w, float(duration)))
-    offers.sort(key=lambda offer: (-offer[0] * offer[0] * offer[1], offer[3]))
-    smallest, largest = min(offers)[0], offers[0][0]
-    chosen = [offers[0]]
-    for wanted in np.linspace(largest, smallest, count)[1:]:
-        nested = [o for o in offers if o[0] < chosen[-1][0] and o[1] <= chosen[-1][1]]
-        if not nested:
-            break
-        best = min(nested, key=lambda o: (abs(o[0] - wanted), o[3]))
-        chosen.append(best)
-    return tuple((power_w, duration) for _, _, power_w, duration in chosen)
+    middles, axes = zone_middles(matrix.table, matrix.tips_mm)
+    kept = np.flatnonzero(np.concatenate(matrix.guilty) == structure)
+    freed: NDArray[np.bool_] = np.zeros(len(matrix.region), dtype=np.bool_)
+    for start in range(0, len(kept), _CHUNK):
+        part = kept[start : start + _CHUNK]
+        count = len(part)
+        zones = SpheroidUnion(
+            middles[part],
+            axes[part],
+            np.full(count, matrix.menu.axial_mm[0]),
+            np.full(count, matrix.menu.radial_mm[0]),
+        )
+        freed |= zones.covering(matrix.region.points_mm, matrix.region.radius_mm).any(axis=0)
+    return freed
 
 
-def _offered_paths(ranked: TrajectoryTable, options: CoverageOptions) -> NDArray[np.int64]:
-    """Rows of the cheapest paths for each aim that differ in direction, cheapest first."""
-    order = ranked.order()
-    direction = ranked.direction
-    limit = np.cos(np.radians(options.path_separation_deg))
-    _, aim_of = np.unique(np.round(ranked.aim_mm, 6), axis=0, return_inverse=True)
-    aim_of = aim_of.ravel()
-    taken: dict[int, list[int]] = {}
-    rows = []
-    for row in order.tolist():
-        mine = taken.setdefault(int(aim_of[row]), [])
-        if len(mine) >= options.paths_per_aim:
-            continue
-        if mine and (direction[mine] @ direction[row]).max() > limit:
-            continue
-        mine.append(row)
-        rows.append(row)
-    return np.array(rows, dtype=np.int64)
+def _path_covers(
+    offers: OfferedPaths,
+    menu: SizeMenu,
+    region: TargetRegion,
+    progress: Callable[[str, float], None] | None,
+) -> NDArray[np.bool_]:
+    middles, axes = zone_middles(offers.table, offers.tips_mm)
+    sizes = np.concatenate(offers.allowed)
+    owner = np.repeat(np.arange(len(offers)), [len(tips) for tips in offers.tips_mm])
+    kept = np.flatnonzero(sizes < len(menu))
+    covers = np.zeros((len(offers), len(region)), dtype=np.bool_)
+    for start in range(0, len(kept), _CHUNK):
+        if progress:
+            progress("zones along paths", start / len(kept))
+        part = kept[start : start + _CHUNK]
+        zones = SpheroidUnion(middles[part], axes[part], menu.axial_mm[sizes[part]], menu.radial_mm[sizes[part]])
+        rows = zones.covering(region.points_mm, region.radius_mm)
+        for path, row in zip(owner[part].tolist(), rows, strict=True):
+            covers[path] |= row
+    return covers
 
 
-def _tips_along(table: TrajectoryTable, queries: AnatomyQueries, step_mm: float) -> tuple[FloatArray, ...]:
-    """Tip positions for each path from its deepest back until the zone's middle leaves the target."""
-    target = queries.tree(queries.anatomy.target)
-    crossings = target.crossings(table.entry_mm, table.aim_mm)
-    reach = np.linalg.norm(table.aim_mm - table.entry_mm, axis=1)
-    direction = table.direction
-    first = np.where(crossings.count > 0, crossings.parameter[:, 0], 1.0)
-    inside_mm = reach * (1.0 - np.minimum(first, 1.0))
-    tips = []
-    for path in range(len(table)):
-        steps = np.arange(0.0, inside_mm[path] + 1e-9, step_mm)
-        tips.append(np.asarray(table.tip_mm[path] - steps[:, None] * direction[path]))
-    return tuple(tips)
+def _conflicts(offers: OfferedPaths, pairs: PairLimits) -> NDArray[np.bool_]:
+    applicator = offers.table.applicator
+    found = pair_conflicts(
+        offers.table.entry_mm,
+        offers.table.tip_mm,
+        applicator.radius_mm,
+        pairs,
+        usable_length_mm=applicator.usable_length_mm,
+        active_length_mm=applicator.active_length_mm,
+        pull_back_mm=np.array([np.linalg.norm(tips[0] - tips[-1]) for tips in offers.tips_mm]),
+    )
+    matrix = np.zeros((len(offers), len(offers)), dtype=np.bool_)
+    matrix[found.first, found.second] = True
+    matrix[found.second, found.first] = True
+    return matrix

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from needleplan.ablation.contract import LethalZone
 from needleplan.anatomy.distance import SurfaceDistance
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.errors import OptionError
@@ -30,12 +32,38 @@ class TargetRegion:
         radius_mm: (n,) their radii: every point of the solid lies in at least one ball.
         share_ml: (n,) volume of the region that each ball stands for.
         margin_mm: margin about the target.
+        in_target: (n,) True for balls whose middle lies in the target itself; all of them unless stated.
     """
 
     points_mm: FloatArray
     radius_mm: FloatArray
     share_ml: FloatArray
     margin_mm: float
+    in_target: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.points_mm)
+
+    def part(self, kept: NDArray[np.bool_]) -> "TargetRegion":
+        """The region of some balls alone, (n,) True where one is kept."""
+        within = None if self.in_target is None else self.in_target[kept]
+        return TargetRegion(self.points_mm[kept], self.radius_mm[kept], self.share_ml[kept], self.margin_mm, within)
+
+    def without(self, zone: LethalZone) -> "TargetRegion":
+        """What a zone does not hold: the balls that do not lie in it as a whole."""
+        return self.part(zone.signed_distance_mm(self.points_mm) < self.radius_mm)
+
+    def deepened(self, extra_mm: FloatArray) -> "TargetRegion":
+        """The same balls with larger radii: a zone must hold each of them by so much more (n,)."""
+        return TargetRegion(
+            self.points_mm, read_only(self.radius_mm + extra_mm), self.share_ml, self.margin_mm, self.in_target
+        )
+
+    def shrunk(self, share: float) -> "TargetRegion":
+        """The same balls with a share of their radii; they leave gaps."""
+        return TargetRegion(
+            self.points_mm, read_only(share * self.radius_mm), self.share_ml, self.margin_mm, self.in_target
+        )
 
     @property
     def volume_ml(self) -> float:
@@ -92,11 +120,13 @@ def target_region(queries: AnatomyQueries, margin_mm: float, point_count: int) -
     points.append(ball[0])
     radii.append(ball[1])
     shares.append(ball[2])
+    middles = np.concatenate(points)
     return TargetRegion(
-        read_only(np.concatenate(points)),
+        read_only(middles),
         read_only(np.concatenate(radii)),
         read_only(np.concatenate(shares)),
         float(margin_mm),
+        read_only(distance.signed_distance_mm(middles) <= 0.0, np.bool_),
     )
 
 

@@ -12,7 +12,8 @@ from needleplan.plan import Plan
 
 PLAN_SCHEMA = "needleplan.plan"
 OUTCOME_SCHEMA = "needleplan.outcome"
-VERSION = 1
+#: Version of each schema.
+VERSIONS = {PLAN_SCHEMA: 2, OUTCOME_SCHEMA: 1}
 
 #: Larger files are no plans: an outcome of an hour at 20 Hz has about 20 MB.
 MAXIMUM_BYTES = 100_000_000
@@ -55,7 +56,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _write(path: Path, schema: str, value: Any) -> None:
-    write_json(path, {"schema": schema, "version": VERSION, **to_json(value)})
+    write_json(path, {"schema": schema, "version": VERSIONS[schema], **to_json(value)})
 
 
 def _read(path: Path, schema: str, kind: type[Value]) -> Value:
@@ -68,7 +69,8 @@ def _read(path: Path, schema: str, kind: type[Value]) -> Value:
     data = parse_strict(text, path.name)
     if not isinstance(data, dict) or data.get("schema") != schema:
         raise PlanFileError(f"{path.name}: not a {schema} file; its schema must say {schema!r}")
-    if type(data.get("version")) is not int or data["version"] != VERSION:
-        raise PlanFileError(f"{path.name}: version {data.get('version')!r} is not known, only version {VERSION}")
+    version = VERSIONS[schema]
+    if type(data.get("version")) is not int or data["version"] != version:
+        raise PlanFileError(f"{path.name}: version {data.get('version')!r} is not known, only version {version}")
     del data["schema"], data["version"]
     return from_json(kind, data, path.name)

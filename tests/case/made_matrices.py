@@ -6,6 +6,7 @@ import numpy as np
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.coverage.matrix import CoverageMatrix
+from needleplan.coverage.offers import SizeMenu
 from needleplan.coverage.region import TargetRegion
 from needleplan.devices.catalogue import Applicator, DeviceCatalogue, ZoneRow
 from needleplan.trajectory.table import TrajectoryTable
@@ -23,7 +24,7 @@ def ball_model(radius_mm, tip_to_centre_mm=10.0, sizes=(1.0,)):
     return EllipsoidTableModel(DeviceCatalogue((applicator,), rows))
 
 
-def made_matrix(covers, cost):
+def made_matrix(covers, cost, added=None, conflicts=None):
     """A matrix of given covers; the geometry behind it does not matter to a solver."""
     covers = np.asarray(covers, dtype=bool)
     paths, points = covers.shape
@@ -33,20 +34,25 @@ def made_matrix(covers, cost):
         model.catalogue.applicator("ball"), line, line, line + np.array([0, 0, 9]), line + np.array([0, 0, 10])
     )
     region = TargetRegion(np.zeros((points, 3)), np.ones(points), np.ones(points), 0.0)
+    menu = SizeMenu(((50.0, 60.0),), np.array([10.0]), np.array([10.0]))
+    tips = tuple(line[:, None])
     return CoverageMatrix(
-        region, table, np.asarray(cost, float), tuple(line[:, None]), covers, ((50.0, 60.0),), "ball", model
+        region, table, np.asarray(cost, float), tips, covers, menu, "ball", model, added, conflicts
     )
 
 
-def fewest(covers, cost):
-    """(number, cost) of the cheapest of the fewest paths that cover what can be covered, by enumeration."""
+def fewest(covers, cost, added=None, conflicts=None):
+    """(number, cost) of the cheapest of the fewest insertions that cover what can be covered, by enumeration.
+
+    Infinite where no choice that keeps the exclusions covers all of it.
+    """
     wanted = covers.any(axis=0)
+    added = np.ones(len(covers)) if added is None else added
+    best = (np.inf, np.inf)
     for count in range(len(covers) + 1):
-        fitting = [
-            sum(cost[k] for k in choice)
-            for choice in combinations(range(len(covers)), count)
-            if (covers[list(choice)].any(axis=0) if choice else np.zeros_like(wanted))[wanted].all()
-        ]
-        if fitting:
-            return count, min(fitting)
-    raise AssertionError
+        for choice in combinations(range(len(covers)), count):
+            if conflicts is not None and conflicts[np.ix_(choice, choice)].any():
+                continue
+            if (covers[list(choice)].any(axis=0) if choice else np.zeros_like(wanted))[wanted].all():
+                best = min(best, (float(added[list(choice)].sum()), float(sum(cost[k] for k in choice))))
+    return best

@@ -12,8 +12,9 @@ from made_matrices import fewest, made_matrix
 from needleplan.coverage.contract import CoverageSolver
 from needleplan.coverage.greedy import GreedySolver
 from needleplan.coverage.integer_program import IntegerProgramSolver
+from needleplan.coverage.local_search import LocalSearchSolver
 
-SOLVERS = [GreedySolver(), IntegerProgramSolver(10.0)]
+SOLVERS = [GreedySolver(), LocalSearchSolver(), IntegerProgramSolver(10.0)]
 #: Solvers that search until they have a proof; matrices of a few paths leave them no excuse.
 EXACT = (IntegerProgramSolver,)
 
@@ -25,13 +26,14 @@ def test_every_solver_of_the_packages_is_held_to_its_contract():
     assert len({solver.name for solver in SOLVERS}) == len(SOLVERS)
 
 
-def check(solver, covers, cost, allowed):
+def check(solver, covers, cost, allowed, added=None, conflicts=None):
     """Everything the contract promises of one answer."""
-    matrix = made_matrix(covers, cost)
-    count, least = fewest(covers, cost)
+    matrix = made_matrix(covers, cost, added, conflicts)
+    count, least = fewest(covers, cost, added, conflicts)
     answer = solver.solve(matrix, allowed)
     assert answer.solver == solver.name
-    assert len(answer.paths) <= allowed and list(answer.paths) == sorted(set(answer.paths))
+    assert list(answer.paths) == sorted(set(answer.paths))
+    assert matrix.insertions_of(answer.paths) <= allowed and not matrix.has_conflict(answer.paths)
     assert all(0 <= path < len(covers) for path in answer.paths)
     assert answer.lower_bound <= count
     covered = covers[list(answer.paths)].any(axis=0)
@@ -39,20 +41,63 @@ def check(solver, covers, cost, allowed):
     exact = isinstance(solver, EXACT)
     assert answer.status in ("optimal", "fewest", "feasible", "limited")
     assert (answer.status == "limited") == (len(answer.uncovered) > 0)
-    if answer.status == "limited":
-        # As many points as it can: at least what the best single path destroys, and every further path of use.
-        assert covered.sum() >= covers.sum(axis=1).max()
-        assert len(answer.paths) == allowed
+    assert matrix.value_of(answer.paths) <= answer.value_bound + 1e-9
     if answer.status in ("fewest", "optimal"):
-        assert len(answer.paths) == count
+        assert matrix.insertions_of(answer.paths) == count
     if answer.status == "optimal":
         assert cost[list(answer.paths)].sum() == pytest.approx(least)
+    if answer.status == "limited":
+        best = most(matrix, allowed)
+        assert best <= answer.value_bound + 1e-9
+        # As much as it can: at least what the best single path destroys, where one is allowed.
+        if allowed >= matrix.added_insertions.max(initial=0):
+            assert covered.sum() >= covers.sum(axis=1).max()
+        if exact:
+            assert matrix.value_of(answer.paths) == pytest.approx(best)
+            assert answer.value_bound == pytest.approx(best)
     if exact:
         assert answer.status == ("optimal" if count <= allowed else "limited")
         assert answer.lower_bound == count
-    again = solver.solve(made_matrix(covers, cost), allowed)
+    again = solver.solve(made_matrix(covers, cost, added, conflicts), allowed)
     assert (again.paths, again.status, again.lower_bound) == (answer.paths, answer.status, answer.lower_bound)
     return answer
+
+
+def most(matrix, allowed):
+    """The greatest value of so many insertions that exclude each other not, by enumeration."""
+    best = 0.0
+    for count in range(len(matrix.path_covers) + 1):
+        for choice in combinations(range(len(matrix.path_covers)), count):
+            if matrix.insertions_of(choice) <= allowed and not matrix.has_conflict(choice):
+                best = max(best, matrix.value_of(choice))
+    return best
+
+
+@every_solver
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_paths_that_exclude_each_other_and_needles_in_the_patient(solver, seed):
+    rng = np.random.default_rng(seed)
+    paths, points = int(rng.integers(2, 8)), int(rng.integers(2, 20))
+    covers = rng.uniform(size=(paths, points)) < rng.uniform(0.2, 0.6)
+    conflicts = np.triu(rng.uniform(size=(paths, paths)) < rng.uniform(0.0, 0.6), 1)
+    added = (rng.uniform(size=paths) < 0.8).astype(float)
+    # What a needle in the patient excludes is not offered at all.
+    conflicts[added == 0] = conflicts[:, added == 0] = False
+    conflicts |= conflicts.T
+    cost = np.sort(np.round(rng.uniform(0.1, 2.0, paths), 2)) * added
+    check(solver, covers, cost, int(rng.integers(0, 6)), added, conflicts)
+
+
+@every_solver
+def test_two_paths_that_exclude_each_other_are_never_both_taken(solver):
+    covers = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0]], dtype=bool)
+    conflicts = np.zeros((4, 4), dtype=bool)
+    assert set(check(solver, covers, np.ones(4), 3, conflicts=conflicts).paths) == {0, 1}
+    conflicts[0, 1] = conflicts[1, 0] = True
+    answer = solver.solve(made_matrix(covers, np.ones(4), conflicts=conflicts), 3)
+    assert set(answer.paths) != {0, 1} and not {0, 1} <= set(answer.paths)
+    check(IntegerProgramSolver(10.0), covers, np.ones(4), 3, conflicts=conflicts)
 
 
 @every_solver

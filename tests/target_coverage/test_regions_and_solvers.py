@@ -14,7 +14,9 @@ from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.coverage.ablations import choose_ablations
 from needleplan.coverage.contract import PathSelection
 from needleplan.coverage.integer_program import IntegerProgramSolver
-from needleplan.coverage.matrix import CoverageOptions, ablation_settings, build_coverage
+from needleplan.coverage.matrix import build_coverage
+from needleplan.coverage.offers import ablation_settings
+from needleplan.coverage.options import CoverageOptions
 from needleplan.coverage.region import target_region
 from needleplan.errors import OptionError
 from needleplan.plan import PlanStatus
@@ -178,8 +180,8 @@ def test_matrix_says_what_the_zones_say():
     rng = np.random.default_rng(0)
     target = queries.tree(queries.anatomy.target)
     for path in rng.integers(0, len(matrix.table), 12).tolist():
-        largest = [i for i in matrix.single_ablations(path) if i.ablations[0].power_w == matrix.settings[0][0]]
-        largest = [i for i in largest if i.ablations[0].duration_s == matrix.settings[0][1]]
+        largest = [i for i in matrix.single_ablations(path) if i.ablations[0].power_w == matrix.menu.settings[0][0]]
+        largest = [i for i in largest if i.ablations[0].duration_s == matrix.menu.settings[0][1]]
         assert len(largest) == len(matrix.tips_mm[path])
         depth = [matrix.zone_model.zone([i]).signed_distance_mm(matrix.region.points_mm) for i in largest]
         expected = (np.array(depth) >= matrix.region.radius_mm).any(axis=0)
@@ -210,7 +212,7 @@ def test_settings_are_nested_and_largest_first():
 def test_ablations_cover_all_that_their_paths_can():
     matrix, _, _ = real_matrix(margin_mm=6.0)
     selection = IntegerProgramSolver(10.0).solve(matrix, 3)
-    choice = choose_ablations(matrix, selection, 10.0)
+    choice = choose_ablations(matrix, selection, CoverageOptions(time_limit_s=10.0))
     points, radii = matrix.region.points_mm, matrix.region.radius_mm
     wanted = matrix.path_covers[list(selection.paths)].any(axis=0)
     singles = [
@@ -231,7 +233,7 @@ def test_the_smallest_sufficient_ablation_is_chosen():
     model = ball_model(30.0, sizes=(1.0, 0.8, 0.66))
     matrix, _, _ = real_matrix(model, "ball", aim_count=1, margin_mm=0.0)
     selection = IntegerProgramSolver(10.0).solve(matrix, 3)
-    choice = choose_ablations(matrix, selection, 10.0)
+    choice = choose_ablations(matrix, selection, CoverageOptions(time_limit_s=10.0))
     assert len(choice.insertions) == 1 and choice.proven
     # Radii of 30, 24 and 19.8 mm hold the balls of a target of 16 mm; the smallest is the shortest here.
     assert choice.insertions[0].ablations[0].duration_s == 60.0
@@ -240,7 +242,7 @@ def test_the_smallest_sufficient_ablation_is_chosen():
 def test_no_selected_path_gives_no_insertion():
     matrix, _, _ = real_matrix()
     none = PathSelection((), "none", "limited", 1.0, np.flatnonzero(matrix.coverable))
-    assert choose_ablations(matrix, none, 5.0).insertions == ()
+    assert choose_ablations(matrix, none, CoverageOptions()).insertions == ()
 
 
 def test_impossible_options_are_refused():

@@ -1,0 +1,71 @@
+"""Sections of the report on the coverage: what was proven, what physics says, and how likely it is to succeed."""
+
+from needleplan.app.report_sections import percent
+from needleplan.app.report_template import Html, element, table
+from needleplan.plan import Metrics, Plan
+
+
+def proof_section(plan: Plan) -> Html:
+    """What the coverage solver proved, and of which problem."""
+    proof = plan.proof
+    if proof is None:
+        return Html("")
+    rows = [
+        ("insertions found", f"{proof.insertions}"),
+        ("lower bound, all feasible paths", f"{proof.lower_bound:g}"),
+        (
+            "lower bound, offered paths and balls",
+            "–" if proof.offered_bound is None else f"{proof.offered_bound:g}",
+        ),
+        ("gap", f"{100 * proof.gap:.1f} %"),
+        ("solver", f"{proof.solver}: {proof.status}"),
+        ("ablations offered", f"{proof.candidates:,}"),
+        ("points to cover", f"{proof.points:,}"),
+    ]
+    levels = [
+        (
+            level.level,
+            f"{level.value:.4g} {level.unit}",
+            "–" if level.bound is None else f"{level.bound:.4g} {level.unit}",
+            "yes" if level.proven else "no",
+            level.problem,
+        )
+        for level in proof.levels
+    ]
+    words = proof.claim + (f" The coverage is {proof.certificate}." if proof.certificate else "")
+    goals = table(("goal", "reached", "bound", "proven", "of which problem"), levels) if levels else ""
+    return Html(element("p", words) + table(("", ""), rows) + goals)
+
+
+def physics_section(plan: Plan) -> Html:
+    """Coverage by the planning model and by the solver, side by side."""
+    verdict = plan.physics
+    if verdict is None or plan.metrics is None:
+        return Html("")
+    names = ("target covered", "target and margin covered", "least margin", "volume of the zones")
+    rows = list(zip(names, _figures(plan.metrics), _figures(verdict.metrics), strict=True))
+    notes = "".join(element("p", note, class_="mute") for note in verdict.notes)
+    head = f"By {verdict.model} ({verdict.criterion}), all needles together with the patient's vessels."
+    return Html(element("p", head) + table(("", "planning model", "solver"), rows) + notes)
+
+
+def _figures(metrics: Metrics) -> tuple[str, ...]:
+    return (
+        percent(metrics.target_coverage_fraction),
+        percent(metrics.margin_coverage_fraction),
+        f"{metrics.minimal_margin_mm:+.1f} mm",
+        f"{metrics.zone_ml:.0f} ml",
+    )
+
+
+def chances_section(plan: Plan) -> Html:
+    """How likely success and harm are."""
+    if not plan.likelihoods:
+        return Html("")
+    rows = [
+        (one.event, percent(one.probability), f"{percent(one.low)} to {percent(one.high)}")
+        for one in plan.likelihoods
+    ]
+    budget = plan.provenance.options.get("errors.budget", "")
+    words = f"Needles that err as of the budget “{budget}”, drawn by seed; 95 % bounds of the counting."
+    return Html(element("p", words) + table(("event", "chance", "bounds"), rows))

@@ -1,0 +1,116 @@
+"""The chosen insertions run through a solver, and chosen again where it says that they fall short."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from needleplan.ablation.contract import ZoneModel
+from needleplan.ablation.patient_tissue import patient_tissue
+from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.coverage.physics_check import PhysicsOptions, physics_model
+from needleplan.coverage.physics_loop import PhysicsLoop, close_the_loop
+from needleplan.coverage.region import TargetRegion
+from needleplan.errors import DeviceError, OptionError, PhysicsError
+from needleplan.frames import FloatArray
+from needleplan.plan import Evidence, Insertion, PhysicsVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicsPlanning:
+    """How a plan is checked and corrected by physics.
+
+    Attributes:
+        tumour: tissue of the target, a name of the tissue table.
+        spacing_mm: side of the solver's voxels; the solver's own choice where None.
+        perfusion_factor: on every tissue's perfusion.
+        rounds: plans that are made and checked, the first among them.
+    """
+
+    tumour: str = "HCC"
+    spacing_mm: float | None = None
+    perfusion_factor: float = 1.0
+    rounds: int = 3
+
+    def __post_init__(self) -> None:
+        PhysicsOptions(rounds=self.rounds)
+        if self.spacing_mm is not None and not 0.2 <= self.spacing_mm <= 5.0:
+            raise OptionError(f"voxels of the physics must have 0.2 to 5 mm, not {self.spacing_mm:g}")
+        if not 0.0 <= self.perfusion_factor <= 10.0:
+            raise OptionError(f"the factor of the perfusion must be 0 to 10, not {self.perfusion_factor:g}")
+
+
+def plan_with_physics(
+    queries: AnatomyQueries,
+    options: PhysicsPlanning,
+    zone_model: ZoneModel,
+    margin_mm: float,
+    region: TargetRegion,
+    insertions: tuple[Insertion, ...],
+    again: Callable[[TargetRegion], tuple[Insertion, ...] | None],
+    progress: Callable[[str, float], None] | None = None,
+) -> tuple[PhysicsVerdict | None, tuple[Insertion, ...], tuple[Evidence, ...]]:
+    """(what the physics says of the best plan, that plan, evidence).
+
+    Args:
+        queries: the anatomy.
+        options: resolution and rounds.
+        zone_model: predicted the zones of the plan.
+        margin_mm: margin asked for.
+        region: what must be covered.
+        insertions: the plan so far.
+        again: chooses insertions that hold all balls of a region, None where no choice does.
+        progress: called with what is being done and the fraction done.
+    """
+    check = PhysicsOptions(
+        spacing_mm=options.spacing_mm, perfusion_factor=options.perfusion_factor, rounds=options.rounds
+    )
+
+    def plan_once(extra_mm: FloatArray | None) -> tuple[Insertion, ...] | None:
+        return insertions if extra_mm is None else again(region.deepened(extra_mm))
+
+    try:
+        physics = physics_model(insertions[0].applicator, check)
+        tissue = patient_tissue(queries, options.tumour)
+        loop = close_the_loop(
+            plan_once,
+            queries,
+            region.points_mm,
+            region.radius_mm,
+            zone_model,
+            physics,
+            tissue,
+            margin_mm,
+            check,
+            progress,
+        )
+    except (DeviceError, PhysicsError) as error:
+        evidence = Evidence("physics", f"No solver could check this plan: {error}.", "Judge the zones by hand.")
+        return None, insertions, (evidence,)
+    verdict = _verdict(loop)
+    if verdict is None:
+        return None, insertions, ()
+    return verdict, loop.insertions, () if verdict.covered else (_shortfall(loop, verdict),)
+
+
+def _verdict(loop: PhysicsLoop) -> PhysicsVerdict | None:
+    check = loop.check
+    if check is None:
+        return None
+    return PhysicsVerdict(
+        check.physics_name,
+        check.prediction.criterion,
+        check.found,
+        check.covered,
+        len(loop.rounds),
+        tuple(loop.sentences) + tuple(check.prediction.notes),
+    )
+
+
+def _shortfall(loop: PhysicsLoop, verdict: PhysicsVerdict) -> Evidence:
+    metrics = verdict.metrics
+    return Evidence(
+        "physics",
+        f"By {verdict.model} {100 * metrics.target_coverage_fraction:.1f} % of the target and "
+        f"{100 * metrics.margin_coverage_fraction:.1f} % of target plus margin are destroyed, the least margin is "
+        f"{metrics.minimal_margin_mm:.1f} mm. {loop.reason}",
+        "Ask for a larger margin, an applicator with more power, or blocked flow in the vessels beside the target.",
+    )
