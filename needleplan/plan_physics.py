@@ -45,7 +45,7 @@ def plan_with_physics(
     margin_mm: float,
     region: TargetRegion,
     insertions: tuple[Insertion, ...],
-    again: Callable[[TargetRegion], tuple[Insertion, ...] | None],
+    again: Callable[[TargetRegion, FloatArray], tuple[Insertion, ...] | None],
     progress: Callable[[str, float], None] | None = None,
 ) -> tuple[PhysicsVerdict | None, tuple[Insertion, ...], tuple[Evidence, ...]]:
     """(what the physics says of the best plan, that plan, evidence).
@@ -57,7 +57,8 @@ def plan_with_physics(
         margin_mm: margin asked for.
         region: what must be covered.
         insertions: the plan so far.
-        again: chooses insertions that hold all balls of a region, None where no choice does.
+        again: chooses insertions that hold each ball of a region by so much more, or by a share of it; None where
+            no choice does.
         progress: called with what is being done and the fraction done.
     """
     check = PhysicsOptions(
@@ -65,7 +66,7 @@ def plan_with_physics(
     )
 
     def plan_once(extra_mm: FloatArray | None) -> tuple[Insertion, ...] | None:
-        return insertions if extra_mm is None else again(region.deepened(extra_mm))
+        return insertions if extra_mm is None else again(region, extra_mm)
 
     try:
         physics = physics_model(insertions[0].applicator, check)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from needleplan import __version__
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
@@ -20,9 +21,10 @@ from needleplan.coverage.options import CoverageOptions, ThermalMargins
 from needleplan.coverage.pair_limits import PairLimits
 from needleplan.coverage.protection import Protection, protect
 from needleplan.coverage.puncture_order import PunctureOrder, order_punctures
-from needleplan.coverage.refined_covering import refined
+from needleplan.coverage.refined_covering import closed, refined
 from needleplan.coverage.region import TargetRegion, target_region
 from needleplan.devices.catalogue import Applicator
+from needleplan.frames import FloatArray
 from needleplan.plan import Evidence, Insertion, Likelihood, Metrics, PhysicsVerdict, Plan, PlanStatus, Provenance
 from needleplan.plan_evidence import (
     coverage_proof,
@@ -49,6 +51,8 @@ from needleplan.uncertainty.likelihoods import ErrorOptions, likelihoods
 REPORTED_CLEARANCE_CAP_MM = 60.0
 #: Margin beyond the one asked for towards which a choice with fewer insertions is moved before it is proven.
 _ROOM_MM = 1.0
+#: Shares of what the physics asks for beyond the planning model, in turn.
+_EXTRA_SHARES = (1.0, 0.6, 0.3)
 
 
 ProgressCallback = Callable[[str, float], None]
@@ -263,10 +267,13 @@ class _Chooser:
             progress=self.progress,
         )
 
-    def again(self, region: TargetRegion) -> tuple[Insertion, ...] | None:
-        """Insertions that hold all balls of a region; None where no choice does."""
-        covering = self.cover(region)
-        return covering.insertions if covering.complete else None
+    def again(self, region: TargetRegion, extra_mm: FloatArray) -> tuple[Insertion, ...] | None:
+        """Insertions that hold each ball by so much more, or by as large a share of it as can be; None without."""
+        for share in _EXTRA_SHARES:
+            covering = self.cover(region.deepened(share * extra_mm))
+            if covering.complete:
+                return covering.insertions
+        return None
 
     def moved(self, covering: Covering) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...], Covering]:
         """(insertions moved continuously, what came of it, the choice that they come from)."""
@@ -281,13 +288,15 @@ class _Chooser:
             covering.matrix.region,
             self.nearly,
             self.closed,
-            self.options.coverage.time_limit_s,
+            2.0 * self.options.coverage.time_limit_s,
         )
         if found is None:
             return *self.refined(covering.insertions), covering
         insertions, notes = self.refined(found.insertions)
+        if insertions == found.insertions:
+            notes = found.evidence
         choice = dataclasses.replace(found.covering.choice, insertions=insertions)
-        return insertions, notes or found.evidence, dataclasses.replace(covering, choice=choice)
+        return insertions, notes, dataclasses.replace(covering, choice=choice)
 
     def nearly(self, region: TargetRegion, most: int) -> Covering:
         """The choice for other balls, with the largest ablations: a start for moving, not a plan."""
@@ -297,13 +306,21 @@ class _Chooser:
         self, insertions: tuple[Insertion, ...]
     ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]] | None:
         """The insertions moved until they are proven to cover the solid; None where they do not come to it."""
-        moved, notes = self.refined(insertions, wanted_mm=self.options.coverage.margin_mm + _ROOM_MM, spare=False)
-        zone = self.zone_model.zone(moved)
-        covered = certify(self.queries, zone, self.options.coverage.margin_mm).covered
-        return (moved, notes) if covered else None
+        margin_mm = self.options.coverage.margin_mm
+
+        def move(
+            given: Sequence[Insertion], further_mm: FloatArray
+        ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]]:
+            return self.refined(given, margin_mm + _ROOM_MM, spare=False, further_mm=further_mm)
+
+        return closed(insertions, self.queries, self.zone_model, margin_mm, move)
 
     def refined(
-        self, insertions: tuple[Insertion, ...], wanted_mm: float | None = None, spare: bool = True
+        self,
+        insertions: Sequence[Insertion],
+        wanted_mm: float | None = None,
+        spare: bool = True,
+        further_mm: ArrayLike = (),
     ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]]:
         """The insertions moved continuously, and what came of it."""
         return refined(
@@ -316,6 +333,7 @@ class _Chooser:
             self._inside,
             wanted_mm=wanted_mm,
             spare=spare,
+            further_points_mm=further_mm,
         )
 
 

@@ -31,8 +31,6 @@ _STEP_MM = 0.8
 _ROOM_MM = 2.0
 #: Taken off every depth: a model that samples its field on another grid sets the surface elsewhere by less.
 _SAMPLING_MM = 0.05
-#: Zones reach no farther beyond electrodes and tips than this, for which the model's bare length must leave room.
-_BEYOND_MM = 16.0
 #: Places along the needle are found to this.
 _SEARCH_MM = 0.02
 _MOST_KEPT = 256
@@ -122,33 +120,33 @@ def array_zone(
         layout: the arrangement.
 
     Raises:
-        PhysicsError: the field reaches the threshold nowhere, or the zone is larger than electrodes make.
+        PhysicsError: the field reaches the threshold nowhere.
     """
-    # Half of it is no less than any depth, so that each end is felt on its own side alone.
-    length = 2.0 * (layout.radius_mm + _BEYOND_MM) + 10.0
-    long = lengthened(electrode, length)
-    zone = CassiniModel(protocol, threshold_v_cm, table=_table(long)).zone(_insertions(layout, long))
-    low, high = zone.bounds_mm
-    if not (zone.signed_distance_mm(np.array([[*layout.places_mm[0], -0.5 * length]])) > 0.0).all():
-        raise PhysicsError(
-            f"a {layout.name} of electrodes {layout.spacing_mm:g} mm apart destroys nothing at "
-            f"{threshold_v_cm:g} V/cm"
-        )
-    if max(high[2], *(np.abs([low[:2], high[:2]]) - layout.radius_mm).ravel()) > _BEYOND_MM:
-        raise PhysicsError(
-            f"the zone of a {layout.name} reaches more than {_BEYOND_MM:g} mm beyond its electrodes: a threshold "
-            f"of {threshold_v_cm:g} V/cm is too low"
-        )
-    # No point is deeper than half the narrower side: below that depth under the tips they are not felt any more.
-    deepest = 0.5 * float((high[:2] - low[:2]).min()) + 2.0 * _STEP_MM
+    # Each end must be felt on its own side alone: half the length is no less than any depth, which the half of the
+    # narrower side is not exceeded by. Zones usually reach less than 8 mm beyond the electrodes.
+    length = 2.0 * layout.radius_mm + 20.0
+    while True:
+        long = lengthened(electrode, length)
+        zone = CassiniModel(protocol, threshold_v_cm, table=_table(long)).zone(_insertions(layout, long))
+        if not (zone.signed_distance_mm(np.array([[*layout.places_mm[0], -0.5 * length]])) > 0.0).all():
+            raise PhysicsError(
+                f"a {layout.name} of electrodes {layout.spacing_mm:g} mm apart destroys nothing at "
+                f"{threshold_v_cm:g} V/cm"
+            )
+        low, high = zone.bounds_mm
+        deepest = 0.5 * float((high[:2] - low[:2]).min()) + 2.0 * _STEP_MM
+        if length >= 2.0 * deepest:
+            break
+        length = 2.0 * deepest
     corner = np.array([low[0] - _ROOM_MM, 0.0, -deepest])
     counts = np.ceil((high + _ROOM_MM - corner) / _STEP_MM).astype(int) + 1
     axes = [corner[k] + _STEP_MM * np.arange(counts[k]) for k in range(3)]
     nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     depth = zone.signed_distance_mm(nodes).reshape(counts) - _SAMPLING_MM
-    share = np.where(np.arange(counts[1]) == 0, 0.5, 1.0)[None, :, None]
-    inside = 2.0 * np.clip(depth / _STEP_MM + 0.5, 0.0, 1.0) * share
-    beyond = inside[:, :, axes[2] > 0.0].sum() * _STEP_MM**3
+    # Shares of the cubes about the nodes that lie within the zone, and of those what lies beyond z = 0.
+    inside = 2.0 * np.clip((depth + _SAMPLING_MM) / _STEP_MM + 0.5, 0.0, 1.0)
+    inside[:, 0] *= 0.5
+    above = np.clip(axes[2] / _STEP_MM + 0.5, 0.0, 1.0)
     return ArrayZone(
         layout,
         read_only(depth),
@@ -156,7 +154,7 @@ def array_zone(
         float(high[2]),
         float(zone.margin_error_mm) + 2.0 * _SAMPLING_MM,
         float(inside[:, :, 0].sum() * _STEP_MM**2),
-        float(beyond),
+        float((inside * above).sum() * _STEP_MM**3),
     )
 
 

@@ -23,6 +23,8 @@ _MOST_CUBES = 20_000_000
 _CHUNK = 200_000
 #: Distances to surfaces are computed in single precision; so much is given away wherever they leave a cube out.
 _ROUNDING_MM = 1e-3
+#: Points outside the zone that are told.
+_MOST_WITNESSES = 40
 _HALF_DIAGONAL = 0.5 * np.sqrt(3.0)
 _CORNERS = (np.indices((2, 2, 2)).reshape(3, -1).T - 0.5) * 0.5
 
@@ -34,6 +36,7 @@ class CoverageCertificate:
     Attributes:
         covered: True where every point of the solid is proven to lie in the zone.
         witness_mm: a point of the solid that the zone does not hold; None where none was found.
+        witnesses_mm: more of them, as they came up, no more than a few dozen.
         undecided_mm: edge of the cubes that were left undecided, 0 where none was.
         cubes: cubes that were looked at.
     """
@@ -42,6 +45,7 @@ class CoverageCertificate:
     witness_mm: Vector3 | None
     undecided_mm: float
     cubes: int
+    witnesses_mm: tuple[Vector3, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -79,9 +83,10 @@ def certify(queries: AnatomyQueries, zone: LethalZone, margin_mm: float) -> Cove
         left = []
         for start in range(0, len(middles), _CHUNK):
             part = middles[start : start + _CHUNK]
-            open_cubes, witness = _open_cubes(queries, zone, margin_mm, part, _HALF_DIAGONAL * edge)
-            if witness is not None:
-                return CoverageCertificate(False, vector3(witness), 0.0, looked)
+            open_cubes, witnesses = _open_cubes(queries, zone, margin_mm, part, _HALF_DIAGONAL * edge)
+            if len(witnesses):
+                told = tuple(vector3(point) for point in witnesses[:_MOST_WITNESSES])
+                return CoverageCertificate(False, told[0], 0.0, looked, told)
             left.append(open_cubes)
         middles = np.concatenate(left)
         edge *= 0.5
@@ -91,13 +96,13 @@ def certify(queries: AnatomyQueries, zone: LethalZone, margin_mm: float) -> Cove
 
 def _open_cubes(
     queries: AnatomyQueries, zone: LethalZone, margin_mm: float, middles: FloatArray, reach_mm: float
-) -> tuple[FloatArray, FloatArray | None]:
-    """(middles of cubes neither outside the solid nor in the zone, a point of the solid outside the zone)."""
+) -> tuple[FloatArray, FloatArray]:
+    """(middles of cubes neither outside the solid nor in the zone, points of the solid outside it, worst first)."""
     held = zone.signed_distance_mm(middles)
     open_ = np.flatnonzero(held < reach_mm)
     outside = queries.distance(queries.anatomy.target).signed_distance_mm(middles[open_]) - margin_mm
     inside = open_[outside <= -_ROUNDING_MM]
     missed = inside[held[inside] < 0.0]
     if len(missed):
-        return middles[:0], middles[missed[int(np.argmin(held[missed]))]]
-    return middles[open_[outside <= reach_mm + _ROUNDING_MM]], None
+        return middles[:0], middles[missed[np.argsort(held[missed], kind="stable")]]
+    return middles[open_[outside <= reach_mm + _ROUNDING_MM]], middles[:0]

@@ -18,7 +18,7 @@ from needleplan.plan import Evidence, Insertion
 
 #: Distances in mm by which the middles of the balls must lie within one zone, or may lie outside, deepest first.
 _DEPTHS_MM = (1.0, 0.5, 0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0)
-#: Choices that are moved for one number of insertions.
+#: Choices in a row that are moved in vain before the search ends.
 _TRIALS = 3
 
 
@@ -58,40 +58,18 @@ def fewer_insertions(
     """
     end = time.monotonic() + time_limit_s
     best: FewerInsertions | None = None
-    while found > least and time.monotonic() < end:
-        better = _with(found - 1, region, choose, move, end)
-        if better is None:
-            break
-        best, found = better, len(better.insertions)
-    return best
-
-
-def _with(allowed: int, region: TargetRegion, choose: Choose, move: Move, end: float) -> FewerInsertions | None:
     middles = region.shrunk(0.0)
-    choices: dict[int, Covering] = {}
-
-    def covers(step: int) -> bool:
-        if step not in choices:
-            choices[step] = choose(middles.deepened(np.full(len(middles), _DEPTHS_MM[step])), allowed)
-        return choices[step].complete and 0 < len(choices[step].insertions) <= allowed
-
-    low, high = 0, len(_DEPTHS_MM)
-    while low < high:
-        middle = (low + high) // 2
-        if time.monotonic() > end:
-            return None
-        if covers(middle):
-            high = middle
-        else:
-            low = middle + 1
-    tried: list[tuple[Insertion, ...]] = []
-    for step in range(high, min(high + _TRIALS, len(_DEPTHS_MM))):
-        if time.monotonic() > end:
+    failures = 0
+    for depth_mm in _DEPTHS_MM:
+        if found <= least or failures >= _TRIALS or time.monotonic() > end:
             break
-        if not covers(step) or choices[step].insertions in tried:
+        covering = choose(middles.deepened(np.full(len(middles), depth_mm)), found - 1)
+        if not covering.complete or not 0 < len(covering.insertions) < found:
             continue
-        tried.append(choices[step].insertions)
-        moved = move(choices[step].insertions)
-        if moved is not None:
-            return FewerInsertions(moved[0], choices[step], moved[1])
-    return None
+        moved = move(covering.insertions)
+        if moved is None:
+            failures += 1
+            continue
+        best = FewerInsertions(moved[0], covering, moved[1])
+        found, failures = len(moved[0]), 0
+    return best

@@ -1,7 +1,10 @@
 """Chosen insertions moved continuously, and taken only where they still cover the solid."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
@@ -13,12 +16,17 @@ from needleplan.coverage.pair_limits import PairLimits
 from needleplan.coverage.protection import Protection
 from needleplan.coverage.refinement import Refinement, RefinementOptions, refine
 from needleplan.errors import PhysicsError
+from needleplan.frames import FloatArray
 from needleplan.plan import Evidence, Insertion
 from needleplan.trajectory.contract import TrajectoryConstraint
 
 #: The margin is measured at points of the surface; so much more is asked for, that what lies between them has it
 #: too.
 _BETWEEN_POINTS_MM = 0.3
+#: Times that a plan which leaves out something is moved again.
+_ROUNDS = 6
+#: What lies farther from the zones than this is not closed by moving them.
+_FAR_MM = 1.5
 
 
 def refined(
@@ -32,6 +40,7 @@ def refined(
     fixed: frozenset[int] = frozenset(),
     wanted_mm: float | None = None,
     spare: bool = True,
+    further_points_mm: ArrayLike = (),
 ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]]:
     """The insertions moved to a larger margin and less healthy tissue, and what came of it.
 
@@ -49,6 +58,7 @@ def refined(
         fixed: indices of needles that are in the patient already.
         wanted_mm: margin to move to; that of the options where None.
         spare: True where zones may shrink as far as the margin allows.
+        further_points_mm: (m, 3) points that must have the margin besides those of the target's surface.
     """
     given = tuple(insertions)
     complete = certify(queries, zone_model.zone(given), options.margin_mm).covered
@@ -67,6 +77,7 @@ def refined(
                 constraints,
                 dataclasses.replace(wanted, spare_tissue=sparing),
                 protection=lambda moved: protection.slack_mm(zone_model.zone(moved))[0],
+                further_points_mm=further_points_mm,
                 pair_check=None if pairs is None else lambda moved: _room_mm(moved, zone_model, pairs),
             )
         except PhysicsError as error:
@@ -78,6 +89,44 @@ def refined(
             return result.insertions, (Evidence("refinement", _words(result)),)
         said = "Moved needles left part of the margin uncovered, so the needles stay as they were chosen."
     return given, (Evidence("refinement", said),)
+
+
+def closed(
+    insertions: Sequence[Insertion],
+    queries: AnatomyQueries,
+    zone_model: EllipsoidTableModel,
+    margin_mm: float,
+    move: Callable[[Sequence[Insertion], FloatArray], tuple[tuple[Insertion, ...], tuple[Evidence, ...]]],
+) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]] | None:
+    """Insertions moved until they are proven to cover the solid; None where they do not come to it.
+
+    What a plan was found to leave out is asked for when it is moved again: points outside the target by the point
+    of its surface that is nearest to them, as the margin is measured there.
+
+    Args:
+        insertions: nearly covering ones.
+        queries: the anatomy.
+        zone_model: predicts the zones.
+        margin_mm: margin about the target.
+        move: moves insertions so that further points (m, 3) have the margin as well.
+    """
+    target = queries.distance(queries.anatomy.target)
+    further = np.empty((0, 3))
+    moved: tuple[Insertion, ...] = tuple(insertions)
+    for _ in range(_ROUNDS):
+        before = moved
+        moved, notes = move(before, further)
+        found = certify(queries, zone_model.zone(moved), margin_mm)
+        if found.covered:
+            return moved, notes
+        witnesses = np.array(found.witnesses_mm).reshape(-1, 3)
+        missing = -float(zone_model.zone(moved).signed_distance_mm(witnesses).min(initial=0.0))
+        if not len(witnesses) or missing > _FAR_MM or (len(further) and moved == before):
+            return None
+        outside = target.signed_distance_mm(witnesses) > 0
+        witnesses[outside] = target.closest_points_mm(witnesses[outside])
+        further = np.concatenate([further, witnesses])
+    return None
 
 
 def _room_mm(insertions: Sequence[Insertion], zone_model: EllipsoidTableModel, pairs: PairLimits) -> float:

@@ -19,11 +19,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
-from needleplan.anatomy.surface_points import surface_points
-from needleplan.assess import SURFACE_SPACING_MM
 from needleplan.compiled import threads_for
 from needleplan.coverage.refinement_checks import PathChecks, PlanLimit
 from needleplan.coverage.refinement_model import Freedom, PlanModel, RefinedPlan
@@ -137,6 +136,7 @@ def refine(
     *,
     protection: Callable[[Sequence[Insertion]], float] | None = None,
     pair_check: Callable[[Sequence[Insertion]], float] | None = None,
+    further_points_mm: ArrayLike = (),
 ) -> Refinement:
     """Move a plan's needles, ablations and settings to a larger least margin; every hard limit stays true.
 
@@ -151,6 +151,8 @@ def refine(
         options: what may change; the defaults where None.
         protection: least slack in mm of the thermal margins of critical structures, not negative where kept.
         pair_check: least slack in mm of the distances between needles, not negative where kept.
+        further_points_mm: (m, 3) points that must have the margin as well as those of the target's surface: places
+            between those, or within the target, that a plan was found to leave out.
 
     Raises:
         OptionError: an index of a fixed needle is not one of the plan.
@@ -167,6 +169,7 @@ def refine(
             options or RefinementOptions(),
             protection,
             pair_check,
+            np.asarray(further_points_mm, dtype=np.float64).reshape(-1, 3),
         )
 
 
@@ -178,6 +181,7 @@ def _refined(
     options: RefinementOptions,
     protection: Callable[[Sequence[Insertion]], float] | None,
     pair_check: Callable[[Sequence[Insertion]], float] | None,
+    further_points_mm: FloatArray,
 ) -> Refinement:
     """See ``refine``."""
     start = time.perf_counter()
@@ -198,7 +202,7 @@ def _refined(
     checks = PathChecks(queries, constraints, zone_model)
     fixed = frozenset(order.index(k) for k in options.fixed)
     freedom = Freedom(fixed, options.slide_fixed, options.settings_move)
-    model = PlanModel(queries, zone_model, checks, plan_limits, freedom, options.minute_ml)
+    model = PlanModel(queries, zone_model, checks, plan_limits, freedom, options.minute_ml, further_points_mm)
     search = RefinementSearch(model, options.most_steps, options.time_limit_s)
     first = model.plan([given[k] for k in order])
     _refuse_broken(first, checks, plan_limits, order, options)
@@ -208,7 +212,7 @@ def _refined(
         kept_mm = min(options.wanted_margin_mm, max(first.least_mm, best.least_mm - _GIVEN_BACK_MM))
         found.append(search.spare_tissue(best, kept_mm))
     found += [plan for plan in (_in_steps(model, first, found[-1], options, zone_model),) if plan is not None]
-    chosen, margins, costs = _best_of(found, model, queries, zone_model, options.wanted_margin_mm)
+    chosen, margins, costs = _best_of(found, model, zone_model, options.wanted_margin_mm)
     improved = chosen > 0
     after = found[chosen].insertions
     return Refinement(
@@ -341,7 +345,6 @@ def _up(value: float, step: float, nodes: FloatArray) -> float:
 def _best_of(
     plans: Sequence[RefinedPlan],
     model: PlanModel,
-    queries: AnatomyQueries,
     zone_model: EllipsoidTableModel,
     wanted_mm: float,
 ) -> tuple[int, dict[int, float], dict[int, float]]:
@@ -349,7 +352,7 @@ def _best_of(
 
     The first plan is the one given. The last is taken if it is better; then the one before.
     """
-    points, _ = surface_points(queries.anatomy.target.mesh, SURFACE_SPACING_MM)
+    points = model.points_mm
     margins = {0: zone_model.zone(plans[0].insertions).least_margin_mm(points)}
     costs = {0: model.cost_ml(plans[0].insertions)}
     worth_before = min(margins[0], wanted_mm)

@@ -80,6 +80,7 @@ class PlanModel:
         plan_limits: limits of the whole plan.
         freedom: what may move.
         minute_ml: a minute of treatment weighs as much as this volume of tissue.
+        further_points_mm: (m, 3) points that must have the margin besides those of the target's surface.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class PlanModel:
         plan_limits: Sequence[PlanLimit],
         freedom: Freedom,
         minute_ml: float,
+        further_points_mm: FloatArray,
     ) -> None:
         self._axes, self._origin = queries.anatomy.axes, queries.origin_mm
         self._zone_model = zone_model
@@ -98,9 +100,10 @@ class PlanModel:
         self._freedom = freedom
         self._minute_ml = minute_ml
         points, _ = surface_points(queries.anatomy.target.mesh, SURFACE_SPACING_MM)
+        points = np.concatenate([points, further_points_mm])
         # Corners of split faces come once a face.
         self._local = np.unique(np.round((points - self._origin) @ self._axes, 6), axis=0)
-        #: (n, 3) points of the target's surface.
+        #: (n, 3) points that must have the margin: those of the target's surface and further ones.
         self.points_mm = self._origin + self._local @ self._axes.T
         #: Limits of the whole plan that have refused a step: they are linearised from then on.
         self.felt_limits: set[int] = set()

@@ -41,12 +41,14 @@ class Choice:
         certificate: what is proven of it with what was delivered; None before it was judged.
         missing_ml: volume that is left, the target's weighted above its margin's.
         proven: True where the solver proved that fewer punctures do not do.
+        kept: True where it is the rest of the plan as it is.
     """
 
     insertions: tuple[Insertion, ...]
     certificate: CoverageCertificate | None = None
     missing_ml: float = 0.0
     proven: bool = False
+    kept: bool = False
 
     @property
     def covers(self) -> bool:
@@ -58,11 +60,18 @@ class Choice:
         return sum(one.order not in standing for one in self.insertions)
 
     def key(self, standing: frozenset[int], waiting: frozenset[int]) -> tuple[float, ...]:
-        """What makes it better than another, less before more: what it leaves, punctures, new paths, ablations."""
+        """What makes it better than another, less before more: what it leaves, punctures, changes, ablations."""
         missing = 0.0 if self.covers else round(self.missing_ml, 6)
         added = sum(one.order not in standing | waiting for one in self.insertions)
         ablations = sum(len(one.ablations) for one in self.insertions)
-        return (float(not self.covers), missing, float(self.punctures(standing)), float(added), float(ablations))
+        return (
+            float(not self.covers),
+            missing,
+            float(self.punctures(standing)),
+            float(not self.kept),
+            float(added),
+            float(ablations),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +93,7 @@ class ChoiceFinder:
     def best(self, advance_mm: float, refine: bool) -> Choice:
         """The best of what may be left to do; the first of equals."""
         standing = frozenset(needle.order for needle in self.state.measured)
-        kept = Choice(self.state.as_planned)
+        kept = Choice(self.state.as_planned, kept=True)
         choices = [self.judged(kept)] if self._allowed(kept.insertions) else []
         placed = self._placed(advance_mm)
         left = self.region

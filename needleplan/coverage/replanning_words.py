@@ -33,7 +33,9 @@ def replanning_sentences(
     if unchanged:
         said.append("The rest of the plan is kept as it is." if remaining else "Nothing is left to do.")
     else:
-        said.append(f"Without changes {100 * share_before:.1f} % of target and margin would be destroyed.")
+        # Rounded down: 100 % is said of all alone.
+        percent = np.floor(1000.0 * share_before) / 10.0
+        said.append(f"Without changes {percent:.1f} % of target and margin would be destroyed.")
         said += [words for one in state.waiting if (words := _waiting_words(one, todo.get(one.order)))]
         known = {one.order for one in state.planned}
         said += [
@@ -47,9 +49,10 @@ def replanning_sentences(
     count = sum(one.order not in standing for one in remaining)
     said.append(_punctures(count, len(state.waiting)))
     if metrics is not None:
+        together = "With what was delivered, " if state.delivered else "Then "
         said.append(
-            f"With what was delivered, {100 * metrics.margin_coverage_fraction:.1f} % of target and margin is "
-            f"destroyed then; the least margin is {metrics.minimal_margin_mm:.1f} mm."
+            f"{together}{100 * metrics.margin_coverage_fraction:.1f} % of target and margin is destroyed; the least "
+            f"margin is {metrics.minimal_margin_mm:.1f} mm."
         )
     said.append(f"Target and margin: {certificate.sentence}.")
     return tuple(words for words in said if words)
