@@ -25,6 +25,9 @@ def certify_region(
         weighted above its margin's.
     """
     depth = zone.signed_distance_mm(region.points_mm)
+    if (depth >= region.radius_mm).all():
+        # The balls leave no gap, and each lies in the zone as a whole.
+        return CoverageCertificate(True, None, 0.0, len(region)), 0.0
     missed = depth < 0.0
     if not missed.any():
         return certify(queries, zone, region.margin_mm), 0.0

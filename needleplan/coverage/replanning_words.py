@@ -51,8 +51,8 @@ def replanning_sentences(
     if metrics is not None:
         together = "With what was delivered, " if state.delivered else "Then "
         said.append(
-            f"{together}{100 * metrics.margin_coverage_fraction:.1f} % of target and margin is destroyed; the least "
-            f"margin is {metrics.minimal_margin_mm:.1f} mm."
+            f"{together}{100 * metrics.margin_coverage_fraction:.1f} % of target and margin is destroyed; the "
+            f"least margin is {metrics.minimal_margin_mm:.1f} mm."
         )
     said.append(f"Target and margin: {certificate.sentence}.")
     return tuple(words for words in said if words)

@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from needleplan.coverage.exchange import exchanged
 from needleplan.frames import FloatArray
 
 #: Points added to the program in each round.
 _ROUND_SIZE = 60
 #: Hardest points among which those of a round are sought.
 _EXAMINED = 3000
+#: Exchanges by which an optimum over some points is mended to a cover of all: so many that they look at about this
+#: number of entries of the matrix, and no more than this. Counted, not timed, so that the answer is the same
+#: anywhere.
+_REPAIR_ENTRIES, _REPAIR_STEPS = 4e8, 150
 #: A program is asked again only with so much time left.
 _LEAST_TIME_S = 0.05
 
@@ -66,6 +71,28 @@ class CoverDemands:
     owner_budgets: tuple[Budget, ...] = ()
     budgets: tuple[Budget, ...] = ()
 
+    @property
+    def plain(self) -> bool:
+        """True where nothing is demanded but that columns do not exclude each other."""
+        return self.owner is None and not self.budgets and not self.owner_budgets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Repairs:
+    """Mends the optimum over some points to a cover of all that costs no more: that is an optimum as well."""
+
+    covers: NDArray[np.bool_]
+    cost: FloatArray
+    conflicts: NDArray[np.bool_] | None
+
+    def mended(self, chosen: NDArray[np.int64], end: float) -> list[int] | None:
+        """A cover of all points that costs no more than the columns given; None where none was found."""
+        if not self.covers.any(axis=0).all():
+            return None
+        allowed = float(self.cost[chosen].sum())
+        steps = int(min(_REPAIR_STEPS, max(10, _REPAIR_ENTRIES / self.covers.size)))
+        return exchanged(self.covers, self.cost, self.conflicts, chosen.tolist(), allowed, steps, end)
+
 
 def cheapest_cover(
     covers: NDArray[np.bool_],
@@ -94,6 +121,7 @@ def cheapest_cover(
     active = hardest_points(covers, points, 3 * _ROUND_SIZE)
     cliques: list[NDArray[np.int64]] = []
     bound = 0.0
+    repairs = _Repairs(covers[:, points], cost, demands.conflicts) if demands.plain else None
     while True:
         left = end - time.monotonic()
         if left <= _LEAST_TIME_S:
@@ -114,7 +142,11 @@ def cheapest_cover(
             return CoverAnswer(None, bound, False)
         cliques += crossed
         if len(uncovered):
-            active = np.concatenate([active, hardest_points(covers, uncovered, _ROUND_SIZE)])
+            mended = None if crossed or repairs is None else repairs.mended(chosen, end)
+            if mended is not None:
+                return CoverAnswer(tuple(sorted(mended)), bound, True)
+            more = max(_ROUND_SIZE, len(active) // 4)
+            active = np.concatenate([active, hardest_points(covers, uncovered, more)])
 
 
 def _solve(
