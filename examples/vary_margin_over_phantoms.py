@@ -21,7 +21,7 @@ from needleplan.anatomy.build import build_anatomy
 from needleplan.anatomy.phantom import make_phantom, random_parameters
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.app.progress import progress_bar
-from needleplan.coverage.matrix import CoverageOptions
+from needleplan.coverage.options import CoverageOptions
 from needleplan.errors import NeedleplanError
 from needleplan.plan import Plan
 from needleplan.planning import PlanningOptions, make_plan

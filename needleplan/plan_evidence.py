@@ -3,6 +3,7 @@
 import numpy as np
 
 from needleplan.ablation.contract import LethalZone
+from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.anatomy.surface_points import surface_points
 from needleplan.coverage.bound import InsertionBound
@@ -88,8 +89,8 @@ def judge_coverage(
                 "feasible paths",
                 f"{100 * missing / points:.1f} % of target plus margin cannot be shown covered by any offered "
                 f"ablation on a feasible path; {reached}.",
-                "Allow a smaller margin, smaller clearances or a steeper skin angle, or choose an applicator with "
-                "a larger zone.",
+                "Allow a smaller margin, smaller clearances or a steeper skin angle, or choose "
+                f"{_larger(covering)}.",
             )
         )
     if len(selection.uncovered):
@@ -118,8 +119,30 @@ def _insertions_evidence(covering: Covering, options: CoverageOptions, reached: 
     return Evidence(
         "number of insertions",
         f"{allowed} insertions are allowed; {search} that {bound:g} or more are needed; {reached}; {most}.",
-        "Allow more insertions, a smaller margin, or choose an applicator with a larger zone.",
+        f"{_enough(covering)}, a smaller margin, or choose {_larger(covering)}.",
     )
+
+
+def _enough(covering: Covering) -> str:
+    sufficient = covering.selection.sufficient
+    if sufficient is None:
+        return "Allow more insertions"
+    return f"Allow {sufficient} insertions, with which a cover was found"
+
+
+def _larger(covering: Covering) -> str:
+    """Applicators whose largest zone is larger than the one used, in words."""
+    model, name = covering.matrix.zone_model, covering.matrix.applicator
+    if not isinstance(model, EllipsoidTableModel):
+        return "an applicator with a larger zone"
+    used = float(covering.matrix.menu.axial_mm[0] * covering.matrix.menu.radial_mm[0] ** 2)
+    larger = []
+    for other in model.catalogue.applicators:
+        rows = [r for r in model.catalogue.zones if r.applicator == other.name and r.setting == model.setting]
+        most = max(rows, key=lambda r: r.axial_length_mm * r.diameter_mm**2, default=None)
+        if most is not None and other.name != name and most.axial_length_mm * most.diameter_mm**2 / 8.0 > used:
+            larger.append(f"{other.name} (zones up to {most.axial_length_mm:g} x {most.diameter_mm:g} mm)")
+    return f"an applicator with a larger zone: {', '.join(larger) or 'none of the tables has one'}"
 
 
 def _organ_evidence(options: CoverageOptions) -> Evidence:
@@ -133,36 +156,32 @@ def _organ_evidence(options: CoverageOptions) -> Evidence:
 
 
 def limits_evidence(covering: Covering, protection: Protection) -> tuple[Evidence, ...]:
-    """What keeps part of the target from being covered: structures that the zones must stay away from.
-
-    For each of them the part of the balls is told that zones of the largest size along the offered paths would
-    destroy, were it not for this structure, and how much farther away it would have to lie.
-    """
+    """What keeps part of the target from being covered: structures that the zones must stay away from."""
     matrix = covering.matrix
     lacking = ~matrix.coverable
     if not lacking.any():
         return ()
     evidence = []
     for which, structure in enumerate(protection.structures):
-        opened = freed_by(matrix, which) & lacking
+        away = freed_by(matrix, which, structure)
+        opened = np.isfinite(away) & lacking
         if not opened.any():
             continue
-        points = matrix.region.points_mm[opened]
-        gap = structure.gap_mm(points)
-        wanted = structure.margin_mm + matrix.region.radius_mm[opened] - gap
-        away = float(wanted.max())
-        moved = (
-            f"Move it at least {away:.0f} mm away from the target by hydrodissection, or"
-            if away > 0
-            else "Choose an applicator whose zone is shorter,"
-        )
+        gap_mm = float(structure.gap_mm(matrix.region.points_mm[opened]).min())
+        farther_mm = float(away[opened].max())
+        remedy = "Allow a smaller thermal margin, or a smaller margin about the target there."
+        if not structure.encloses:
+            remedy = (
+                f"Hydrodissection that moves it {np.ceil(farther_mm):.0f} mm farther away would open these "
+                f"ablations; or {remedy[0].lower()}{remedy[1:]}"
+            )
         evidence.append(
             Evidence(
                 structure.name,
-                f"Its thermal margin of {structure.margin_mm:g} mm forbids larger ablations and leaves "
-                f"{100 * opened.mean():.1f} % of target plus margin uncovered; the nearest of that lies "
-                f"{gap.min():.1f} mm from it.",
-                f"{moved} allow a smaller thermal margin, or a smaller margin about the target there.",
+                f"Its thermal margin of {structure.margin_mm:g} mm forbids the ablations that would cover "
+                f"{100 * opened.mean():.1f} % of the balls of target plus margin; the nearest of these lies "
+                f"{gap_mm:.1f} mm from it.",
+                remedy,
             )
         )
     return tuple(evidence)

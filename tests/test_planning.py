@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from made_cases import ball, joined, made_case, motion, queries_of
 
-from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.assess import assess
 from needleplan.case.model import Role, Structure
 from needleplan.coverage.options import CoverageOptions
@@ -16,7 +15,7 @@ from needleplan.errors import DeviceError, OptionError, PlanFileError
 from needleplan.io.plan_file import read_outcome, read_plan, write_plan
 from needleplan.io.value_json import from_json, parse_strict, to_json
 from needleplan.outcome import Trace
-from needleplan.plan import Insertion, PlanStatus
+from needleplan.plan import PlanStatus
 from needleplan.planning import PlanningOptions, make_plan
 from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits

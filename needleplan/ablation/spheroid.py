@@ -16,6 +16,8 @@ from needleplan.frames import FloatArray, perpendicular_axes, read_only
 _BOUNDARY_SPACING_MM = 0.8
 #: Halvings of the faces at the creases of a union.
 _CREASE_HALVINGS = 5
+#: Faces of one spheroid at a crease beyond which they are not halved again.
+_MOST_FACES = 20_000
 #: Largest side of the geodesic sphere's facets that spheroids are drawn with, for radius 1.
 _FACET_ANGLE = 0.083
 
@@ -203,6 +205,19 @@ def _reaching(points: Any, gap: float, centres: Any, axes: Any, axial: Any, radi
                 break
 
 
+@compiled_parallel
+def _deepest(points: Any, centres: Any, axes: Any, axial: Any, radial: Any, result: Any) -> None:
+    for k in prange(centres.shape[0]):
+        best = -np.inf
+        for i in range(points.shape[0]):
+            dx = points[i, 0] - centres[k, 0]
+            dy = points[i, 1] - centres[k, 1]
+            dz = points[i, 2] - centres[k, 2]
+            if max(axial[k], radial[k]) - np.sqrt(dx * dx + dy * dy + dz * dz) > best:
+                best = max(best, _signed_distance(dx, dy, dz, axes[k], axial[k], radial[k]))
+        result[k] = best
+
+
 def _split_faces(triangles: FloatArray, spacing_mm: float, halved: bool = False) -> FloatArray:
     """Triangles (n, 3, 3) split into equal parts (m, 3, 3) with sides of at most ``spacing_mm``, or halved."""
     longest = np.linalg.norm(triangles - np.roll(triangles, 1, axis=1), axis=2).max(axis=1)
@@ -325,7 +340,9 @@ class SpheroidUnion(LethalZone):
                 hidden: NDArray[np.bool_] = others.contains(corners)
                 buried = np.logical_or.reduce(others.covering(middles, reach), axis=0)
                 of_face = hidden.reshape(-1, 3)
-                last = halving == _CREASE_HALVINGS
+                # Spheroids that nearly coincide have creases everywhere: there the halving ends earlier, with more
+                # of the error stated.
+                last = halving == _CREASE_HALVINGS or len(faces) > _MOST_FACES
                 kept = np.asarray(~buried if last else ~of_face.any(axis=1))
                 sure.append(corners[(kept[:, None] & ~of_face).ravel()])
                 if last:
@@ -388,6 +405,13 @@ class SpheroidUnion(LethalZone):
         points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
         result = np.zeros(len(self), dtype=np.bool_)
         _reaching(points, float(gap_mm), self.centres_mm, self.axes, self.axial_mm, self.radial_mm, result)
+        return result
+
+    def deepest_mm(self, points_mm: ArrayLike) -> FloatArray:
+        """(k,) greatest signed depth of any of the points (n, 3) in each spheroid; minus infinity without any."""
+        points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
+        result = np.empty(len(self))
+        _deepest(points, self.centres_mm, self.axes, self.axial_mm, self.radial_mm, result)
         return result
 
     @property

@@ -23,8 +23,9 @@ from needleplan.frames import FloatArray
 from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.table import TrajectoryTable
 
-#: Arrays whose electrodes are screened at a time, the cheapest first: after the first that can be placed none is.
-_BATCH = 48
+#: Arrays whose electrodes are screened at first, the cheapest ones, and at most at a time; each time twice as many,
+#: until one can be placed.
+_BATCH, _LARGEST_BATCH = 64, 1024
 #: Figures of moved cases are compared after rounding to this many places.
 _PLACES = 6
 
@@ -37,16 +38,19 @@ class ArrayOptions:
         most_electrodes: of one array.
         spacing_count: shortest distances of electrodes, from the least to the greatest that the vendor allows.
         roll_step_deg: angle between turns about the common direction.
-        most_directions: directions tried, those of the cheapest paths that differ by ``path_separation_deg``.
-        shift_mm: arrays that might hold all of the region are tried about its middle and so far to each side of it.
+        direction_step_deg: angle by which the directions tried differ at least.
+        most_directions: directions tried, those of the cheapest paths.
+        shift_mm: arrays that might hold all of the region are tried about its middle and once and twice so far to
+            each side of it.
         lattice_mm: those that hold a part are tried all over it, so far apart.
         most_parts: arrays for parts at most; fewer directions are taken where there would be more.
     """
 
     most_electrodes: int = MOST_ELECTRODES
     spacing_count: int = 3
-    roll_step_deg: float = 30.0
-    most_directions: int = 100
+    roll_step_deg: float = 20.0
+    direction_step_deg: float = 3.0
+    most_directions: int = 200
     shift_mm: float = 2.5
     lattice_mm: float = 7.0
     most_parts: int = 6000
@@ -219,7 +223,7 @@ class ArraySearch:
         # Balls far from the middle decide soonest that an array is too small.
         far = np.argsort(-np.linalg.norm(self.region.points_mm - self.queries.origin_mm, axis=1), kind="stable")
         radius = np.ascontiguousarray(self.region.radius_mm[far])
-        side = self.arrays.shift_mm * np.array([0.0, -1.0, 1.0])
+        side = self.arrays.shift_mm * np.array([0.0, -1.0, 1.0, -2.0, 2.0])
         shifts = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
         everything = np.ones(len(self.region), dtype=np.bool_)
         found, tried = [], 0
@@ -238,13 +242,14 @@ class ArraySearch:
                         if held.all():
                             found.append(self._array(pose, zone, shift, interval, everything))
         found.sort(key=lambda array: (array.rounds, array.outside_ml))
-        for start in range(0, len(found), _BATCH):
-            batch = found[start : start + _BATCH]
-            for array, entries in zip(
-                batch, placeable(batch, self.applicator, self.queries, self.constraints), strict=True
-            ):
+        size = _BATCH
+        while found:
+            batch, found = found[:size], found[size:]
+            places = placeable(batch, self.applicator, self.queries, self.constraints)
+            for array, entries in zip(batch, places, strict=True):
                 if entries is not None and array.spares(self._zone(array.layout), self.protection):
                     return (array, entries), tried
+            size = min(2 * size, _LARGEST_BATCH)
         return None, tried
 
     def _parts(self, layouts: list[ArrayLayout]) -> Iterator[tuple[ElectrodeArray, NDArray[np.bool_]]]:
@@ -275,10 +280,9 @@ class ArraySearch:
         self, parts: list[tuple[ElectrodeArray, NDArray[np.bool_]]], progress: Callable[[str, float], None]
     ) -> list[tuple[ElectrodeArray, FloatArray, NDArray[np.bool_]]]:
         offered = []
-        size = 20 * _BATCH
-        for start in range(0, len(parts), size):
+        for start in range(0, len(parts), _LARGEST_BATCH):
             progress("electrodes that can be placed", start / len(parts))
-            batch = parts[start : start + size]
+            batch = parts[start : start + _LARGEST_BATCH]
             entries = placeable([array for array, _ in batch], self.applicator, self.queries, self.constraints)
             for (array, held), where in zip(batch, entries, strict=True):
                 if where is not None and array.spares(self._zone(array.layout), self.protection):

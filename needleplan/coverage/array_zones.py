@@ -222,10 +222,12 @@ def _extents(
                 held[:] = False
                 return
             continue
-        # The bare length must go on beyond the ball's middle by some way between -end and -bottom: that is sought
-        # only where it may decide.
-        if z - bottom <= interval[1] and z + bottom >= interval[0]:
-            continue
+        # Most balls lie well within what those before them asked for.
+        if interval[1] > interval[0]:
+            low, _ = _bounds(depth, corner, step, x, y, -min(interval[1] - z, z - interval[0]))
+            if low >= radius[n]:
+                continue
+        # The bare length must go on beyond the ball's middle by some way between these two.
         near, far = -end, -bottom
         while far - near > _SEARCH_MM:
             middle = 0.5 * (near + far)

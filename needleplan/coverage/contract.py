@@ -22,6 +22,7 @@ class PathSelection:
         lower_bound: no choice of the offered paths that keeps the exclusions covers all coverable points with fewer
             insertions.
         uncovered: (m,) points that stay uncovered although some offered path could destroy them.
+        sufficient: insertions of a cover that was found where they were not limited; None where none was.
         value_bound: no choice within the allowed number is worth more than this (``CoverProblem.value_of``).
     """
 
@@ -31,6 +32,7 @@ class PathSelection:
     lower_bound: float
     uncovered: NDArray[np.int64]
     value_bound: float = np.inf
+    sufficient: int | None = None
 
 
 class CoverageSolver(ABC):

@@ -73,7 +73,8 @@ def cover_target(
         solver: chooses the paths; HiGHS where None.
         protection: structures that no zone must come near; None protects none.
         pairs: what two needles in the patient must keep from each other; None demands nothing.
-        region: what must be destroyed; target and margin where None.
+        region: what must be destroyed; target and margin where None. The bound takes the middles of all its balls
+            for points to be destroyed.
         placed: needles in the patient already, along which may be treated without another insertion.
         with_bound: True where the number of insertions is to be bounded over all feasible paths as well.
         progress: called with what is being done and the fraction done.

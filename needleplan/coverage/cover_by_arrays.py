@@ -142,7 +142,7 @@ def cover_by_arrays(
         electrode,
         protocol,
         threshold,
-        array_directions(ranked, queries, options.path_separation_deg, arrays.most_directions),
+        array_directions(ranked, queries, arrays.direction_step_deg, arrays.most_directions),
     )
     problem = search.problem(layouts, options.maximum_insertions, progress or (lambda what, done: None))
     solver = solver or IntegerProgramSolver(options.time_limit_s)

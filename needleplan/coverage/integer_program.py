@@ -36,7 +36,8 @@ class IntegerProgramSolver(CoverageSolver):
         fewest, bound, proven = self._fewest(matrix)
         bound = max(float(np.ceil(bound - 1e-6)), counting_bound(matrix))
         if fewest is None or matrix.insertions_of(fewest) > maximum_insertions:
-            return self._most(matrix, maximum_insertions, bound)
+            needed = None if fewest is None else matrix.insertions_of(fewest)
+            return self._most(matrix, maximum_insertions, bound, needed)
         proven = proven or matrix.insertions_of(fewest) <= bound
         status = "fewest" if proven else "feasible"
         kept = reduce_cover(covers, cost, added, matrix.conflicts)
@@ -93,7 +94,9 @@ class IntegerProgramSolver(CoverageSolver):
                 break
         return best, bound, False
 
-    def _most(self, matrix: CoverProblem, maximum_insertions: int, bound: float) -> PathSelection:
+    def _most(
+        self, matrix: CoverProblem, maximum_insertions: int, bound: float, needed: int | None
+    ) -> PathSelection:
         greedy = greedy_choice(matrix, maximum_insertions, matrix.point_value)
         chosen, worth = most_covered(matrix, maximum_insertions, greedy, self.time_limit_s)
         worth = min(worth, value_bound(matrix, maximum_insertions))
@@ -103,4 +106,4 @@ class IntegerProgramSolver(CoverageSolver):
             status = "fewest" if matrix.insertions_of(chosen) <= bound else "feasible"
         else:
             status = "limited"
-        return PathSelection(tuple(sorted(chosen)), self.name, status, bound, np.flatnonzero(left), worth)
+        return PathSelection(tuple(sorted(chosen)), self.name, status, bound, np.flatnonzero(left), worth, needed)

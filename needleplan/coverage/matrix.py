@@ -17,7 +17,7 @@ from needleplan.coverage.needle_pairs import pair_conflicts
 from needleplan.coverage.offers import OfferedPaths, SizeMenu, offer_paths, offered_rows, zone_middles
 from needleplan.coverage.options import CoverageOptions
 from needleplan.coverage.pair_limits import PairLimits
-from needleplan.coverage.protection import Protection
+from needleplan.coverage.protection import ProtectedStructure, Protection
 from needleplan.coverage.region import TargetRegion, target_region
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray, read_only
@@ -26,6 +26,8 @@ from needleplan.trajectory.table import TrajectoryTable
 
 #: Ablations decided at a time, which bounds the memory.
 _CHUNK = 512
+#: Forbidden ablations that are looked at when it is asked what a protected structure keeps from being covered.
+_MOST_FREED = 600
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,13 +141,15 @@ def build_coverage(
         progress("points of target and margin", 0.0)
     region = region or target_region(queries, options.margin_mm, options.point_count)
     offers = offer_paths(ranked.subset(rows), queries, menu, options, protection, placed, zone_model)
-    covers = _path_covers(offers, menu, region, progress)
     conflicts = None
     if pairs is not None:
         conflicts = _conflicts(offers, pairs)
         # What a needle in the patient excludes is not offered; those needles stand as they are, however near.
-        covers[len(placed) :][conflicts[: len(placed), len(placed) :].any(axis=0)] = False
+        offers = offers.without(
+            len(placed) + np.flatnonzero(conflicts[: len(placed), len(placed) :].any(axis=0)), menu
+        )
         conflicts[: len(placed)] = conflicts[:, : len(placed)] = False
+    covers = _path_covers(offers, menu, region, progress)
     if progress:
         progress("done", 1.0)
     return CoverageMatrix(
@@ -179,27 +183,38 @@ def swept_zones(
     return SweptZones(middles, table.direction, length, float(menu.axial_mm[0]), float(menu.radial_mm[0]))
 
 
-def freed_by(matrix: CoverageMatrix, structure: int) -> NDArray[np.bool_]:
-    """(n,) True for points that some path could destroy with its largest size where one structure forbids that.
+def freed_by(matrix: CoverageMatrix, which: int, structure: ProtectedStructure) -> FloatArray:
+    """(n,) how much farther away a protected structure would have to lie for each point to be destroyed.
+
+    For each point the least over the ablations that this structure forbids: farther by so much, the ablation keeps
+    the thermal margin and destroys the point. Infinite where no ablation that it forbids would. A sufficient
+    distance, as not all of a great number of ablations are looked at.
 
     Args:
         matrix: the offers.
-        structure: number of the protected structure.
+        which: number of the protected structure.
+        structure: the structure.
     """
     middles, axes = zone_middles(matrix.table, matrix.tips_mm)
-    kept = np.flatnonzero(np.concatenate(matrix.guilty) == structure)
-    freed: NDArray[np.bool_] = np.zeros(len(matrix.region), dtype=np.bool_)
-    for start in range(0, len(kept), _CHUNK):
-        part = kept[start : start + _CHUNK]
-        count = len(part)
-        zones = SpheroidUnion(
-            middles[part],
-            axes[part],
-            np.full(count, matrix.menu.axial_mm[0]),
-            np.full(count, matrix.menu.radial_mm[0]),
-        )
-        freed |= zones.covering(matrix.region.points_mm, matrix.region.radius_mm).any(axis=0)
-    return freed
+    forbidden = np.flatnonzero(np.concatenate(matrix.guilty) == which)
+    forbidden = forbidden[:: max(1, len(forbidden) // _MOST_FREED)]
+    allowed = np.concatenate(matrix.allowed)[forbidden]
+    away = np.full(len(matrix.region), np.inf)
+    for size in range(len(matrix.menu)):
+        part = forbidden[allowed > size]
+        for start in range(0, len(part), _CHUNK):
+            some = part[start : start + _CHUNK]
+            count = len(some)
+            zones = SpheroidUnion(
+                middles[some],
+                axes[some],
+                np.full(count, matrix.menu.axial_mm[size]),
+                np.full(count, matrix.menu.radial_mm[size]),
+            )
+            missing = zones.deepest_mm(structure.points_mm) + structure.spacing_mm + structure.margin_mm
+            covers = zones.covering(matrix.region.points_mm, matrix.region.radius_mm)
+            away = np.minimum(away, np.where(covers, missing[:, None], np.inf).min(axis=0))
+    return away
 
 
 def _path_covers(

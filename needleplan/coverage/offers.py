@@ -1,5 +1,6 @@
 """Paths that are offered to a coverage solver, and the ablations that may be made along each."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,6 +71,13 @@ class OfferedPaths:
 
     def __len__(self) -> int:
         return len(self.tips_mm)
+
+    def without(self, paths: NDArray[np.int64], menu: SizeMenu) -> "OfferedPaths":
+        """The same paths, with no ablation offered along some of them."""
+        allowed = list(self.allowed)
+        for path in paths.tolist():
+            allowed[path] = np.full(len(allowed[path]), len(menu))
+        return dataclasses.replace(self, allowed=tuple(allowed))
 
 
 def offered_rows(ranked: TrajectoryTable, options: CoverageOptions) -> NDArray[np.int64]:

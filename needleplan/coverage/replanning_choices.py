@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
@@ -20,6 +21,7 @@ from needleplan.coverage.refined_covering import refined
 from needleplan.coverage.region import TargetRegion
 from needleplan.coverage.region_certificate import certify_region
 from needleplan.coverage.treatment_state import TreatmentState
+from needleplan.frames import FloatArray
 from needleplan.plan import Insertion
 from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.table import TrajectoryTable
@@ -161,6 +163,22 @@ class ChoiceFinder:
         choice = self.judged(Choice(self._numbered(covering.insertions, placed)))
         return [dataclasses.replace(choice, proven=covering.selection.status in ("optimal", "fewest"))]
 
+    def _blocked(self, ends: list[tuple[FloatArray, FloatArray]], count: int) -> NDArray[np.bool_]:
+        """(n,) True for needles, by entries and tips, that may not stand beside one of the first ``count``."""
+        assert self.pairs is not None
+        applicator = self.ranked.applicator
+        found = pair_conflicts(
+            [entry for entry, _ in ends],
+            [tip for _, tip in ends],
+            applicator.radius_mm,
+            self.pairs,
+            usable_length_mm=applicator.usable_length_mm,
+            active_length_mm=applicator.active_length_mm,
+        )
+        blocked: NDArray[np.bool_] = np.zeros(len(ends), dtype=np.bool_)
+        blocked[found.second[found.first < count]] = True
+        return blocked
+
     def _moved(self, kept: Choice, choices: list[Choice], standing: frozenset[int]) -> list[Choice]:
         """The rest of the plan with its paths moved, where that may spare a puncture."""
         asked = kept.punctures(standing)
@@ -193,16 +211,7 @@ class ChoiceFinder:
         ends += [(np.asarray(one.entry_mm), np.asarray(one.tip_mm)) for one in new]
         if not new or len(ends) < 2:
             return True
-        applicator = self.ranked.applicator
-        found = pair_conflicts(
-            [entry for entry, _ in ends],
-            [tip for _, tip in ends],
-            applicator.radius_mm,
-            self.pairs,
-            usable_length_mm=applicator.usable_length_mm,
-            active_length_mm=applicator.active_length_mm,
-        )
-        return not bool((found.second >= len(self.state.measured)).any())
+        return not self._blocked(ends, len(ends))[len(self.state.measured) :].any()
 
     def _numbered(self, insertions: Sequence[Insertion], placed: Sequence[Insertion]) -> tuple[Insertion, ...]:
         """The insertions with the orders of the needles and paths that they go along, new ones after them."""

@@ -11,7 +11,7 @@ import pytest
 
 from needleplan.anatomy.phantom import PhantomParameters, make_phantom
 from needleplan.app.phantom_files import save_phantom
-from needleplan.coverage.matrix import CoverageOptions
+from needleplan.coverage.options import CoverageOptions
 from needleplan.io.plan_file import read_plan
 from needleplan.planning import PlanningOptions
 from needleplan.trajectory.sampling import SamplingOptions
@@ -173,3 +173,15 @@ def test_monitoring_finds_the_factors_of_the_made_up_patient(capsys):
     assert state.time_needed is not None and state.time_needed.high < 60.0
     assert "after a third (80 s" in printed and "lethal by the planned end: 100 %" in printed
     assert printed.count("end zone:") == 3
+
+
+@pytest.mark.long
+def test_a_miss_is_planned_around_and_what_is_left_is_touched_up(capsys):
+    again, rest = load("replan_after_a_miss").main()
+    printed = capsys.readouterr().out
+    assert again.complete and len(again.state.measured) == 1 and again.along_placed
+    assert rest.needed and rest.complete and rest.lower_bound <= len(rest.insertions)
+    assert rest.achieved.metrics.minimal_margin_mm < rest.achieved.metrics.margin_mm
+    assert rest.expected.metrics.minimal_margin_mm > rest.achieved.metrics.minimal_margin_mm
+    for line in ("Needle 1 lies", "left to make", "The least margin is", "make"):
+        assert line in printed

@@ -113,10 +113,17 @@ def test_needles_where_they_were_planned_leave_the_plan_as_it_is(patient):
     found = patient.replan(MeasuredNeedle.of(first), delivered=[first])
     assert found.unchanged and found.complete and found.remaining == (second,)
     # Drawn out after it delivered.
-    assert patient.replan(delivered=[first]).remaining == (second,)
+    out = TreatmentState(patient.plan, (), (first,))
+    assert not out.deviates and out.untouched == (second,)
     found = patient.replan(*map(MeasuredNeedle.of, patient.plan), delivered=patient.plan)
     assert found.complete and found.remaining == () and found.punctures == 0
     assert "Nothing is left to do." in found.sentences
+
+
+def test_a_plan_that_was_partial_is_kept_as_it_was_where_nothing_deviates(patient):
+    half = patient.plan[:1]
+    found = replan(half, [MeasuredNeedle.of(half[0])], patient.queries, patient.table, [], MODEL, OPTIONS)
+    assert found.unchanged and not found.complete and found.remaining == half
 
 
 def test_a_miss_that_the_plan_bears_keeps_it_and_its_ablations_follow_the_needle(patient):
@@ -170,25 +177,18 @@ def test_a_wide_miss_takes_one_more_puncture_and_what_it_delivered_counts(patien
     assert (zone.signed_distance_mm(region.points_mm) >= 0).all()
 
 
-def test_a_zone_that_missed_spares_what_it_holds(patient):
-    # The first needle went to the middle of the target and was longer: its share lies elsewhere, but counts.
-    needle = patient.measured(1, x=9.0)
-    delivered = dataclasses.replace(
-        patient.done(needle), ablations=(dataclasses.replace(patient.done(needle).ablations[0], duration_s=600.0),)
-    )
-    found = patient.replan(needle, delivered=[delivered])
-    assert found.complete
-    scratch = cover_target(
-        patient.table,
-        patient.queries,
-        MODEL,
-        OPTIONS,
-        region=target_region(patient.queries, 2.0, 1_500).without(MODEL.zone([delivered])),
-        with_bound=False,
-    )
-    assert found.punctures <= len(scratch.insertions)
+def test_what_was_delivered_elsewhere_spares_the_puncture_that_was_planned_there(patient):
+    # The first needle went where the second was to go, delivered, and was drawn out.
+    delivered = dataclasses.replace(patient.needle((9, 0, 0), 300.0), order=1)
+    found = patient.replan(delivered=[delivered])
+    assert found.complete and found.punctures == len(found.added) == 1 and found.extra_punctures == 0
+    assert "Needle 2 is not needed any more." in found.sentences
+    (insertion,) = found.added
+    local = (np.array(insertion.tip_mm) - patient.motion[:3, 3]) @ patient.motion[:3, :3]
+    assert local[0] < -3.0 and insertion.order == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("miss", "delivers"),
     [((0, 0, -4), False), ((3, 0, 0), True), ((-4, 2, 1), False), ((0, 6, 0), True), ((7, -3, 2), True)],
@@ -214,7 +214,7 @@ def test_nothing_is_left_where_what_was_delivered_covers_all(patient):
     third = dataclasses.replace(patient.needle((0, 0, 0), 60.0), order=3)
     found = replan((first, second, third), [], patient.queries, patient.table, [], MODEL, OPTIONS, delivered=larger)
     assert found.remaining == () and found.complete and found.extra_punctures == -1
-    assert found.sentences[-2] == "No puncture is left to make, 1 fewer than planned."
+    assert "No puncture is left to make, 1 fewer than planned." in found.sentences
     assert "Needle 3 is not needed any more." in found.sentences
 
 
@@ -235,22 +235,20 @@ def test_part_of_what_a_needle_was_to_deliver_stays_due(patient):
 
 def test_a_moved_patient_gets_the_moved_replanning(patient):
     other = Patient(seed=9)
-    for miss in ((0, 0, -6.0), (-9.0, 14.0, 0)):
-        mine, theirs = (p.replan(p.measured(1, *miss)) for p in (patient, other))
-        assert mine.punctures == theirs.punctures and mine.complete and theirs.complete
-        carry = other.motion @ np.linalg.inv(patient.motion)
-        for one, same in zip(mine.remaining, theirs.remaining, strict=True):
-            assert one.order == same.order and len(one.ablations) == len(same.ablations)
-            for a, b in zip(one.ablations, same.ablations, strict=True):
-                assert a.duration_s == b.duration_s
-                np.testing.assert_allclose(carry[:3, :3] @ a.tip_mm + carry[:3, 3], b.tip_mm, atol=1e-5)
+    mine, theirs = (p.replan(p.measured(1, x=-9.0, y=14.0)) for p in (patient, other))
+    assert mine.punctures == theirs.punctures == 2 and mine.complete and theirs.complete
+    carry = other.motion @ np.linalg.inv(patient.motion)
+    for one, same in zip(mine.remaining, theirs.remaining, strict=True):
+        assert one.order == same.order and len(one.ablations) == len(same.ablations)
+        for a, b in zip(one.ablations, same.ablations, strict=True):
+            assert a.duration_s == b.duration_s
+            np.testing.assert_allclose(carry[:3, :3] @ a.tip_mm + carry[:3, 3], b.tip_mm, atol=1e-5)
 
 
 def test_a_planned_path_that_a_needle_blocks_is_left_and_another_is_taken(patient):
     pairs = PairLimits(needle_distance_mm=6.0, entry_spacing_mm=6.0, handle_radius_mm=None)
     # The first needle stands almost where the second is planned.
     needle = patient.measured(1, x=15.0)
-    assert patient.replan(needle).along_planned == (patient.plan[1],) or patient.replan(needle).added
     found = patient.replan(needle, pairs=pairs)
     assert found.complete and not found.along_planned and found.added
     for one in found.added:
@@ -258,14 +256,27 @@ def test_a_planned_path_that_a_needle_blocks_is_left_and_another_is_taken(patien
         assert abs(local[0] - 6.0) >= 7.5
 
 
+def test_a_plan_that_would_cover_is_not_kept_where_needles_would_stand_too_near(patient):
+    needle = patient.measured(1, x=0.7)
+    assert patient.replan(needle).unchanged
+    found = patient.replan(needle, pairs=PairLimits(entry_spacing_mm=17.6, handle_radius_mm=None))
+    assert found.complete and found.punctures == 1 and not found.along_planned
+    (insertion,) = found.added
+    assert np.linalg.norm(np.subtract(insertion.entry_mm, needle.entry_mm)) >= 17.6
+
+
+@pytest.mark.long
 def test_what_is_protected_is_kept_from_longer_ablations():
     bowel = ("bowel", Role.BOWEL, ball((-9, 0, 27.5), 6.0, 3))
     patient = Patient(others=[bowel])
     protection = protect(patient.queries, ThermalMargins(skin_mm=None))
+    # The rest of the plan would cover, but comes nearer than it may.
+    needle = patient.measured(1, z=0.4)
+    assert patient.replan(needle).unchanged
     assert protection.slack_mm(MODEL.zone(patient.plan))[0] < 0.0
-    found = patient.replan(patient.measured(1, z=5.0), protection=protection)
+    found = patient.replan(needle, protection=protection)
+    assert not found.unchanged
     assert protection.slack_mm(MODEL.zone(found.remaining))[0] >= -1e-9
-    assert found.remaining != TreatmentState(patient.plan, (patient.measured(1, z=5.0),), ()).as_planned
 
 
 def test_needles_are_pushed_on_only_as_far_as_the_longer_path_passes():
@@ -289,6 +300,7 @@ def test_needles_are_pushed_on_only_as_far_as_the_longer_path_passes():
     assert pushed.depth_mm - patient.plan[0].depth_mm == pytest.approx(3.0, abs=1e-6)
 
 
+@pytest.mark.long
 def test_planned_paths_are_moved_where_that_spares_a_puncture(patient):
     needle = patient.measured(1, x=-3.0)
     few = dataclasses.replace(OPTIONS, setting_count=1, margin_mm=2.0)
@@ -312,6 +324,7 @@ def test_deviations_are_told_along_and_across_the_needle(patient):
     )
 
 
+@pytest.mark.long
 def test_the_largest_number_of_insertions_counts_those_made(patient):
     needle = patient.measured(1, x=-9.0, y=14.0)
     options = dataclasses.replace(OPTIONS, maximum_insertions=2)
@@ -354,28 +367,31 @@ def seen(zone, **errors):
     return MeasuredZone(mesh, **errors)
 
 
+@pytest.mark.long
 def test_a_zone_that_covers_all_leaves_nothing_to_touch_up():
     round_patient = Patient()
     target = ball(round_patient.at(0, 0, 0), 9.0, 4)
     queries = queries_of(made_case(target, ball(round_patient.at(0, 0, 0), SKIN, 5)))
     zone = MODEL.zone([round_patient.needle((0, 0, 0), 300.0)])
     mesh_error = float(np.abs(zone.signed_distance_mm(zone.surfaces()[0].face_centres_mm)).max())
-    margin = 15.5 - 9.0 - mesh_error - 0.05
+    # What is left between is for the cubes of the proof.
+    margin = 15.5 - 9.0 - mesh_error - 0.3
     options = dataclasses.replace(OPTIONS, margin_mm=margin)
     found = touch_up(queries, seen(zone), round_patient.table, MODEL, options)
     assert not found.needed and found.complete and found.insertions == () and len(found.left) == 0
     assert found.short_share == found.bare_share == 0.0 and found.lower_bound == 0
-    assert found.achieved.metrics.minimal_margin_mm == pytest.approx(6.5, abs=mesh_error + 0.05)
+    assert found.achieved.metrics.minimal_margin_mm == pytest.approx(6.5, abs=mesh_error + 0.01)
     assert found.sentences[-1].endswith("nothing is left to do.")
     # Where the image may be 2 mm off, the same zone proves a margin that is 2 mm less.
     doubted = touch_up(queries, seen(zone, registration_error_mm=2.0), round_patient.table, MODEL, options)
     assert doubted.needed and doubted.insertions
     difference = found.achieved.metrics.minimal_margin_mm - doubted.achieved.metrics.minimal_margin_mm
     assert difference == pytest.approx(2.0, abs=1e-6)
-    enough = dataclasses.replace(options, margin_mm=margin - 2.01)
+    enough = dataclasses.replace(options, margin_mm=margin - 2.0)
     assert not touch_up(queries, seen(zone, registration_error_mm=2.0), round_patient.table, MODEL, enough).needed
 
 
+@pytest.mark.long
 def test_what_half_a_treatment_left_is_made_up_for_by_the_other_half(patient):
     zone = seen(MODEL.zone(patient.plan[:1]))
     found = touch_up(patient.queries, zone, patient.table, MODEL, OPTIONS)
