@@ -214,6 +214,7 @@ def test_a_pair_covers_no_ball_wider_than_its_oval(share, electrodes):
     assert covering.complete and len(covering.insertions) == electrodes == covering.bound
 
 
+@pytest.mark.long
 def test_a_ball_that_needs_four():
     queries = in_a_ball(ball((3.0, 4.0, 5.0), 16.5, 4))
     covering = cover(queries, dataclasses.replace(OPTIONS, maximum_insertions=6))
@@ -230,10 +231,11 @@ def test_a_ball_that_needs_four():
     assert few.bound > 2
 
 
+@pytest.mark.long
 def test_several_arrays_where_one_is_too_small():
     queries = in_a_ball(ball((3.0, 4.0, 5.0), 12.0, 4))
     options = dataclasses.replace(OPTIONS, needles_at_once=2, maximum_insertions=8)
-    covering = cover(queries, options, dataclasses.replace(FEW, most_directions=4, lattice_mm=5.0))
+    covering = cover(queries, options, dataclasses.replace(FEW, most_directions=4, lattice_mm=5.0, most_parts=1500))
     check(covering, queries)
     assert covering.complete and len(covering.groups) > 1
     assert all(len(group) == 2 for group in covering.groups)
@@ -284,6 +286,7 @@ def test_the_order_of_the_candidates_changes_nothing():
     assert first.insertions == second.insertions and first.problem.laid_out == second.problem.laid_out
 
 
+@pytest.mark.long
 def test_zones_keep_their_margin_to_what_is_protected():
     target = ball((3.0, 4.0, 5.0), 6.0, 3)
     organ = Structure("nerve", Role.CRITICAL, ball((3.0, 4.0, 31.0), 10.0, 3))
