@@ -9,6 +9,7 @@ from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.coverage.physics_check import PhysicsOptions, physics_model
 from needleplan.coverage.physics_loop import PhysicsLoop, close_the_loop
 from needleplan.coverage.region import TargetRegion
+from needleplan.devices.tissues import builtin_tissues
 from needleplan.errors import DeviceError, OptionError, PhysicsError
 from needleplan.frames import FloatArray
 from needleplan.plan import Evidence, Insertion, PhysicsVerdict
@@ -31,6 +32,7 @@ class PhysicsPlanning:
     rounds: int = 3
 
     def __post_init__(self) -> None:
+        builtin_tissues().tissue(self.tumour)
         PhysicsOptions(rounds=self.rounds)
         if self.spacing_mm is not None and not 0.2 <= self.spacing_mm <= 5.0:
             raise OptionError(f"voxels of the physics must have 0.2 to 5 mm, not {self.spacing_mm:g}")

@@ -13,7 +13,7 @@ from needleplan.app.cli import main
 from needleplan.io.plan_file import read_outcome, read_plan
 from needleplan.plan import PlanStatus
 
-QUICK = ["--aims", "8", "--entry-spacing-mm", "18", "--time-limit-s", "10", "--no-pictures"]
+QUICK = ["--aims", "8", "--entry-spacing-mm", "18", "--time-limit-s", "10", "--no-pictures", "--no-physics"]
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +244,18 @@ def test_own_tables_travel_with_the_plan_and_are_not_mixed_up(phantom, tmp_path,
         ["plan", "{case}", "--out", "{out}", "--entry-spacing-mm", "0.001"],
         ["plan", "{case}", "--out", "{out}", "--entry-spacing-mm", "inf"],
         ["plan", "{case}", "--out", "{out}", "--time-limit-s", "inf"],
+        ["plan", "{case}", "--out", "{out}", "--wanted-margin-mm", "1"],
+        ["plan", "{case}", "--out", "{out}", "--levels", "insertions,depth"],
+        ["plan", "{case}", "--out", "{out}", "--levels", "time"],
+        ["plan", "{case}", "--out", "{out}", "--needles-at-once", "0"],
+        ["plan", "{case}", "--out", "{out}", "--thermal-margin", "liver=3"],
+        ["plan", "{case}", "--out", "{out}", "--thermal-margin", "bowel=many"],
+        ["plan", "{case}", "--out", "{out}", "--thermal-margin", "bowel=3", "--thermal-margin", "bowel=4"],
+        ["plan", "{case}", "--out", "{out}", "--least-organ-fraction", "1.5"],
+        ["plan", "{case}", "--out", "{out}", "--tumour", "cheese"],
+        ["plan", "{case}", "--out", "{out}", "--physics-rounds", "0"],
+        ["plan", "{case}", "--out", "{out}", "--error-budget", "none"],
+        ["plan", "{case}", "--out", "{out}", "--scenarios", "-1"],
         ["plan", "{case}", "--out", "{case}"],
         ["plan", "{case}", "--out", ""],
     ],

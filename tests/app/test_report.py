@@ -24,7 +24,10 @@ from needleplan.plan import (
     CoverageProof,
     Evidence,
     Insertion,
+    LevelOutcome,
+    Likelihood,
     Metrics,
+    PhysicsVerdict,
     Plan,
     PlanStatus,
     Provenance,
@@ -61,10 +64,18 @@ def plan(**changes) -> Plan:
         insertions=(insertion((0.0, 1.0, 0.0)),),
         metrics=Metrics(0.99996, 0.912, -1.25, 7.4, 33.1, 5.0, 0.35),
         rejected={"crosses bone": 4321, "too long": 0}, candidate_count=9000, feasible_count=123,
-        proof=CoverageProof("HiGHS", "Optimal", 1, 1.0, 0.0, 77, 5533, "No fewer of the 77 offered will do."),
+        proof=CoverageProof("HiGHS", "Optimal", 1, 1.0, 1.0, 0.0, 77, 5533, "No fewer of the 77 offered will do."),
         provenance=Provenance("9.8.7", {"margin_mm": 5.0}, 42, {"screen": 1.5, "rank": 0.25}, ("A model table.",)),
     )  # fmt: skip
     return Plan(**(values | changes))
+
+
+def verdict(**changes) -> PhysicsVerdict:
+    values = dict(
+        model="bioheat", criterion="Omega >= 1", metrics=Metrics(0.93, 0.81, -2.5, 9.0, 29.0, 5.0, 0.4),
+        covered=False, rounds=2, notes=("A vein lies beside.",),
+    )  # fmt: skip
+    return PhysicsVerdict(**(values | changes))
 
 
 def rehearsal(the_plan, gating, error) -> Rehearsal:
@@ -147,8 +158,42 @@ def test_nothing_is_fetched_and_no_script_runs(tmp_path):
     assert "default-src 'none'" in text
 
 
+def test_goals_physics_and_chances_are_shown_beside_each_other(tmp_path):
+    levels = (LevelOutcome("ablations", 3.0, 2.0, "", False, "on the chosen paths"),)
+    the_plan = plan(
+        proof=dataclasses.replace(plan().proof, levels=levels, offered_bound=None, certificate="proven by 5 cubes"),
+        physics=verdict(),
+        likelihoods=(Likelihood("the target is covered", 0.75, 0.7, 0.8),),
+    )
+    text = read(write_report(tmp_path / "r.html", anatomy=anatomy(), plan=the_plan)).text
+    for words in (
+        "on the chosen paths",
+        "proven by 5 cubes",
+        "bioheat",
+        "A vein lies beside.",
+        "-2.5 mm",
+        "75.0 %",
+    ):
+        assert words in text, words
+    without = read(write_report(tmp_path / "s.html", anatomy=anatomy(), plan=plan())).text
+    assert "bioheat" not in without and "Chances" not in without
+
+
 @pytest.mark.parametrize(
-    "field", ["case_name", "subject", "finding", "remedy", "note", "option", "rejected", "applicator"]
+    "field",
+    [
+        "case_name",
+        "subject",
+        "finding",
+        "remedy",
+        "note",
+        "option",
+        "rejected",
+        "applicator",
+        "physics",
+        "event",
+        "certificate",
+    ],
 )
 def test_hostile_words_are_shown_and_not_run(tmp_path, field):
     changes = {
@@ -160,6 +205,9 @@ def test_hostile_words_are_shown_and_not_run(tmp_path, field):
         "option": dict(provenance=Provenance("1", {HOSTILE: HOSTILE}, 1, {HOSTILE: 1.0})),
         "rejected": dict(rejected={HOSTILE: 3}),
         "applicator": dict(insertions=(insertion((0, 1, 0), applicator=HOSTILE),)),
+        "physics": dict(physics=verdict(model=HOSTILE)),
+        "event": dict(likelihoods=(Likelihood(HOSTILE, 0.5, 0.4, 0.6),)),
+        "certificate": dict(proof=dataclasses.replace(plan().proof, certificate=HOSTILE)),
     }[field]
     page = read(write_report(tmp_path / "r.html", anatomy=anatomy(), plan=plan(**changes)))
     assert "script" not in page.tags and "img" not in page.tags

@@ -28,6 +28,7 @@ from coverage_cohort import BEGIN, END, CohortRow, kept_rows, table_of, with_tab
 from coverage_peers import Solved, make_solvers, timed
 from coverage_problems import GivenCover, ball_by_balls, enumerated, random_cover
 from coverage_pulses import PulseGroups, UnionZone
+from coverage_rows import BallRows, liver_rows, random_rows
 from made_cases import ball, box, made_case
 from made_matrices import fewest
 from rows import check_rows
@@ -217,6 +218,37 @@ def test_stages_add_up_to_the_whole(covered_ball):
     assert not TimedPlan(partial, 1.0, 1.0).proven
 
 
+def test_rows_of_the_liver_state_times_limits_and_proof(covered_ball):
+    runs = [TimedPlan(covered_ball.plan, seconds, 9.0) for seconds in (40.0, 10.0, 12.0)]
+    rows = {row.name: row for row in liver_rows({"liver_30mm_proven": runs, "other": runs[:1]}, {"other": runs[0]})}
+    assert (rows["liver_30mm_proven_s"].value, rows["liver_30mm_proven_s"].peer_value) == (12.0, 15.0)
+    assert rows["other_s"].peer_name is None and rows["other_first_s"].value == 40.0
+    assert rows["other: insertions"].value == rows["other: lower bound"].value == 1
+    assert rows["other: gap"].value == 0 and rows["other: proven fewest"].value == 1
+    check_rows([dataclasses.asdict(row) for row in rows.values()])
+
+
+def test_rows_of_balls_count_what_was_found_and_claimed(covered_ball):
+    balls = BallRows()
+    sound = dataclasses.replace(covered_ball, count=4, share=1.02 * least_radius(4), zones=4)
+    balls.above = [sound, dataclasses.replace(sound, points=4000), dataclasses.replace(sound, zones=5)]
+    balls.below = [dataclasses.replace(sound, share=0.9)]
+    rows = {row.name: row for row in balls.rows()}
+    assert (rows["unsound_claims"].value, rows["unsound_claims"].peer_value) == (1, 4)
+    assert (rows["found_2_percent_above"].value, rows["found_2_percent_above"].peer_value) == (2, 3)
+    assert rows["found_2_percent_above, 1000 points"].ratio == 0.5
+
+
+def test_claims_about_small_problems_are_held_against_enumeration(monkeypatch):
+    rows = {row.name: row for row in random_rows(12)}
+    assert rows["optimality_misses"].value == 0 and rows["optimality_misses"].peer_value == 12
+    assert 0 <= rows["random problems: mean gap of local search"].value
+    real = random_rows.__globals__["enumerated"]
+    wrong = lambda problem, allowed: dataclasses.replace(real(problem, allowed), insertions=99.0, worth=1e9)  # noqa: E731
+    monkeypatch.setitem(random_rows.__globals__, "enumerated", wrong)
+    assert random_rows(12)[0].value == 12
+
+
 def test_a_union_of_zones_is_that_of_its_parts():
     rng = np.random.default_rng(2)
     spheres = [SpheroidUnion([c], [(0, 0, 1)], [r], [r]) for c, r in (((0, 0, 0), 9.0), ((8, 3, -5), 6.0))]
@@ -269,6 +301,13 @@ def test_rows_of_other_modalities_are_kept(tmp_path):
     write_cohort(path, ROWS)
     assert kept_rows(path, ["MWA"]) == ROWS[:2]
     assert kept_rows(path, []) == ROWS
+
+
+def test_the_script_is_not_taken_for_the_package_of_its_name():
+    """numba imports a package ``coverage`` where there is one, and the script lies on the path of its own run."""
+    command = [sys.executable, "-c", "import numba.misc.coverage_support as s; print(s.coverage_available)"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=BENCHMARKS, timeout=60, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.long
