@@ -9,7 +9,8 @@ from needleplan.anatomy.surface_points import surface_points
 from needleplan.coverage.bound import InsertionBound
 from needleplan.coverage.certificate import CoverageCertificate
 from needleplan.coverage.cover import Covering
-from needleplan.coverage.matrix import TARGET_WEIGHT, CoverageMatrix, freed_by
+from needleplan.coverage.cover_problem import TARGET_WEIGHT
+from needleplan.coverage.matrix import CoverageMatrix, freed_by
 from needleplan.coverage.options import CoverageOptions
 from needleplan.coverage.pair_evidence import explain_pairs
 from needleplan.coverage.pair_limits import PairLimits

@@ -36,6 +36,7 @@ from needleplan.plan_evidence import (
     zone_size_evidence,
 )
 from needleplan.plan_physics import PhysicsPlanning, plan_with_physics
+from needleplan.plan_robust import plan_robustly
 from needleplan.trajectory.constraints.placed_needle import PlacedNeedle
 from needleplan.trajectory.contract import Reachability, TrajectoryConstraint
 from needleplan.trajectory.explanation import explain_rejections
@@ -51,6 +52,8 @@ from needleplan.uncertainty.likelihoods import ErrorOptions, likelihoods
 REPORTED_CLEARANCE_CAP_MM = 60.0
 #: Margin beyond the one asked for towards which a choice with fewer insertions is moved before it is proven.
 _ROOM_MM = 1.0
+#: More insertions than any choice has.
+_ANY_NUMBER = 1_000_000
 #: Shares of what the physics asks for beyond the planning model, in turn.
 _EXTRA_SHARES = (1.0, 0.6, 0.3)
 
@@ -188,6 +191,12 @@ def make_plan(
         return Planning(plan, table, constraints, resolution, None, zone_model)
     with watch("refine"):
         insertions, notes, covering = chooser.moved(covering)
+    if options.errors is not None:
+        with watch("robustness"):
+            insertions, price = plan_robustly(
+                queries, zone_model, options.errors, insertions, chooser.deeper, options.seed
+            )
+            notes += price
     verdict = None
     if options.physics is not None:
         with watch("physics"):
@@ -267,6 +276,13 @@ class _Chooser:
             progress=self.progress,
         )
 
+    def deeper(self, extra_mm: float) -> tuple[Insertion, ...] | None:
+        """Insertions that hold target and margin with so many extra millimetres; None where no choice does."""
+        coverage = self.options.coverage
+        region = target_region(self.queries, coverage.margin_mm, coverage.point_count)
+        covering = self.cover(region.deepened(np.full(len(region), extra_mm)))
+        return covering.insertions if covering.complete else None
+
     def again(self, region: TargetRegion, extra_mm: FloatArray) -> tuple[Insertion, ...] | None:
         """Insertions that hold each ball by so much more, or by as large a share of it as can be; None without."""
         for share in _EXTRA_SHARES:
@@ -298,9 +314,9 @@ class _Chooser:
         choice = dataclasses.replace(found.covering.choice, insertions=insertions)
         return insertions, notes, dataclasses.replace(covering, choice=choice)
 
-    def nearly(self, region: TargetRegion, most: int) -> Covering:
-        """The choice for other balls, with the largest ablations: a start for moving, not a plan."""
-        return self.cover(region, most, levels="insertions, ablations")
+    def nearly(self, region: TargetRegion) -> Covering:
+        """The fewest insertions for other balls, with the largest ablations: a start for moving, not a plan."""
+        return self.cover(region, _ANY_NUMBER, levels="insertions, ablations")
 
     def closed(
         self, insertions: tuple[Insertion, ...]

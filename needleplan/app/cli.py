@@ -186,6 +186,11 @@ def _add_planning(parser: argparse.ArgumentParser) -> None:
     checks.add_argument(
         "--error-budget", default="robot", metavar="NAME", help="freehand-ct, navigated, robot (robot)"
     )
+    checks.add_argument("--most-probable", action="store_true", help="choose the plan that most often covers")
+    checks.add_argument(
+        "--required-chance", type=float, metavar="P", help="fewest insertions that cover with this chance"
+    )
+    checks.add_argument("--chance-margin-mm", type=float, default=0.0, metavar="MM", help="margin it is of (0)")
     checks.add_argument(
         "--scenarios", type=whole_number, default=500, metavar="N", help="of errors; 0 for none (500)"
     )

@@ -15,7 +15,7 @@ from needleplan.planning import PlanningOptions
 from needleplan.trajectory.preset import load_preset
 from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits
-from needleplan.uncertainty.likelihoods import ErrorOptions
+from needleplan.uncertainty.likelihoods import ErrorOptions, Robustness
 
 
 def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableModel]:
@@ -40,10 +40,35 @@ def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableMo
         thermal=thermal_margins_from(options.thermal_margin),
         refine=not options.no_refine,
         physics=None if options.no_physics else PhysicsPlanning(options.tumour, rounds=options.physics_rounds),
-        errors=None if options.scenarios == 0 else ErrorOptions(options.error_budget, options.scenarios),
+        errors=errors_from(options),
         seed=options.seed,
     )
     return planning, EllipsoidTableModel(catalogue, options.setting)
+
+
+def errors_from(options: Namespace) -> ErrorOptions | None:
+    """The errors that chances are drawn from; None where no scenario is asked for.
+
+    Raises:
+        OptionError: a value is impossible, or robustness is asked for without scenarios or in two ways.
+    """
+    asked = options.most_probable or options.required_chance is not None
+    if options.most_probable and options.required_chance is not None:
+        raise OptionError("--most-probable and --required-chance ask for different plans: give one of them")
+    if options.scenarios == 0:
+        if asked:
+            raise OptionError("a plan cannot be chosen by its chance without scenarios: leave out --scenarios 0")
+        return None
+    robustness = Robustness.NONE
+    if asked:
+        robustness = Robustness.MOST_PROBABLE if options.most_probable else Robustness.REQUIRED
+    return ErrorOptions(
+        options.error_budget,
+        options.scenarios,
+        robustness=robustness,
+        level_mm=options.chance_margin_mm,
+        required=options.required_chance,
+    )
 
 
 def thermal_margins_from(texts: Sequence[str]) -> ThermalMargins:

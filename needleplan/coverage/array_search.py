@@ -43,7 +43,7 @@ class ArrayOptions:
         shift_mm: arrays that might hold all of the region are tried about its middle and once and twice so far to
             each side of it.
         lattice_mm: those that hold a part are tried all over it, so far apart.
-        most_parts: arrays for parts at most; fewer directions are taken where there would be more.
+        most_parts: arrays for parts, about; each direction gives a share of its own where there would be more.
     """
 
     most_electrodes: int = MOST_ELECTRODES
@@ -254,27 +254,28 @@ class ArraySearch:
 
     def _parts(self, layouts: list[ArrayLayout]) -> Iterator[tuple[ElectrodeArray, NDArray[np.bool_]]]:
         """Arrays all over the region, each with what it destroys of it."""
-        lattice = self.arrays.lattice_mm
-        number = 0
-        for direction in self.directions:
-            before = number
+        lattice, every = self.arrays.lattice_mm, 1
+        for turn, direction in enumerate(self.directions):
+            offers = []
             for layout in layouts:
-                zone = self._zone(layout)
                 for roll in layout.rolls(self.arrays.roll_step_deg).tolist():
                     pose = self._pose(direction, roll)
                     sides = [
                         lattice * (np.arange(count) - 0.5 * (count - 1))
                         for count in np.maximum(1, np.floor(pose.span / lattice)).astype(int).tolist()
                     ]
-                    for shift in pose.middle + np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2):
-                        place = (float(shift[0]), float(shift[1]))
-                        held, interval = zone.extents(pose.points, self.region.radius_mm, place)
-                        if held.any():
-                            number += 1
-                            yield self._array(pose, zone, shift, interval, held), held
-            # One direction more must fit, so that every direction taken is taken with all its arrays.
-            if number + (number - before) > self.arrays.most_parts:
-                return
+                    shifts = pose.middle + np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
+                    offers += [(layout, pose, shift) for shift in shifts]
+            if turn == 0:
+                # Where there would be too many, each direction gives other ones of its arrays.
+                every = max(1, math.ceil(len(offers) * len(self.directions) / self.arrays.most_parts))
+            for layout, pose, shift in offers[turn % every :: every]:
+                zone = self._zone(layout)
+                held, interval = zone.extents(
+                    pose.points, self.region.radius_mm, (float(shift[0]), float(shift[1]))
+                )
+                if held.any():
+                    yield self._array(pose, zone, shift, interval, held), held
 
     def _that_stand(
         self, parts: list[tuple[ElectrodeArray, NDArray[np.bool_]]], progress: Callable[[str, float], None]

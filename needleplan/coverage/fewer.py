@@ -37,8 +37,8 @@ class FewerInsertions:
     evidence: tuple[Evidence, ...]
 
 
-#: The best choice of at most so many insertions for other balls.
-Choose = Callable[[TargetRegion, int], Covering]
+#: The choice with fewest insertions for other balls.
+Choose = Callable[[TargetRegion], Covering]
 #: Insertions moved until they cover the solid, and what came of it; None where they do not.
 Move = Callable[[tuple[Insertion, ...]], tuple[tuple[Insertion, ...], tuple[Evidence, ...]] | None]
 
@@ -63,7 +63,7 @@ def fewer_insertions(
     for depth_mm in _DEPTHS_MM:
         if found <= least or failures >= _TRIALS or time.monotonic() > end:
             break
-        covering = choose(middles.deepened(np.full(len(middles), depth_mm)), found - 1)
+        covering = choose(middles.deepened(np.full(len(middles), depth_mm)))
         if not covering.complete or not 0 < len(covering.insertions) < found:
             continue
         moved = move(covering.insertions)

@@ -11,7 +11,6 @@ from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.ablation.spheroid import SpheroidUnion
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.coverage.bound import SweptZones
-from needleplan.coverage.cover_problem import TARGET_WEIGHT as TARGET_WEIGHT  # noqa: PLC0414
 from needleplan.coverage.cover_problem import CoverProblem
 from needleplan.coverage.needle_pairs import pair_conflicts
 from needleplan.coverage.offers import OfferedPaths, SizeMenu, offer_paths, offered_rows, zone_middles

@@ -94,6 +94,9 @@ def _program(
 def _exchanged(matrix: CoverProblem, start: list[int], maximum_insertions: int) -> list[int]:
     """A choice improved by exchanging one path at a time for the best other one until none gains."""
     covers, added = matrix.path_covers, matrix.added_insertions
+    # Single precision only ranks the entrants; what a choice is worth is added up exactly.
+    table = covers.astype(np.float32)
+    value = matrix.point_value.astype(np.float32)
     current = list(start)
     for _ in range(_EXCHANGES):
         worth = matrix.value_of(current)
@@ -101,14 +104,15 @@ def _exchanged(matrix: CoverProblem, start: list[int], maximum_insertions: int) 
         for out in [path for path in current if added[path] > 0]:
             others = [path for path in current if path != out]
             lacking = matrix.coverable & ~covers[others].any(axis=0)
-            gain = covers[:, lacking] @ matrix.point_value[lacking]
+            gain = table @ np.where(lacking, value, np.float32(0.0))
             gain[matrix.insertions_of(others) + added > maximum_insertions] = 0.0
             if matrix.conflicts is not None and others:
                 gain[matrix.conflicts[others].any(axis=0)] = 0.0
             into = int(np.argmax(gain))
-            gained = float(gain[into]) + matrix.value_of(others) - worth
-            if gained > best_gain:
-                best_gain, best = gained, [*others, into]
+            if gain[into] > 0:
+                gained = matrix.value_of([*others, into]) - worth
+                if gained > best_gain:
+                    best_gain, best = gained, [*others, into]
         if best is None:
             break
         current = best

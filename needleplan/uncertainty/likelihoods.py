@@ -2,29 +2,44 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from needleplan.ablation.contract import ZoneModel
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.errors import OptionError
 from needleplan.plan import Insertion, Likelihood
-from needleplan.uncertainty.binomial import CountedProbability
+from needleplan.uncertainty.binomial import CountedProbability, scenarios_to_show
 from needleplan.uncertainty.presets import preset_budget
 from needleplan.uncertainty.probability import coverage_probability
 
 
+class Robustness(StrEnum):
+    """What is asked of a plan under the errors."""
+
+    NONE = "none"  #: nothing: the chances are only told
+    MOST_PROBABLE = "most probable"  #: the plan that reaches the margin most often
+    REQUIRED = "required"  #: fewest insertions that reach it with a required probability
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorOptions:
-    """What the chances are drawn from.
+    """What the chances are drawn from, and what is asked of the plan under them.
 
     Attributes:
         budget: name of the error budget.
         scenarios: number of scenarios.
         confidence: of the bounds of each probability.
+        robustness: whether the plan is chosen by its chance.
+        level_mm: margin whose chance decides then; 0 asks that the target is covered.
+        required: chance that must be met by its lower bound, where that is asked for; else None.
     """
 
     budget: str = "robot"
     scenarios: int = 500
     confidence: float = 0.95
+    robustness: Robustness = Robustness.NONE
+    level_mm: float = 0.0
+    required: float | None = None
 
     def __post_init__(self) -> None:
         preset_budget(self.budget)
@@ -32,6 +47,17 @@ class ErrorOptions:
             raise OptionError(f"the number of scenarios must be 1 to 1 000 000, not {self.scenarios}")
         if not 0 < self.confidence < 1:
             raise OptionError(f"the confidence must lie between 0 and 1, not {self.confidence!r}")
+        if not 0 <= self.level_mm <= 50:
+            raise OptionError(f"the margin whose chance decides must be 0 to 50 mm, not {self.level_mm:g}")
+        if (self.required is not None) != (self.robustness is Robustness.REQUIRED):
+            raise OptionError("a required chance goes with the robustness that asks for one, and only with it")
+        if self.required is not None:
+            needed = scenarios_to_show(self.required, self.confidence)
+            if self.scenarios < needed:
+                raise OptionError(
+                    f"{self.scenarios} scenarios cannot show a chance of {self.required:g} even if all succeed: "
+                    f"take at least {needed}"
+                )
 
 
 def likelihoods(
