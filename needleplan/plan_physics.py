@@ -4,11 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from needleplan.ablation.contract import ZoneModel
+from needleplan.ablation.cryoablation import FreezeProtocol
+from needleplan.ablation.ellipsoid import EllipsoidTableModel
+from needleplan.ablation.model_choice import even_freezes
 from needleplan.ablation.patient_tissue import patient_tissue
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.coverage.physics_check import PhysicsOptions, physics_model
 from needleplan.coverage.physics_loop import PhysicsLoop, close_the_loop
 from needleplan.coverage.region import TargetRegion
+from needleplan.devices.applicator_physics import CryoProbe, applicator_physics
 from needleplan.devices.tissues import builtin_tissues
 from needleplan.errors import DeviceError, OptionError, PhysicsError
 from needleplan.frames import FloatArray
@@ -71,7 +75,7 @@ def plan_with_physics(
         return insertions if extra_mm is None else again(region, extra_mm)
 
     try:
-        physics = physics_model(insertions[0].applicator, check)
+        physics = physics_model(insertions[0].applicator, check, freezes=_freezes(insertions, zone_model))
         tissue = patient_tissue(queries, options.tumour)
         loop = close_the_loop(
             plan_once,
@@ -92,6 +96,19 @@ def plan_with_physics(
     if verdict is None:
         return None, insertions, ()
     return verdict, loop.insertions, () if verdict.covered else (_shortfall(loop, verdict),)
+
+
+def _freezes(insertions: tuple[Insertion, ...], zone_model: ZoneModel) -> FreezeProtocol | None:
+    """The freezes that a computed table of cryoprobes means by a duration: two equal ones and the thaw between them.
+
+    None for other energy, and for tables that mean each freeze, as those of vendors do.
+    """
+    name = insertions[0].applicator
+    if not isinstance(applicator_physics(name), CryoProbe) or not isinstance(zone_model, EllipsoidTableModel):
+        return None
+    if any(row.provenance != "COMPUTED" for row in zone_model.table(name).rows):
+        return None
+    return even_freezes(max(ablation.duration_s for one in insertions for ablation in one.ablations))
 
 
 def _verdict(loop: PhysicsLoop) -> PhysicsVerdict | None:

@@ -17,13 +17,15 @@ from needleplan.coverage.certificate import certify
 from needleplan.coverage.contract import CoverageSolver
 from needleplan.coverage.cover import Covering, cover_target
 from needleplan.coverage.fewer import fewer_insertions
+from needleplan.coverage.integer_program import IntegerProgramSolver
 from needleplan.coverage.options import CoverageOptions, ThermalMargins
-from needleplan.coverage.pair_limits import PairLimits
+from needleplan.coverage.pair_limits import PULSE_MODALITIES, PairLimits
 from needleplan.coverage.protection import Protection, protect
 from needleplan.coverage.puncture_order import PunctureOrder, order_punctures
 from needleplan.coverage.refined_covering import closed, refined
 from needleplan.coverage.region import TargetRegion, target_region
 from needleplan.devices.catalogue import Applicator
+from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
 from needleplan.plan import Evidence, Insertion, Likelihood, Metrics, PhysicsVerdict, Plan, PlanStatus, Provenance
 from needleplan.plan_evidence import (
@@ -161,6 +163,11 @@ def make_plan(
     options = options or PlanningOptions()
     zone_model = zone_model or EllipsoidTableModel(setting=options.setting)
     applicator = zone_model.catalogue.applicator(options.applicator)
+    if applicator.modality in PULSE_MODALITIES:
+        raise OptionError(
+            f"{applicator.name} makes no zone alone: pulses need arrays of electrodes, which cover_by_arrays of "
+            "needleplan.coverage.cover_by_arrays chooses"
+        )
     zone_model.table(applicator.name)
     watch = _Stopwatch(dict(timings_s or {}))
     with watch("search paths"):
@@ -255,7 +262,12 @@ class _Chooser:
         return dataclasses.replace(self.pairs, handle_radius_mm=None, guide_radius_mm=None)
 
     def cover(
-        self, region: TargetRegion, most: int | None = None, with_bound: bool = False, levels: str | None = None
+        self,
+        region: TargetRegion,
+        most: int | None = None,
+        with_bound: bool = False,
+        levels: str | None = None,
+        solver: CoverageSolver | None = None,
     ) -> Covering:
         """The coverage of a region, with no more insertions than ``most`` or the options allow."""
         coverage = self.options.coverage
@@ -268,7 +280,7 @@ class _Chooser:
             self.queries,
             self.zone_model,
             coverage,
-            self.solver,
+            solver or self.solver,
             protection=self.protection,
             pairs=self._inside,
             region=region,
@@ -316,7 +328,8 @@ class _Chooser:
 
     def nearly(self, region: TargetRegion) -> Covering:
         """The fewest insertions for other balls, with the largest ablations: a start for moving, not a plan."""
-        return self.cover(region, _ANY_NUMBER, levels="insertions, ablations")
+        quick = IntegerProgramSolver(self.options.coverage.time_limit_s, cheapest=False)
+        return self.cover(region, _ANY_NUMBER, levels="insertions, ablations", solver=self.solver or quick)
 
     def closed(
         self, insertions: tuple[Insertion, ...]

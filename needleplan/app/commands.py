@@ -195,6 +195,9 @@ def run_demo(options: Namespace) -> int:
     from needleplan.app.pipeline import plan_case
     from needleplan.case.load import load_case
     from needleplan.motion.lujan import LujanMotion
+    from needleplan.plan_physics import PhysicsPlanning
+    from needleplan.planning import PlanningOptions
+    from needleplan.uncertainty.likelihoods import ErrorOptions
 
     console = Console()
     folder = PlanFolder(options.out)
@@ -203,7 +206,8 @@ def run_demo(options: Namespace) -> int:
         manifest = save_phantom(phantom, options.out / "case")
         case = load_case(manifest)
     with progress_bar(console, "planning") as progress:
-        planned = plan_case(case, progress=progress)
+        options_of_plan = PlanningOptions(physics=PhysicsPlanning("CRLM", rounds=2), errors=ErrorOptions())
+        planned = plan_case(case, options_of_plan, progress=progress)
     write_plan_folder(folder, planned, pictures=False)
     folder.write_source(manifest, None)
     print_plan(console, planned.plan)

@@ -20,19 +20,21 @@ class IntegerProgramSolver(CoverageSolver):
 
     Args:
         time_limit_s: wall time for each of the levels.
+        cheapest: True where the cheapest of the fewest are sought as well.
     """
 
-    def __init__(self, time_limit_s: float = 30.0) -> None:
+    def __init__(self, time_limit_s: float = 30.0, cheapest: bool = True) -> None:
         if not time_limit_s > 0:
             raise OptionError(f"the time limit must be greater than zero, not {time_limit_s:g} s")
         self.time_limit_s = float(time_limit_s)
+        self.cheapest = cheapest
 
     @property
     def name(self) -> str:
         return "HiGHS"
 
     def solve(self, matrix: CoverProblem, maximum_insertions: int) -> PathSelection:
-        covers, added, cost = matrix.path_covers, matrix.added_insertions, matrix.path_cost
+        covers = matrix.path_covers
         fewest, bound, proven = self._fewest(matrix)
         bound = max(float(np.ceil(bound - 1e-6)), counting_bound(matrix))
         if fewest is None or matrix.insertions_of(fewest) > maximum_insertions:
@@ -40,18 +42,10 @@ class IntegerProgramSolver(CoverageSolver):
             return self._most(matrix, maximum_insertions, bound, needed)
         proven = proven or matrix.insertions_of(fewest) <= bound
         status = "fewest" if proven else "feasible"
-        kept = reduce_cover(covers, cost, added, matrix.conflicts)
-        demands = CoverDemands(
-            conflicts=None if matrix.conflicts is None else matrix.conflicts[np.ix_(kept.columns, kept.columns)],
-            budgets=(Budget(added[kept.columns], float(matrix.insertions_of(fewest))),),
-        )
-        cheapest = cheapest_cover(covers[kept.columns], kept.rows, cost[kept.columns], self.time_limit_s, demands)
         chosen = fewest
-        if cheapest.chosen is not None:
-            candidate = kept.columns[list(cheapest.chosen)].tolist()
-            if cost[candidate].sum() <= cost[chosen].sum() + 1e-12:
-                chosen = candidate
-                status = "optimal" if proven and cheapest.proven else status
+        if self.cheapest:
+            chosen, cheapest_proven = self._cheapest(matrix, fewest)
+            status = "optimal" if proven and cheapest_proven else status
         return PathSelection(
             tuple(sorted(chosen)),
             self.name,
@@ -60,6 +54,22 @@ class IntegerProgramSolver(CoverageSolver):
             np.flatnonzero(matrix.coverable & ~covers[chosen].any(axis=0)),
             float(matrix.point_value[matrix.coverable].sum()),
         )
+
+    def _cheapest(self, matrix: CoverProblem, fewest: list[int]) -> tuple[list[int], bool]:
+        """(cheapest choice with no more insertions, or the one given; whether it is proven cheapest)."""
+        covers, added, cost = matrix.path_covers, matrix.added_insertions, matrix.path_cost
+        kept = reduce_cover(covers, cost, added, matrix.conflicts)
+        demands = CoverDemands(
+            conflicts=None if matrix.conflicts is None else matrix.conflicts[np.ix_(kept.columns, kept.columns)],
+            budgets=(Budget(added[kept.columns], float(matrix.insertions_of(fewest))),),
+        )
+        cheapest = cheapest_cover(covers[kept.columns], kept.rows, cost[kept.columns], self.time_limit_s, demands)
+        if cheapest.chosen is None:
+            return fewest, False
+        candidate = kept.columns[list(cheapest.chosen)].tolist()
+        if cost[candidate].sum() > cost[fewest].sum() + 1e-12:
+            return fewest, False
+        return candidate, cheapest.proven
 
     def _fewest(self, matrix: CoverProblem) -> tuple[list[int] | None, float, bool]:
         """(choice with fewest insertions or None where none was found, bound, proven)."""

@@ -3,7 +3,7 @@
 from needleplan.ablation.contract import LethalZone
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.coverage.certificate import CoverageCertificate, certify
-from needleplan.coverage.matrix import TARGET_WEIGHT
+from needleplan.coverage.cover_problem import TARGET_WEIGHT
 from needleplan.coverage.region import TargetRegion
 from needleplan.plan import vector3
 
