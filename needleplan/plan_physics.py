@@ -99,7 +99,7 @@ def plan_with_physics(
 
 
 def _freezes(insertions: tuple[Insertion, ...], zone_model: ZoneModel) -> FreezeProtocol | None:
-    """The freezes that a computed table of cryoprobes means by a duration: two equal ones and the thaw between them.
+    """The freezes that a computed table of cryoprobes means by a duration: two equal ones and a thaw between.
 
     None for other energy, and for tables that mean each freeze, as those of vendors do.
     """

@@ -308,10 +308,12 @@ class _Chooser:
         bound = covering.bound
         if not self.options.refine:
             return covering.insertions, (), covering
-        if not covering.complete or bound is None or bound.value >= len(covering.insertions):
+        # Where the balls ask for more insertions than are allowed, as few as allowed may still do.
+        known = len(covering.insertions) if covering.complete else self.options.coverage.maximum_insertions + 1
+        if bound is None or bound.value >= known:
             return *self.refined(covering.insertions), covering
         found = fewer_insertions(
-            len(covering.insertions),
+            known,
             max(1, bound.value),
             covering.matrix.region,
             self.nearly,
@@ -323,8 +325,12 @@ class _Chooser:
         insertions, notes = self.refined(found.insertions)
         if insertions == found.insertions:
             notes = found.evidence
+        status = "feasible" if len(insertions) > bound.value else "fewest"
+        selection = dataclasses.replace(
+            covering.selection, status=status, uncovered=covering.selection.uncovered[:0]
+        )
         choice = dataclasses.replace(found.covering.choice, insertions=insertions)
-        return insertions, notes, dataclasses.replace(covering, choice=choice)
+        return insertions, notes, dataclasses.replace(covering, selection=selection, choice=choice)
 
     def nearly(self, region: TargetRegion) -> Covering:
         """The fewest insertions for other balls, with the largest ablations: a start for moving, not a plan."""
