@@ -13,6 +13,7 @@ from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.assess import Assessment, assess
 from needleplan.case.model import Severity
+from needleplan.coverage.ablations import AblationChoice
 from needleplan.coverage.certificate import certify
 from needleplan.coverage.contract import CoverageSolver
 from needleplan.coverage.cover import Covering, cover_target
@@ -198,6 +199,7 @@ def make_plan(
         return Planning(plan, table, constraints, resolution, None, zone_model)
     with watch("refine"):
         insertions, notes, covering = chooser.moved(covering)
+        moved = insertions
     if options.errors is not None:
         with watch("robustness"):
             insertions, price = plan_robustly(
@@ -206,6 +208,7 @@ def make_plan(
             notes += price
     verdict = None
     if options.physics is not None:
+        asked = insertions
         with watch("physics"):
             verdict, insertions, found = plan_with_physics(
                 queries,
@@ -217,7 +220,11 @@ def make_plan(
                 chooser.again,
                 progress,
             )
-            notes += found
+            notes = found if asked != insertions else notes + found
+    if insertions != moved:
+        # What was said of the goals belongs to the plan before it was asked for more.
+        choice = AblationChoice(insertions, (), covering.choice.healthy_limit_kept)
+        covering = dataclasses.replace(covering, choice=choice)
     with watch("assess"):
         order = _puncture_order(insertions, applicator, pairs, options.coverage.needles_at_once)
         insertions = order.applied(_with_clearances(insertions, table, queries))

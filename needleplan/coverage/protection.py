@@ -58,7 +58,11 @@ class ProtectedStructure:
         """How much farther than asked the zone stays away, never overstated; negative where it comes too near."""
         if not len(self.points_mm):
             return np.inf
-        depth = float(zone.signed_distance_mm(self.points_mm).max())
+        if isinstance(zone, SpheroidUnion):
+            # Far points are told by their distance alone, which is many times as fast.
+            depth = float(zone.deepest_mm(self.points_mm).max(initial=-np.inf))
+        else:
+            depth = float(zone.signed_distance_mm(self.points_mm).max())
         return -depth - self.spacing_mm - self.margin_mm
 
 
