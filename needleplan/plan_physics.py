@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from needleplan.ablation.contract import ZoneModel
 from needleplan.ablation.cryoablation import FreezeProtocol
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
@@ -17,6 +19,9 @@ from needleplan.devices.tissues import builtin_tissues
 from needleplan.errors import DeviceError, OptionError, PhysicsError
 from needleplan.frames import FloatArray
 from needleplan.plan import Evidence, Insertion, PhysicsVerdict
+
+#: Depths of the same zone may differ by this.
+_ROUNDING_MM = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,12 @@ def plan_with_physics(
         spacing_mm=options.spacing_mm, perfusion_factor=options.perfusion_factor, rounds=options.rounds
     )
 
+    # A plan that was moved covers the solid by its certificate, but need not hold each ball as a whole: physics
+    # must
+    # hold it as deep as the plan does.
+    depth_mm = zone_model.zone(insertions).signed_distance_mm(region.points_mm)
+    radius_mm = np.clip(depth_mm - _ROUNDING_MM, 0.0, region.radius_mm)
+
     def plan_once(extra_mm: FloatArray | None) -> tuple[Insertion, ...] | None:
         return insertions if extra_mm is None else again(region, extra_mm)
 
@@ -81,7 +92,7 @@ def plan_with_physics(
             plan_once,
             queries,
             region.points_mm,
-            region.radius_mm,
+            radius_mm,
             zone_model,
             physics,
             tissue,

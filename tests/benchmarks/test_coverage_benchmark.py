@@ -271,6 +271,17 @@ def test_groups_of_electrodes_are_pulsed_apart():
     parts = [CassiniModel().zone(group).contains(points) for group in (first, second)]
     np.testing.assert_array_equal(zone.contains(points), parts[0] | parts[1])
     assert all(part.any() for part in parts)
+    # A tip that a scenario puts beside its needle counts at its depth along it.
+    beside = Ablation((0.4, -0.3, 12.0), None, 60.0)
+    bent = dataclasses.replace(first[0], ablations=(*first[0].ablations, beside))
+    along = dataclasses.replace(first[0], ablations=(*first[0].ablations, Ablation((0.0, 0.0, 12.0), None, 60.0)))
+    second_round = dataclasses.replace(
+        first[1], ablations=(*first[1].ablations, Ablation((15.0, 0.0, 12.0), None, 60.0))
+    )
+    np.testing.assert_array_equal(
+        PulseGroups([2]).zone([bent, second_round]).contains(points),
+        CassiniModel().zone([along, second_round]).contains(points),
+    )
 
 
 ROWS = [
@@ -297,10 +308,11 @@ def test_the_table_stands_between_its_marks_in_order(tmp_path):
 
 def test_rows_of_other_modalities_are_kept(tmp_path):
     path = tmp_path / "cohort.json"
-    assert kept_rows(path, ["MWA"]) == []
+    assert kept_rows(path, ["MWA"], [1]) == []
     write_cohort(path, ROWS)
-    assert kept_rows(path, ["MWA"]) == ROWS[:2]
-    assert kept_rows(path, []) == ROWS
+    assert kept_rows(path, ["MWA", "RFA"], [1]) == ROWS[:2]
+    assert kept_rows(path, ["MWA", "RFA"], [1, 2]) == ROWS[1:2]
+    assert kept_rows(path, [], [1, 2]) == kept_rows(path, ["MWA"], []) == ROWS
 
 
 def test_the_script_is_not_taken_for_the_package_of_its_name():
