@@ -135,7 +135,12 @@ def _room_mm(insertions: Sequence[Insertion], zone_model: EllipsoidTableModel, p
 
 
 def _words(result: Refinement) -> str:
+    held: dict[tuple[str, ...], list[str]] = {}
+    for number, names in enumerate(result.stopped_by, start=1):
+        if names:
+            held.setdefault(names, []).append(str(number))
     stopped = "; ".join(
-        f"needle {k} is held by {', '.join(names)}" for k, names in enumerate(result.stopped_by, start=1) if names
+        f"{'needle' if len(numbers) == 1 else 'needles'} {', '.join(numbers)}: {', '.join(names)}"
+        for names, numbers in held.items()
     )
-    return f"{result.sentence} ({result.method}{'; ' + stopped if stopped else ''})"
+    return f"{result.sentence} What stopped them: {stopped}." if stopped else result.sentence

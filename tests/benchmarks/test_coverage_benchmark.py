@@ -38,6 +38,7 @@ from needleplan.ablation.cassini import CassiniModel
 from needleplan.ablation.spheroid import SpheroidUnion
 from needleplan.anatomy.build import build_anatomy
 from needleplan.case.model import Role, Structure
+from needleplan.errors import PhysicsError
 from needleplan.plan import Ablation, Insertion, PlanStatus
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -271,6 +272,15 @@ def test_groups_of_electrodes_are_pulsed_apart():
     parts = [CassiniModel().zone(group).contains(points) for group in (first, second)]
     np.testing.assert_array_equal(zone.contains(points), parts[0] | parts[1])
     assert all(part.any() for part in parts)
+    # Electrodes that stand too far apart are refused, or destroy nothing, as it is asked.
+    apart = [electrode(0, 0), electrode(40, 0)]
+    with pytest.raises(PhysicsError, match="apart"):
+        PulseGroups([2]).zone(apart)
+    assert not PulseGroups([2], refused_is_nothing=True).zone(apart).contains(points).any()
+    assert (
+        PulseGroups([2, 2], refused_is_nothing=True).zone([*apart, *second]).contains(points).sum()
+        == parts[1].sum()
+    )
     # A tip that a scenario puts beside its needle counts at its depth along it.
     beside = Ablation((0.4, -0.3, 12.0), None, 60.0)
     bent = dataclasses.replace(first[0], ablations=(*first[0].ablations, beside))
