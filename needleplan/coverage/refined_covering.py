@@ -135,12 +135,6 @@ def _room_mm(insertions: Sequence[Insertion], zone_model: EllipsoidTableModel, p
 
 
 def _words(result: Refinement) -> str:
-    held: dict[tuple[str, ...], list[str]] = {}
-    for number, names in enumerate(result.stopped_by, start=1):
-        if names:
-            held.setdefault(names, []).append(str(number))
-    stopped = "; ".join(
-        f"{'needle' if len(numbers) == 1 else 'needles'} {', '.join(numbers)}: {', '.join(names)}"
-        for names, numbers in held.items()
-    )
-    return f"{result.sentence} What stopped them: {stopped}." if stopped else result.sentence
+    # Needles are not numbered yet: they get their order after they were moved.
+    reasons = list(dict.fromkeys(reason for names in result.stopped_by for reason in names))
+    return f"{result.sentence} What stopped them: {', '.join(reasons)}." if reasons else result.sentence
