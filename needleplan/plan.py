@@ -132,8 +132,9 @@ class CoverageProof:
         solver: name of the solver.
         status: its own word for how it ended.
         insertions: number of insertions found.
-        lower_bound: no selection of any feasible paths, with whatever offered ablations along them, covers the
-            solid with fewer insertions.
+        lower_bound: no selection of the feasible paths that were sampled, with whatever offered ablations along
+            them, covers the solid with fewer insertions; no more than ``insertions`` where needles that were moved
+            off those paths do with fewer.
         offered_bound: no selection of the offered paths covers the balls with fewer insertions; None where none of
             any size covers them and keeps the needles apart.
         gap: (insertions - lower_bound) / insertions.

@@ -1,6 +1,9 @@
 """Why a plan has its status, and what its reader must know of it: each a finding with its remedy."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from needleplan.ablation.contract import LethalZone
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
@@ -12,9 +15,10 @@ from needleplan.coverage.cover import Covering
 from needleplan.coverage.cover_problem import TARGET_WEIGHT
 from needleplan.coverage.matrix import CoverageMatrix, freed_by
 from needleplan.coverage.options import CoverageOptions
+from needleplan.coverage.organ_left import healthy_fraction
 from needleplan.coverage.pair_evidence import explain_pairs
 from needleplan.coverage.pair_limits import PairLimits
-from needleplan.coverage.protection import Protection
+from needleplan.coverage.protection import ProtectedStructure, Protection
 from needleplan.coverage.puncture_order import PunctureOrder
 from needleplan.devices.catalogue import Applicator
 from needleplan.plan import CoverageProof, Evidence, Insertion, LevelOutcome, Metrics, PlanStatus
@@ -51,6 +55,16 @@ def order_evidence(
 
 def zone_size_evidence(matrix: CoverageMatrix) -> tuple[Evidence, ...]:
     """Why no offered ablation destroys even one ball of target and margin."""
+    if not matrix.candidate_count:
+        return (
+            Evidence(
+                "thermal margins",
+                f"No ablation of {matrix.applicator} is allowed along any of the {len(matrix.table)} offered paths: "
+                "each would come nearer to a protected structure than its thermal margin.",
+                "Allow smaller thermal margins, move the structures away, or choose an applicator with smaller "
+                "zones.",
+            ),
+        )
     return (
         Evidence(
             "zone size",
@@ -66,8 +80,7 @@ def judge_coverage(
 ) -> tuple[PlanStatus, tuple[Evidence, ...]]:
     """Status of a plan with insertions, and why."""
     margin_mm = options.margin_mm
-    fewest = () if covering.choice.healthy_limit_kept else (_organ_evidence(options),)
-    if certificate.covered and not fewest:
+    if certificate.covered:
         return PlanStatus.COMPLETE, (
             Evidence(
                 "coverage",
@@ -78,7 +91,7 @@ def judge_coverage(
     matrix, selection = covering.matrix, covering.selection
     missing = int((~matrix.coverable).sum())
     points = len(matrix.region.points_mm)
-    evidence = [*fewest]
+    evidence = [Evidence("coverage", f"Target plus margin is {certificate.sentence}.")]
     reached = (
         f"{100 * metrics.target_coverage_fraction:.1f} % of the target and "
         f"{100 * metrics.margin_coverage_fraction:.1f} % of target plus margin are covered, the least margin is "
@@ -96,8 +109,6 @@ def judge_coverage(
         )
     if len(selection.uncovered):
         evidence.append(_insertions_evidence(covering, options, reached))
-    if not missing and not len(selection.uncovered) and not certificate.covered:
-        evidence.append(Evidence("coverage", f"The cover is {certificate.sentence}; {reached}."))
     return PlanStatus.PARTIAL, tuple(evidence)
 
 
@@ -106,15 +117,19 @@ def _insertions_evidence(covering: Covering, options: CoverageOptions, reached: 
     share = 100.0 * covering.matrix.value_of(covering.selection.paths) / covering.selection.value_bound
     most = (
         f"the part that is covered is worth {min(100.0, share):.1f} % of the most that so many insertions may "
-        f"reach, the target counted {TARGET_WEIGHT:g} times as much as its margin"
+        f"reach by balls within one zone on the offered paths, the target counted {TARGET_WEIGHT:g} times as much "
+        "as its margin and the needles not yet moved"
     )
-    if np.isinf(bound):
+    if np.isinf(bound) and covering.selection.loose_bound <= allowed:
         return Evidence(
             "needles among each other",
             f"No choice of the offered paths covers all and keeps the needles apart; {reached}; {most}.",
             "Place them one after the other, each drawn out before the next (one needle at once), or allow smaller "
             "distances.",
         )
+    if np.isinf(bound):
+        # Even without any regard to one another more needles are needed than are allowed.
+        bound = covering.selection.loose_bound
     proven = bound > allowed
     search = "proven" if proven else "the search found no cover of all in its time, and it is only proven"
     return Evidence(
@@ -146,55 +161,96 @@ def _larger(covering: Covering) -> str:
     return f"an applicator with a larger zone: {', '.join(larger) or 'none of the tables has one'}"
 
 
-def _organ_evidence(options: CoverageOptions) -> Evidence:
-    assert options.least_organ_fraction is not None
-    return Evidence(
-        "healthy organ",
-        f"No choice of ablations on the chosen paths is shown to leave {100 * options.least_organ_fraction:g} % of "
-        "the organ that holds the target, the zones added up.",
-        "Allow less of the organ to remain, or a smaller margin.",
-    )
-
-
 def limits_evidence(covering: Covering, protection: Protection) -> tuple[Evidence, ...]:
     """What keeps part of the target from being covered: structures that the zones must stay away from."""
     matrix = covering.matrix
     lacking = ~matrix.coverable
-    if not lacking.any():
+    if not lacking.any() or not protection.structures:
         return ()
+    freed = freed_by(matrix, protection)
     evidence = []
-    for which, structure in enumerate(protection.structures):
-        away = freed_by(matrix, which, structure)
+    single: NDArray[np.bool_] = np.zeros(len(lacking), dtype=np.bool_)
+    for structure, away in zip(protection.structures, freed.alone_mm, strict=True):
         opened = np.isfinite(away) & lacking
         if not opened.any():
             continue
+        single |= opened
         gap_mm = float(structure.gap_mm(matrix.region.points_mm[opened]).min())
-        farther_mm = float(away[opened].max())
-        remedy = "Allow a smaller thermal margin, or a smaller margin about the target there."
-        if not structure.encloses:
-            remedy = (
-                f"Hydrodissection that moves it {np.ceil(farther_mm):.0f} mm farther away would open these "
-                f"ablations; or {remedy[0].lower()}{remedy[1:]}"
-            )
         evidence.append(
             Evidence(
                 structure.name,
                 f"Its thermal margin of {structure.margin_mm:g} mm forbids the ablations that would cover "
                 f"{100 * opened.mean():.1f} % of the balls of target plus margin; the nearest of these lies "
                 f"{gap_mm:.1f} mm from it.",
-                remedy,
+                _moved_away([structure], [float(away[opened].max())]),
+            )
+        )
+    together = np.isfinite(freed.together_mm).all(axis=0) & lacking & ~single
+    if together.any():
+        farther = freed.together_mm[:, together].max(axis=1)
+        guilty = [k for k in range(len(farther)) if farther[k] > 0]
+        structures = [protection.structures[k] for k in guilty]
+        evidence.append(
+            Evidence(
+                " and ".join(structure.name for structure in structures),
+                f"Their thermal margins together forbid the ablations that would cover "
+                f"{100 * together.mean():.1f} % of the balls of target plus margin; none of them does so alone.",
+                _moved_away(structures, [float(farther[k]) for k in guilty]),
             )
         )
     return tuple(evidence)
 
 
-def coverage_proof(covering: Covering, insertions: int, certificate: str) -> CoverageProof:
-    """What was proven about the number of insertions, and of which problems."""
+def _moved_away(structures: Sequence[ProtectedStructure], farther_mm: Sequence[float]) -> str:
+    """What would open forbidden ablations: hydrodissection where structures can be moved, or smaller margins."""
+    smaller = "allow a smaller thermal margin, or a smaller margin about the target there."
+    if any(structure.encloses for structure in structures):
+        return smaller[0].upper() + smaller[1:]
+    moves = " and ".join(f"{one.name} {np.ceil(mm):.0f} mm" for one, mm in zip(structures, farther_mm, strict=True))
+    return f"Hydrodissection that moves {moves} farther away would open these ablations; or {smaller}"
+
+
+def organ_evidence(
+    queries: AnatomyQueries, zone: LethalZone, options: CoverageOptions
+) -> tuple[tuple[Evidence, ...], bool]:
+    """(what is said of the organ that must remain, whether enough of it does)."""
+    fraction = options.least_organ_fraction
+    if fraction is None:
+        return (), True
+    host = queries.host_organ
+    if host is None:
+        return (
+            Evidence(
+                "healthy organ",
+                f"No organ holds the target, so nothing can be said of the {100 * fraction:g} % that must remain.",
+                "Segment the organ that holds the target, or ask for no share of it.",
+            ),
+        ), False
+    left = healthy_fraction(queries, host, zone)
+    finding = (
+        f"{100 * left:.1f} % of {host.name} outside the target lies outside all zones; {100 * fraction:g} % must."
+    )
+    remedy = "" if left >= fraction else "Allow less of the organ to remain, or a smaller margin."
+    return (Evidence("healthy organ", finding, remedy),), left >= fraction
+
+
+def coverage_proof(covering: Covering, insertions: int, certificate: str, complete: bool) -> CoverageProof:
+    """What was proven about the number of insertions, and of which problems.
+
+    Args:
+        covering: the choice.
+        insertions: of the plan.
+        certificate: what is proven of its coverage, in words.
+        complete: True where the plan covers the solid.
+    """
     matrix, selection, bound = covering.matrix, covering.selection, covering.bound
     coverable = int(matrix.coverable.sum())
     offered = selection.lower_bound if np.isfinite(selection.lower_bound) else None
     choice = "no choice that keeps the needles apart" if offered is None else f"no choice of fewer than {offered:g}"
     everything = 0.0 if bound is None else float(bound.value)
+    moved = everything > insertions and complete
+    # Needles that were moved off the sampled paths may do with fewer than any choice of those.
+    everything = min(everything, float(insertions)) if complete else everything
     claim = (
         f"Of the {len(matrix.table)} paths offered, {choice} destroys all "
         f"{coverable} balls ({radius_text(matrix)} mm in radius) that any of them can destroy, each ball within "
@@ -207,6 +263,8 @@ def coverage_proof(covering: Covering, insertions: int, certificate: str) -> Cov
             f"zone holds them (by {bound.method})."
         )
     claim += " Nothing is claimed about paths that were not sampled."
+    if moved:
+        claim += " Needles moved off the sampled paths do with fewer here, so that bound does not hold for them."
     gap = max(0.0, (insertions - everything) / insertions) if insertions else 0.0
     return CoverageProof(
         solver=selection.solver,
@@ -218,19 +276,19 @@ def coverage_proof(covering: Covering, insertions: int, certificate: str) -> Cov
         candidates=matrix.candidate_count,
         points=coverable,
         claim=claim,
-        levels=(_first_level(insertions, everything, bound), *covering.choice.levels),
+        levels=(_first_level(insertions, everything, bound, complete and not moved), *covering.choice.levels),
         certificate=certificate,
     )
 
 
-def _first_level(insertions: int, everything: float, bound: InsertionBound | None) -> LevelOutcome:
+def _first_level(insertions: int, everything: float, bound: InsertionBound | None, sound: bool) -> LevelOutcome:
     return LevelOutcome(
         "insertions",
         float(insertions),
         everything,
         "",
-        insertions <= everything,
-        "points of the solid, all feasible paths" if bound is not None else "no bound was sought",
+        sound and insertions == everything,
+        "points of the solid, all feasible paths that were sampled" if bound is not None else "no bound was sought",
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from needleplan.ablation.contract import ZoneModel
+from needleplan.ablation.contract import LethalZone, ZoneModel
 from needleplan.ablation.cryoablation import FreezeProtocol
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.ablation.model_choice import even_freezes
@@ -13,6 +13,7 @@ from needleplan.ablation.patient_tissue import patient_tissue
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.coverage.physics_check import PhysicsOptions, physics_model
 from needleplan.coverage.physics_loop import PhysicsLoop, close_the_loop
+from needleplan.coverage.protection import Protection
 from needleplan.coverage.region import TargetRegion
 from needleplan.devices.applicator_physics import CryoProbe, applicator_physics
 from needleplan.devices.tissues import builtin_tissues
@@ -58,6 +59,7 @@ def plan_with_physics(
     insertions: tuple[Insertion, ...],
     again: Callable[[TargetRegion, FloatArray], tuple[Insertion, ...] | None],
     progress: Callable[[str, float], None] | None = None,
+    protection: Protection | None = None,
 ) -> tuple[PhysicsVerdict | None, tuple[Insertion, ...], tuple[Evidence, ...]]:
     """(what the physics says of the best plan, that plan, evidence).
 
@@ -71,6 +73,7 @@ def plan_with_physics(
         again: chooses insertions that hold each ball of a region by so much more, or by a share of it; None where
             no choice does.
         progress: called with what is being done and the fraction done.
+        protection: structures that the zone of the physics is held against as well.
     """
     check = PhysicsOptions(
         spacing_mm=options.spacing_mm, perfusion_factor=options.perfusion_factor, rounds=options.rounds
@@ -106,7 +109,26 @@ def plan_with_physics(
     verdict = _verdict(loop)
     if verdict is None:
         return None, insertions, ()
-    return verdict, loop.insertions, () if verdict.covered else (_shortfall(loop, verdict),)
+    told = () if verdict.covered else (_shortfall(loop, verdict),)
+    assert loop.check is not None
+    return verdict, loop.insertions, (*told, *_harmed(loop.check.prediction.zone, protection))
+
+
+def _harmed(zone: LethalZone, protection: Protection | None) -> tuple[Evidence, ...]:
+    """Structures whose thermal margin the solver's zone does not keep."""
+    told = []
+    for structure in () if protection is None else protection.structures:
+        slack_mm = structure.slack_mm(zone) + structure.spacing_mm
+        if slack_mm < 0:
+            told.append(
+                Evidence(
+                    structure.name,
+                    f"The zone of the physics comes {-slack_mm:.1f} mm nearer to it than its thermal margin of "
+                    f"{structure.margin_mm:g} mm, which the zones of the table keep.",
+                    "Ask for a larger thermal margin, less power or time, or hydrodissection.",
+                )
+            )
+    return tuple(told)
 
 
 def _freezes(insertions: tuple[Insertion, ...], zone_model: ZoneModel) -> FreezeProtocol | None:

@@ -35,6 +35,7 @@ from needleplan.plan_evidence import (
     judge_coverage,
     limits_evidence,
     order_evidence,
+    organ_evidence,
     search_evidence,
     zone_size_evidence,
 )
@@ -199,6 +200,7 @@ def make_plan(
         return Planning(plan, table, constraints, resolution, None, zone_model)
     with watch("refine"):
         insertions, notes, covering = chooser.moved(covering)
+        covering = _as_chosen(covering, insertions)
         moved = insertions
     if options.errors is not None:
         with watch("robustness"):
@@ -219,6 +221,7 @@ def make_plan(
                 insertions,
                 chooser.again,
                 progress,
+                protection,
             )
             notes = found if asked != insertions else notes + found
     if insertions != moved:
@@ -234,6 +237,10 @@ def make_plan(
         certificate = certify(queries, zone, options.coverage.margin_mm)
     status, evidence = judge_coverage(covering, assessment.metrics, options.coverage, certificate)
     evidence += limits_evidence(covering, protection)
+    organ, enough = organ_evidence(queries, zone, options.coverage)
+    evidence += organ
+    if not enough:
+        status = PlanStatus.PARTIAL
     evidence += (*notes, *told, search_evidence(resolution), *heated_evidence(queries, zone))
     chances: tuple[Likelihood, ...] = ()
     if options.errors is not None:
@@ -267,6 +274,11 @@ class _Chooser:
         if self.options.coverage.needles_at_once == 1:
             return None
         return dataclasses.replace(self.pairs, handle_radius_mm=None, guide_radius_mm=None)
+
+    @property
+    def _spares(self) -> bool:
+        """Zones shrink to the margin that is wanted, unless physics is still to judge what the margin is worth."""
+        return self.options.physics is None
 
     def cover(
         self,
@@ -318,7 +330,7 @@ class _Chooser:
         # Where the balls ask for more insertions than are allowed, as few as allowed may still do.
         known = len(covering.insertions) if covering.complete else self.options.coverage.maximum_insertions + 1
         if bound is None or bound.value >= known:
-            return *self.refined(covering.insertions), covering
+            return *self.refined(covering.insertions, spare=self._spares), covering
         found = fewer_insertions(
             known,
             max(1, bound.value),
@@ -328,15 +340,15 @@ class _Chooser:
             2.0 * self.options.coverage.time_limit_s,
         )
         if found is None:
-            return *self.refined(covering.insertions), covering
-        insertions, notes = self.refined(found.insertions)
+            return *self.refined(covering.insertions, spare=self._spares), covering
+        insertions, notes = self.refined(found.insertions, spare=self._spares)
         if insertions == found.insertions:
             notes = found.evidence
         status = "feasible" if len(insertions) > bound.value else "fewest"
         selection = dataclasses.replace(
             covering.selection, status=status, uncovered=covering.selection.uncovered[:0]
         )
-        choice = dataclasses.replace(found.covering.choice, insertions=insertions)
+        choice = found.covering.choice
         return insertions, notes, dataclasses.replace(covering, selection=selection, choice=choice)
 
     def nearly(self, region: TargetRegion) -> Covering:
@@ -396,6 +408,17 @@ class _Stopwatch:
 
     def __exit__(self, *_: object) -> None:
         self.times_s[self._name] = round(time.perf_counter() - self._start, 4)
+
+
+def _as_chosen(covering: Covering, insertions: tuple[Insertion, ...]) -> Covering:
+    """The choice, its goals marked as those of the choice where needles were moved afterwards."""
+    if insertions == covering.choice.insertions:
+        return covering
+    levels = tuple(
+        dataclasses.replace(level, problem=f"as chosen, before needles and settings were moved; {level.problem}")
+        for level in covering.choice.levels
+    )
+    return dataclasses.replace(covering, choice=dataclasses.replace(covering.choice, levels=levels))
 
 
 def _puncture_order(
@@ -472,7 +495,9 @@ class _Draft:
             rejected=table.rejected_by(),
             candidate_count=len(table),
             feasible_count=int(table.feasible.sum()),
-            proof=None if covering is None else coverage_proof(covering, len(insertions), certificate),
+            proof=None
+            if covering is None
+            else coverage_proof(covering, len(insertions), certificate, status is PlanStatus.COMPLETE),
             provenance=Provenance(
                 __version__,
                 settings,

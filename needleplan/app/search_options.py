@@ -16,6 +16,7 @@ from needleplan.trajectory.preset import load_preset
 from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits
 from needleplan.uncertainty.likelihoods import ErrorOptions, Robustness
+from needleplan.uncertainty.presets import preset_budget
 
 
 def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableModel]:
@@ -25,6 +26,7 @@ def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableMo
         NeedleplanError: as of ``search_from``, or a value of the coverage is impossible.
     """
     search, catalogue = search_from(options)
+    physics = PhysicsPlanning(options.tumour, rounds=options.physics_rounds)
     planning = dataclasses.replace(
         search,
         setting=options.setting,
@@ -39,7 +41,7 @@ def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableMo
         ),
         thermal=thermal_margins_from(options.thermal_margin),
         refine=not options.no_refine,
-        physics=None if options.no_physics else PhysicsPlanning(options.tumour, rounds=options.physics_rounds),
+        physics=None if options.no_physics else physics,
         errors=errors_from(options),
         seed=options.seed,
     )
@@ -52,6 +54,7 @@ def errors_from(options: Namespace) -> ErrorOptions | None:
     Raises:
         OptionError: a value is impossible, or robustness is asked for without scenarios or in two ways.
     """
+    preset_budget(options.error_budget)
     asked = options.most_probable or options.required_chance is not None
     if options.most_probable and options.required_chance is not None:
         raise OptionError("--most-probable and --required-chance ask for different plans: give one of them")

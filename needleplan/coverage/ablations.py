@@ -100,12 +100,15 @@ def choose_ablations(
         return AblationChoice((), ())
     state = _State(matrix, options, wanted, selection, columns)
     levels = []
-    for level in options.order[1:]:
+    order = list(options.order[1:])
+    if healthy_limit_ml is not None and Level.SPARED not in order:
+        order.append(Level.SPARED)
+    for level in order:
         if level is Level.ABLATIONS:
             levels.append(state.fewest())
         elif level is Level.TIME:
             levels.append(state.quickest())
-        elif level is Level.MARGIN and options.wanted_mm > options.margin_mm:
+        elif level is Level.MARGIN and options.wanted_mm > options.margin_mm and wanted.all():
             levels.append(state.widest())
         elif level is Level.SPARED:
             levels.append(state.sparing(healthy_limit_ml))
@@ -144,7 +147,7 @@ class _State:
         least = float(self.least_ablations)
         bound, problem = least, "no fewer than insertions are needed"
         for columns, words in self._chosen_then_all():
-            answer, cost = self._solve(columns, np.ones(len(columns)), 0.0, by_path_cost=True)
+            answer, cost = self._solve(columns, np.ones(len(columns)), self.extra_mm, by_path_cost=True)
             if answer is not None and len(answer) <= len(self.chosen):
                 self._take(columns.part(answer))
             bound = max(least, float(np.ceil(cost - _PATH_SHARE - 1e-6)) if np.isfinite(cost) else least)
@@ -158,7 +161,7 @@ class _State:
     def quickest(self) -> LevelOutcome:
         """Least time of energy, one delivery after the other."""
         columns, _, problem = self._offers(largest_only=False)
-        answer, bound = self._solve(columns, self._minutes(columns), 0.0)
+        answer, bound = self._solve(columns, self._minutes(columns), self.extra_mm)
         before = float(self._minutes(self.chosen).sum())
         if answer is not None and float(self._minutes(columns.part(answer)).sum()) <= before + 1e-9:
             self._take(columns.part(answer))
@@ -170,7 +173,8 @@ class _State:
     def widest(self) -> LevelOutcome:
         """Largest depth by which zones hold target and margin, up to the wanted margin."""
         most = self.options.wanted_mm - self.options.margin_mm
-        columns, _, problem = self._offers(largest_only=True)
+        # Where the time is settled smaller sizes may leave more of it for others.
+        columns, _, problem = self._offers(largest_only=self.most_minutes is None)
         low, high = 0, max(1, int(np.ceil(most / _MARGIN_STEP_MM)))
         impossible_from = high + 1
         while low < high:

@@ -18,7 +18,7 @@ _COARSE_MM = 8.0
 #: Cubes are not cut below this; what is still open then is neither covered nor not.
 _FINEST_MM = 0.05
 #: Cubes looked at altogether; a zone that follows the solid's surface closely would ask for endless ones.
-_MOST_CUBES = 20_000_000
+_MOST_CUBES = 4_000_000
 #: Cubes decided at a time.
 _CHUNK = 200_000
 #: Distances to surfaces are computed in single precision; so much is given away wherever they leave a cube out.

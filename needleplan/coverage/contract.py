@@ -23,6 +23,7 @@ class PathSelection:
             insertions.
         uncovered: (m,) points that stay uncovered although some offered path could destroy them.
         sufficient: insertions of a cover that was found where they were not limited; None where none was.
+        loose_bound: the lower bound where exclusions are left out; no more than ``lower_bound``.
         value_bound: no choice within the allowed number is worth more than this (``CoverProblem.value_of``).
     """
 
@@ -33,6 +34,7 @@ class PathSelection:
     uncovered: NDArray[np.int64]
     value_bound: float = np.inf
     sufficient: int | None = None
+    loose_bound: float = 0.0
 
 
 class CoverageSolver(ABC):

@@ -35,11 +35,14 @@ class IntegerProgramSolver(CoverageSolver):
 
     def solve(self, matrix: CoverProblem, maximum_insertions: int) -> PathSelection:
         covers = matrix.path_covers
-        fewest, bound, proven = self._fewest(matrix)
+        fewest, bound, proven, loose = self._fewest(matrix)
+        loose = float(np.ceil(loose - 1e-6))
         bound = max(float(np.ceil(bound - 1e-6)), counting_bound(matrix))
         if fewest is None or matrix.insertions_of(fewest) > maximum_insertions:
             needed = None if fewest is None else matrix.insertions_of(fewest)
-            return self._most(matrix, maximum_insertions, bound, needed)
+            if not matrix.coverable.all():
+                needed = None
+            return self._most(matrix, maximum_insertions, bound, needed, loose)
         proven = proven or matrix.insertions_of(fewest) <= bound
         status = "fewest" if proven else "feasible"
         chosen = fewest
@@ -71,14 +74,14 @@ class IntegerProgramSolver(CoverageSolver):
             return fewest, False
         return candidate, cheapest.proven
 
-    def _fewest(self, matrix: CoverProblem) -> tuple[list[int] | None, float, bool]:
-        """(choice with fewest insertions or None where none was found, bound, proven)."""
+    def _fewest(self, matrix: CoverProblem) -> tuple[list[int] | None, float, bool, float]:
+        """(choice with fewest insertions or None where none was found, bound, proven, bound without exclusions)."""
         covers, added = matrix.path_covers, matrix.added_insertions
         start = LocalSearchSolver(0.25 * self.time_limit_s).solve(matrix, int(added.sum()))
         best = None if len(start.uncovered) else list(start.paths)
         if best is not None and start.status == "fewest":
-            return best, start.lower_bound, True
-        bound = start.lower_bound
+            return best, start.lower_bound, True, start.lower_bound
+        bound = loose = start.lower_bound
         for conflicts in (None, matrix.conflicts):
             kept = reduce_cover(covers, np.zeros(len(covers)), added, conflicts)
             within = None if conflicts is None else conflicts[np.ix_(kept.columns, kept.columns)]
@@ -90,22 +93,23 @@ class IntegerProgramSolver(CoverageSolver):
                 CoverDemands(conflicts=within),
             )
             if answer.impossible:
-                return None, np.inf, True
+                return None, np.inf, True, loose
             bound = max(bound, answer.bound)
+            loose = bound if conflicts is None else loose
             if answer.chosen is not None:
                 found = kept.columns[list(answer.chosen)].tolist()
                 if not matrix.has_conflict(found):
                     if best is None or matrix.insertions_of(found) < matrix.insertions_of(best):
                         best = found
-                    return best, bound, answer.proven
+                    return best, bound, answer.proven, loose
             if best is not None and matrix.insertions_of(best) <= np.ceil(bound - 1e-6):
-                return best, bound, True
+                return best, bound, True, loose
             if matrix.conflicts is None:
                 break
-        return best, bound, False
+        return best, bound, False, loose
 
     def _most(
-        self, matrix: CoverProblem, maximum_insertions: int, bound: float, needed: int | None
+        self, matrix: CoverProblem, maximum_insertions: int, bound: float, needed: int | None, loose: float
     ) -> PathSelection:
         greedy = greedy_choice(matrix, maximum_insertions, matrix.point_value)
         chosen, worth = most_covered(matrix, maximum_insertions, greedy, self.time_limit_s)
@@ -116,4 +120,6 @@ class IntegerProgramSolver(CoverageSolver):
             status = "fewest" if matrix.insertions_of(chosen) <= bound else "feasible"
         else:
             status = "limited"
-        return PathSelection(tuple(sorted(chosen)), self.name, status, bound, np.flatnonzero(left), worth, needed)
+        return PathSelection(
+            tuple(sorted(chosen)), self.name, status, bound, np.flatnonzero(left), worth, needed, loose
+        )

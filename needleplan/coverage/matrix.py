@@ -16,7 +16,7 @@ from needleplan.coverage.needle_pairs import pair_conflicts
 from needleplan.coverage.offers import OfferedPaths, SizeMenu, offer_paths, offered_rows, zone_middles
 from needleplan.coverage.options import CoverageOptions
 from needleplan.coverage.pair_limits import PairLimits
-from needleplan.coverage.protection import ProtectedStructure, Protection
+from needleplan.coverage.protection import Protection
 from needleplan.coverage.region import TargetRegion, target_region
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray, read_only
@@ -182,38 +182,58 @@ def swept_zones(
     return SweptZones(middles, table.direction, length, float(menu.axial_mm[0]), float(menu.radial_mm[0]))
 
 
-def freed_by(matrix: CoverageMatrix, which: int, structure: ProtectedStructure) -> FloatArray:
-    """(n,) how much farther away a protected structure would have to lie for each point to be destroyed.
+@dataclass(frozen=True, slots=True, eq=False)
+class FreedPoints:
+    """How much farther away protected structures would have to lie for points to be destroyed.
 
-    For each point the least over the ablations that this structure forbids: farther by so much, the ablation keeps
-    the thermal margin and destroys the point. Infinite where no ablation that it forbids would. A sufficient
-    distance, as not all of a great number of ablations are looked at.
+    Attributes:
+        alone_mm: (s, n) the least distance by which structure s alone must move for point n, over ablations that no
+            other structure forbids; infinite where there is none.
+        together_mm: (s, n) distances by which all of them must move for point n, of that ablation which asks for
+            the least sum; infinite where no ablation would do.
+    """
+
+    alone_mm: FloatArray
+    together_mm: FloatArray
+
+
+def freed_by(matrix: CoverageMatrix, protection: Protection) -> FreedPoints:
+    """What moving protected structures away would open.
+
+    Farther by so much, an ablation keeps its thermal margins and destroys the point: distances that suffice, as not
+    all of a great number of ablations are looked at.
 
     Args:
         matrix: the offers.
-        which: number of the protected structure.
-        structure: the structure.
+        protection: the structures.
     """
     middles, axes = zone_middles(matrix.table, matrix.tips_mm)
-    forbidden = np.flatnonzero(np.concatenate(matrix.guilty) == which)
+    allowed = np.concatenate(matrix.allowed)
+    forbidden = np.flatnonzero(allowed > 0)
     forbidden = forbidden[:: max(1, len(forbidden) // _MOST_FREED)]
-    allowed = np.concatenate(matrix.allowed)[forbidden]
-    away = np.full(len(matrix.region), np.inf)
+    structures = protection.structures
+    alone = np.full((len(structures), len(matrix.region)), np.inf)
+    together = np.full_like(alone, np.inf)
     for size in range(len(matrix.menu)):
-        part = forbidden[allowed > size]
-        for start in range(0, len(part), _CHUNK):
-            some = part[start : start + _CHUNK]
-            count = len(some)
-            zones = SpheroidUnion(
-                middles[some],
-                axes[some],
-                np.full(count, matrix.menu.axial_mm[size]),
-                np.full(count, matrix.menu.radial_mm[size]),
-            )
-            missing = zones.deepest_mm(structure.points_mm) + structure.spacing_mm + structure.margin_mm
-            covers = zones.covering(matrix.region.points_mm, matrix.region.radius_mm)
-            away = np.minimum(away, np.where(covers, missing[:, None], np.inf).min(axis=0))
-    return away
+        part = forbidden[allowed[forbidden] > size]
+        if not len(part):
+            continue
+        shape = np.full(len(part), matrix.menu.axial_mm[size]), np.full(len(part), matrix.menu.radial_mm[size])
+        zones = SpheroidUnion(middles[part], axes[part], *shape)
+        missing = np.array([zones.deepest_mm(one.points_mm) + one.spacing_mm + one.margin_mm for one in structures])
+        missing = np.maximum(missing, 0.0)
+        covers = zones.covering(matrix.region.points_mm, matrix.region.radius_mm)
+        for k in range(len(structures)):
+            mine = (np.delete(missing, k, axis=0) <= 0.0).all(axis=0)
+            if mine.any():
+                alone[k] = np.minimum(
+                    alone[k], np.where(covers[mine], missing[k, mine][:, None], np.inf).min(axis=0)
+                )
+        total = np.where(covers, missing.sum(axis=0)[:, None], np.inf)
+        best = total.argmin(axis=0)
+        better = total[best, np.arange(total.shape[1])] < together.sum(axis=0)
+        together[:, better] = missing[:, best[better]]
+    return FreedPoints(alone, together)
 
 
 def _path_covers(

@@ -79,7 +79,8 @@ class CoverageOptions:
         margin_mm: margin about the target that must be covered.
         wanted_margin_mm: margin towards which the level ``margin`` and the refinement go on; no less than
             ``margin_mm``. None stops at ``margin_mm``.
-        levels: goals in their order, separated by commas: ``Level``; the first is ``insertions``.
+        levels: goals in their order, separated by commas: ``Level``; the first is ``insertions``, and ``spared``
+            can only be the last.
         maximum_insertions: no more punctures than this.
         needles_at_once: needles that may stand in the patient together; 1 draws each out before the next, None lets
             all of them stand.
@@ -127,6 +128,10 @@ class CoverageOptions:
             raise OptionError(f"the time limit must be above zero and at most a day, not {self.time_limit_s:g} s")
         if not self.order or self.order[0] is not Level.INSERTIONS:
             raise OptionError(f"the first of the levels must be insertions, not {self.levels!r}")
+        if Level.SPARED in self.order[:-1]:
+            raise OptionError(
+                f"spared must be the last of the levels, as no later one keeps it, not {self.levels!r}"
+            )
         if len(set(self.order)) < len(self.order):
             raise OptionError(f"a level is named twice in {self.levels!r}")
 

@@ -11,7 +11,7 @@ from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.coverage.certificate import certify
 from needleplan.coverage.needle_pairs import least_room_mm
 from needleplan.coverage.needle_shape import NeedleShapes
-from needleplan.coverage.options import CoverageOptions
+from needleplan.coverage.options import CoverageOptions, Level
 from needleplan.coverage.pair_limits import PairLimits
 from needleplan.coverage.protection import Protection
 from needleplan.coverage.refinement import Refinement, RefinementOptions, refine
@@ -65,7 +65,9 @@ def refined(
     wanted = RefinementOptions(
         wanted_margin_mm=min(50.0, (options.wanted_mm if wanted_mm is None else wanted_mm) + _BETWEEN_POINTS_MM),
         fixed=fixed,
-        time_limit_s=min(20.0, options.time_limit_s),
+        # Where the time of treatment is a goal, settings stay as they were chosen for it.
+        settings_move=Level.TIME not in options.order,
+        time_limit_s=max(30.0, options.time_limit_s),
     )
     said = ""
     for sparing in (True, False) if spare else (False,):

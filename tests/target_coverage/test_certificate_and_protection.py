@@ -147,6 +147,7 @@ def test_a_lung_that_holds_the_target_is_treated_within():
         ({"levels": "ablations, insertions"}, "first of the levels must be insertions"),
         ({"levels": ""}, "first of the levels must be insertions"),
         ({"levels": "insertions, time, time"}, "named twice"),
+        ({"levels": "insertions, spared, time"}, "spared must be the last"),
         ({"wanted_margin_mm": 4.0}, "wanted margin must be between"),
         ({"needles_at_once": 0}, "at least one needle"),
         ({"least_organ_fraction": 1.0}, "between 0 and 1"),

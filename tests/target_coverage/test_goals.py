@@ -133,7 +133,7 @@ def test_a_structure_too_near_is_named_and_moving_it_as_far_as_told_is_enough():
     assert plan.status is PlanStatus.PARTIAL
     (told,) = [item for item in plan.evidence if item.subject == "colon"]
     assert "thermal margin of 5 mm" in told.finding and "Hydrodissection" in told.remedy
-    farther = float(told.remedy.split("moves it ")[1].split(" mm")[0])
+    farther = float(told.remedy.split("moves colon ")[1].split(" mm")[0])
     assert farther > 0
     # What is planned keeps its distance all the same.
     queries = neighbour_case(4.0)
@@ -141,6 +141,67 @@ def test_a_structure_too_near_is_named_and_moving_it_as_far_as_told_is_enough():
     moved, _ = planned_beside(4.0 + farther)
     assert moved.plan.status is PlanStatus.COMPLETE
     assert not [item for item in moved.plan.evidence if item.subject == "colon"]
+
+
+def test_two_structures_that_forbid_the_same_are_named_together():
+    axis = rotation(3)[:, 2]
+    across = rotation(3)[:, 0]
+    first = Structure("colon", Role.BOWEL, ball(tuple(31.0 * axis), 15.0, 4))
+    second = Structure("stomach", Role.BOWEL, ball(tuple(31.0 * axis + 4.0 * across), 15.0, 4))
+    queries = queries_of(made_case(ball((0, 0, 0), 12.0, 4), ball((0, 0, 0), 95.0, 4), first, second))
+    model = ball_model(18.0, sizes=(1.0, 0.9, 0.7))
+    options = PlanningOptions(
+        applicator="ball",
+        sampling=SamplingOptions(40.0, 12),
+        search=SearchOptions(1, 0, 2000, 10),
+        limits=dataclasses.replace(LIMITS, bowel_mm=2.0),
+        coverage=COARSE,
+        refine=False,
+    )
+    plan = make_plan(queries, options, zone_model=model).plan
+    (told,) = [item for item in plan.evidence if "colon" in item.subject and "stomach" in item.subject]
+    assert "colon" in told.remedy and "stomach" in told.remedy and "Hydrodissection" in told.remedy
+
+
+def test_an_organ_that_must_remain_is_counted_in_the_plan_itself():
+    model = ball_model(24.0, sizes=(1.0, 0.8, 0.65))
+    liver = Structure("liver", Role.ORGAN, ball((0, 0, 0), 40.0, 4))
+    queries = queries_of(made_case(ball((0, 0, 0), 12.0, 4), ball((0, 0, 0), 95.0, 4), liver))
+    for fraction, status in ((0.9, PlanStatus.COMPLETE), (0.995, PlanStatus.PARTIAL)):
+        for levels in ("insertions", "insertions, ablations, margin, spared"):
+            options = PlanningOptions(
+                applicator="ball",
+                sampling=SamplingOptions(40.0, 6),
+                search=SearchOptions(1, 0, 2000, 10),
+                limits=LIMITS,
+                coverage=dataclasses.replace(COARSE, least_organ_fraction=fraction, levels=levels),
+            )
+            plan = make_plan(queries, options, zone_model=model).plan
+            (told,) = [item for item in plan.evidence if item.subject == "healthy organ"]
+            assert plan.status is status, (fraction, levels, told)
+            left = float(told.finding.split(" %")[0]) / 100.0
+            lost_ml = plan.metrics.zone_ml - 4 / 3 * np.pi * 12.0**3 / 1000
+            organ_ml = 4 / 3 * np.pi * (40.0**3 - 12.0**3) / 1000
+            assert left == pytest.approx(1 - lost_ml / organ_ml, abs=0.01)
+
+
+def test_a_bound_is_never_above_a_plan_that_is_complete(long_target):
+    queries, model, _ = long_target
+    options = PlanningOptions(
+        applicator="ball",
+        sampling=SamplingOptions(60.0, 2),
+        search=SearchOptions(0, 0, 2000, 10),
+        limits=LIMITS,
+        coverage=COARSE,
+    )
+    plan = make_plan(queries, options, zone_model=model).plan
+    if plan.status is PlanStatus.COMPLETE:
+        assert plan.proof.lower_bound <= len(plan.insertions)
+    limited = dataclasses.replace(
+        options, coverage=dataclasses.replace(COARSE, margin_mm=9.0, maximum_insertions=1)
+    )
+    cut = make_plan(queries, limited, zone_model=model).plan
+    assert cut.status is PlanStatus.PARTIAL and not cut.proof.levels[0].proven
 
 
 def test_without_a_thermal_margin_the_structure_is_no_limit():
