@@ -59,7 +59,7 @@ def zone_size_evidence(matrix: CoverageMatrix) -> tuple[Evidence, ...]:
         return (
             Evidence(
                 "thermal margins",
-                f"No ablation of {matrix.applicator} is allowed along any of the {len(matrix.table)} offered paths: "
+                f"{matrix.applicator} is allowed no ablation along any of the {len(matrix.table)} offered paths: "
                 "each would come nearer to a protected structure than its thermal margin.",
                 "Allow smaller thermal margins, move the structures away, or choose an applicator with smaller "
                 "zones.",
@@ -295,10 +295,13 @@ def _first_level(insertions: int, everything: float, bound: InsertionBound | Non
 def heated_evidence(queries: AnatomyQueries, zone: LethalZone) -> tuple[Evidence, ...]:
     """What the predicted zone reaches besides the organ: clearances hold for the needle, not for the zone."""
     anatomy = queries.anatomy
+    low, high = zone.bounds_mm
     reached = []
     for surface in (*anatomy.obstacles, anatomy.entry):
         points, _ = surface_points(surface.mesh, _HEATED_SPACING_MM)
-        depth = float(zone.signed_distance_mm(points).max())
+        # Nothing outside the zone's own box lies in it.
+        points = points[((points >= low) & (points <= high)).all(axis=1)]
+        depth = float(zone.signed_distance_mm(points).max(initial=-np.inf))
         if depth > 0:
             reached.append(f"{surface.name} ({depth:.0f} mm)")
     if not reached:

@@ -17,7 +17,7 @@ _BOUNDARY_SPACING_MM = 0.8
 #: Halvings of the faces at the creases of a union.
 _CREASE_HALVINGS = 5
 #: Faces of one spheroid at a crease beyond which they are not halved again.
-_MOST_FACES = 20_000
+_MOST_FACES = 60_000
 #: Largest side of the geodesic sphere's facets that spheroids are drawn with, for radius 1.
 _FACET_ANGLE = 0.083
 

@@ -70,6 +70,7 @@ def refined(
         time_limit_s=max(30.0, options.time_limit_s),
     )
     said = ""
+    better: Refinement | None = None
     for sparing in (True, False) if spare else (False,):
         try:
             result = refine(
@@ -87,9 +88,15 @@ def refined(
         if not result.improved:
             said = said or result.sentence
             continue
-        if not complete or certify(queries, zone_model.zone(result.insertions), options.margin_mm).covered:
+        if certify(queries, zone_model.zone(result.insertions), options.margin_mm).covered:
             return result.insertions, (Evidence("refinement", _words(result)),)
-        said = "Moved needles left part of the margin uncovered, so the needles stay as they were chosen."
+        if complete:
+            said = "Moved needles left part of the margin uncovered, so the needles stay as they were chosen."
+        else:
+            # Nothing is proven to be lost: the last of them has the larger margin.
+            better = result
+    if better is not None:
+        return better.insertions, (Evidence("refinement", _words(better)),)
     return given, (Evidence("refinement", said),)
 
 

@@ -145,9 +145,9 @@ def test_plan_of_another_case_is_refused(planned, tmp_path, capsys) -> None:
         ("{,}", "not JSON"),
         ('{"schema": "needleplan.plan", "version": 1, "version": 1}', "occurs twice"),
         ('{"schema": "needleplan.plan", "version": NaN}', "NaN"),
-        ('{"schema": "needleplan.plan", "version": 2}', "version"),
+        ('{"schema": "needleplan.plan", "version": 3}', "version"),
         ('{"schema": "else", "version": 1}', "schema"),
-        ('{"schema": "needleplan.plan", "version": 1, "case_name": "x"}', "lacks the field"),
+        ('{"schema": "needleplan.plan", "version": 2, "case_name": "x"}', "lacks the field"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )
