@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad, solve_ivp
 
@@ -113,6 +113,7 @@ def test_mean_rate_of_no_change_is_the_rate():
 # The logarithmic mean
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.floats(-30, 30), st.floats(-30, 30))
 def test_log_mean_lies_between_geometric_and_arithmetic_mean(log_a, log_b):
     a, b = 10.0**log_a, 10.0**log_b
