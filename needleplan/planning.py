@@ -56,6 +56,8 @@ from needleplan.uncertainty.likelihoods import ErrorOptions, likelihoods
 REPORTED_CLEARANCE_CAP_MM = 60.0
 #: Margin beyond the one asked for towards which a choice with fewer insertions is moved before it is proven.
 _ROOM_MM = 1.0
+#: Time of one search by which a choice with fewer insertions is moved.
+_CLOSING_S = 10.0
 #: More insertions than any choice has.
 _ANY_NUMBER = 1_000_000
 #: Shares of what the physics asks for beyond the planning model, in turn.
@@ -365,7 +367,7 @@ class _Chooser:
         def move(
             given: Sequence[Insertion], further_mm: FloatArray
         ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]]:
-            return self.refined(given, margin_mm + _ROOM_MM, spare=False, further_mm=further_mm)
+            return self.refined(given, margin_mm + _ROOM_MM, False, further_mm, _CLOSING_S)
 
         return closed(insertions, self.queries, self.zone_model, margin_mm, move)
 
@@ -375,6 +377,7 @@ class _Chooser:
         wanted_mm: float | None = None,
         spare: bool = True,
         further_mm: ArrayLike = (),
+        time_limit_s: float | None = None,
     ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]]:
         """The insertions moved continuously, and what came of it."""
         return refined(
@@ -388,6 +391,7 @@ class _Chooser:
             wanted_mm=wanted_mm,
             spare=spare,
             further_points_mm=further_mm,
+            time_limit_s=time_limit_s,
         )
 
 

@@ -41,6 +41,7 @@ def refined(
     wanted_mm: float | None = None,
     spare: bool = True,
     further_points_mm: ArrayLike = (),
+    time_limit_s: float | None = None,
 ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]]:
     """The insertions moved to a larger margin and less healthy tissue, and what came of it.
 
@@ -59,6 +60,7 @@ def refined(
         wanted_mm: margin to move to; that of the options where None.
         spare: True where zones may shrink as far as the margin allows.
         further_points_mm: (m, 3) points that must have the margin besides those of the target's surface.
+        time_limit_s: of one search; 30 s or the time limit of the options where None.
     """
     given = tuple(insertions)
     complete = certify(queries, zone_model.zone(given), options.margin_mm).covered
@@ -67,7 +69,7 @@ def refined(
         fixed=fixed,
         # Where the time of treatment is a goal, settings stay as they were chosen for it.
         settings_move=Level.TIME not in options.order,
-        time_limit_s=max(30.0, options.time_limit_s),
+        time_limit_s=max(30.0, options.time_limit_s) if time_limit_s is None else time_limit_s,
     )
     said = ""
     better: Refinement | None = None
