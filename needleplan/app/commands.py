@@ -206,7 +206,7 @@ def run_demo(options: Namespace) -> int:
         manifest = save_phantom(phantom, options.out / "case")
         case = load_case(manifest)
     with progress_bar(console, "planning") as progress:
-        options_of_plan = PlanningOptions(physics=PhysicsPlanning("CRLM", rounds=2), errors=ErrorOptions())
+        options_of_plan = PlanningOptions(physics=PhysicsPlanning("CRLM", rounds=1), errors=ErrorOptions())
         planned = plan_case(case, options_of_plan, progress=progress)
     write_plan_folder(folder, planned, pictures=False)
     folder.write_source(manifest, None)
