@@ -259,7 +259,7 @@ def close_the_loop(
             return ended(LoopEnd.EXHAUSTED, f"{_exhausted(rounds[-1], options)}; {_missing(rounds)}.")
         wanted = corrected
     return ended(
-        LoopEnd.ROUNDS, f"The physics does not say covered after {options.rounds} plans: {_missing(rounds)}."
+        LoopEnd.ROUNDS, f"The physics does not say covered in round {options.rounds}, the last: {_missing(rounds)}."
     )
 
 
