@@ -96,7 +96,7 @@ def run_chain(clock: Clock, manifest: Path, data: Path | None, out: Path, quick:
     quickly = clock("solve coverage (greedy)", lambda: greedy.solve(matrix, cover.maximum_insertions))
     clock.counts["solve coverage (HiGHS)"] = len(selection.paths)
     clock.counts["solve coverage (greedy)"] = len(quickly.paths)
-    choice = clock("choose ablations", lambda: choose_ablations(matrix, selection, cover.time_limit_s))
+    choice = clock("choose ablations", lambda: choose_ablations(matrix, selection, cover))
     assessment = clock("assess", lambda: assess(queries, choice.insertions, model, cover.margin_mm))
 
     plan = make_plan(queries, options, zone_model=model).plan

@@ -352,7 +352,7 @@ def _best_of(
 
     The first plan is the one given. The last is taken if it is better; then the one before.
     """
-    points = model.points_mm
+    points = model.measured_mm
     margins = {0: zone_model.zone(plans[0].insertions).least_margin_mm(points)}
     costs = {0: model.cost_ml(plans[0].insertions)}
     worth_before = min(margins[0], wanted_mm)

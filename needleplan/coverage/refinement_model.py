@@ -101,6 +101,8 @@ class PlanModel:
         self._minute_ml = minute_ml
         points, _ = surface_points(queries.anatomy.target.mesh, SURFACE_SPACING_MM)
         points = np.concatenate([points, further_points_mm])
+        #: (m, 3) the points by which plans are compared in the end, as they come from the surface.
+        self.measured_mm = points
         # Corners of split faces come once a face.
         self._local = np.unique(np.round((points - self._origin) @ self._axes, 6), axis=0)
         #: (n, 3) points that must have the margin: those of the target's surface and further ones.

@@ -111,7 +111,8 @@ def test_own_zone_table_plans_with_the_zones_of_the_files(capsys):
     assert "not a vendor's" in printed
     for insertion in plan.insertions:
         for ablation in insertion.ablations:
-            assert ablation.power_w in (50.0, 100.0) and ablation.duration_s in (180.0, 600.0)
+            # Needles are moved and settings with them, but never out of the table.
+            assert 50.0 <= ablation.power_w <= 100.0 and 180.0 <= ablation.duration_s <= 600.0
 
 
 def test_edit_a_path_moves_undoes_and_breathes(capsys):
