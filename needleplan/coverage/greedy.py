@@ -23,20 +23,21 @@ class GreedySolver(CoverageSolver):
         left = matrix.coverable & ~covers[chosen].any(axis=0)
         if left.any():
             chosen = greedy_choice(matrix, maximum_insertions, matrix.point_value)
-            left = matrix.coverable & ~covers[chosen].any(axis=0)
-        if left.any():
-            status = "limited"
-        else:
-            chosen = without_superfluous(matrix, chosen)
-            status = "fewest" if matrix.insertions_of(chosen) <= bound else "feasible"
-        return PathSelection(
-            tuple(sorted(chosen)),
-            self.name,
-            status,
-            bound,
-            np.flatnonzero(left),
-            value_bound(matrix, maximum_insertions),
-        )
+        return heuristic_selection(matrix, chosen, self.name, bound, maximum_insertions)
+
+
+def heuristic_selection(
+    matrix: CoverProblem, chosen: list[int], solver: str, bound: float, maximum_insertions: int
+) -> PathSelection:
+    """What a search without a proof found, superfluous paths left out: fewest only where a bound says so."""
+    left = matrix.coverable & ~matrix.path_covers[chosen].any(axis=0)
+    status = "limited"
+    if not left.any():
+        chosen = without_superfluous(matrix, chosen)
+        status = "fewest" if matrix.insertions_of(chosen) <= bound else "feasible"
+    return PathSelection(
+        tuple(sorted(chosen)), solver, status, bound, np.flatnonzero(left), value_bound(matrix, maximum_insertions)
+    )
 
 
 def greedy_choice(matrix: CoverProblem, maximum_insertions: int, value: FloatArray) -> list[int]:

@@ -10,7 +10,7 @@ from needleplan.coverage.exchange import exchanged
 from needleplan.coverage.greedy import (
     counting_bound,
     greedy_choice,
-    value_bound,
+    heuristic_selection,
     without_superfluous,
 )
 from needleplan.coverage.reduction import reduce_cover
@@ -62,16 +62,4 @@ class LocalSearchSolver(CoverageSolver):
                 chosen = without_superfluous(matrix, kept.columns[fewer].tolist())
         if not complete or matrix.insertions_of(chosen) > maximum_insertions:
             chosen = greedy_choice(matrix, maximum_insertions, matrix.point_value)
-        left = matrix.coverable & ~covers[chosen].any(axis=0)
-        status = "limited"
-        if not left.any():
-            chosen = without_superfluous(matrix, chosen)
-            status = "fewest" if matrix.insertions_of(chosen) <= bound else "feasible"
-        return PathSelection(
-            tuple(sorted(chosen)),
-            self.name,
-            status,
-            bound,
-            np.flatnonzero(left),
-            value_bound(matrix, maximum_insertions),
-        )
+        return heuristic_selection(matrix, chosen, self.name, bound, maximum_insertions)

@@ -43,8 +43,7 @@ class CoverageMatrix(CoverProblem):
         menu: sizes of ablation, largest first.
         applicator: name of the applicator.
         zone_model: the model that decided.
-        added_insertions: (k,) insertions that each path adds: 1, or 0 for a needle in the patient; 1 each where
-            None.
+        added_insertions: (k,) insertions that each path adds: 1, or 0 for a needle in the patient.
         conflicts: (k, k) symmetric, True where two paths exclude each other; None where none do.
         allowed: for each path and tip the index of the largest size allowed, the number of sizes where none is.
         guilty: for each path and tip the protected structure that forbids larger sizes, -1 for none.
@@ -59,14 +58,13 @@ class CoverageMatrix(CoverProblem):
     menu: SizeMenu
     applicator: str
     zone_model: ZoneModel
-    added_insertions: FloatArray = None  # type: ignore[assignment]
+    added_insertions: FloatArray
     conflicts: NDArray[np.bool_] | None = None
     allowed: tuple[NDArray[np.int64], ...] = ()
     guilty: tuple[NDArray[np.int64], ...] = ()
 
     def __post_init__(self) -> None:
-        added = np.ones(len(self.path_covers)) if self.added_insertions is None else self.added_insertions
-        object.__setattr__(self, "added_insertions", read_only(added))
+        object.__setattr__(self, "added_insertions", read_only(self.added_insertions))
         if not self.allowed:
             zeros = tuple(np.zeros(len(tips), dtype=np.int64) for tips in self.tips_mm)
             object.__setattr__(self, "allowed", zeros)

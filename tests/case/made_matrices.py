@@ -36,6 +36,7 @@ def made_matrix(covers, cost, added=None, conflicts=None):
     region = TargetRegion(np.zeros((points, 3)), np.ones(points), np.ones(points), 0.0)
     menu = SizeMenu(((50.0, 60.0),), np.array([10.0]), np.array([10.0]))
     tips = tuple(line[:, None])
+    added = np.ones(paths) if added is None else added
     return CoverageMatrix(
         region, table, np.asarray(cost, float), tips, covers, menu, "ball", model, added, conflicts
     )
