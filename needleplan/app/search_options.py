@@ -80,21 +80,31 @@ def thermal_margins_from(texts: Sequence[str]) -> ThermalMargins:
     Raises:
         OptionError: a text is not ROLE=MM or ROLE=none, states a role twice, or a margin is impossible.
     """
-    given: dict[str, float | None] = {}
     known = [item.name.removesuffix("_mm") for item in dataclasses.fields(ThermalMargins)]
+    return ThermalMargins(**_by_role("--thermal-margin", "margin", texts, known, none_allowed=True))
+
+
+def _by_role(
+    option: str, what: str, texts: Sequence[str], known: Sequence[str], none_allowed: bool = False
+) -> dict[str, float | None]:
+    """Millimetres by name of the field, ``ROLE_mm``, from texts ROLE=MM.
+
+    Raises:
+        OptionError: a text is not that, its role is not known, or a role is stated twice.
+    """
+    given: dict[str, float | None] = {}
     for text in texts:
         role, _, number = text.partition("=")
         if f"{role}_mm" in given:
-            raise OptionError(f"--thermal-margin states {role} twice: give one margin for each role")
+            raise OptionError(f"{option} states {role} twice: give one {what} for each role")
         try:
             if role not in known:
                 raise ValueError(role)
-            given[f"{role}_mm"] = None if number == "none" else float(number)
+            given[f"{role}_mm"] = None if none_allowed and number == "none" else float(number)
         except ValueError as error:
-            raise OptionError(
-                f"--thermal-margin {text!r} must be ROLE=MM or ROLE=none with a role of {', '.join(known)}"
-            ) from error
-    return ThermalMargins(**given)
+            form = "ROLE=MM or ROLE=none" if none_allowed else "ROLE=MM"
+            raise OptionError(f"{option} {text!r} must be {form} with a role of {', '.join(known)}") from error
+    return given
 
 
 def search_from(options: Namespace) -> tuple[PlanningOptions, DeviceCatalogue | None]:
@@ -127,20 +137,8 @@ def limits_from(options: Namespace) -> PathLimits:
             impossible.
     """
     limits = PathLimits() if options.preset is None else load_preset(options.preset)
-    given: dict[str, float] = {}
     known = [role.value for role in Role if role.is_obstacle]
-    for text in options.clearance:
-        role, _, number = text.partition("=")
-        if f"{role}_mm" in given:
-            raise OptionError(f"--clearance states {role} twice: give one clearance for each role")
-        try:
-            if role not in known:
-                raise ValueError(role)
-            given[f"{role}_mm"] = float(number)
-        except ValueError as error:
-            raise OptionError(
-                f"--clearance {text!r} must be ROLE=MM with a role of {', '.join(known)} and a number"
-            ) from error
+    given = _by_role("--clearance", "clearance", options.clearance, known)
     for name in ("skin_angle_deg", "table_angle_deg", "organ_path_mm"):
         if getattr(options, name) is not None:
             given[name] = getattr(options, name)
