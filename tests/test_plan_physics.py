@@ -112,3 +112,9 @@ def test_pulses_are_sent_to_arrays():
     case = made_case(ball((0, 0, 0), 12.0, 3), ball((0, 0, 0), 95.0, 3))
     with pytest.raises(OptionError, match="arrays of electrodes"):
         make_plan(queries_of(case), PlanningOptions(applicator="generic-ire-19g-15"))
+
+
+def test_the_same_case_gives_the_same_verdict(stand_in):
+    stand_in(3.0)
+    first, second = planned(rounds=2), planned(rounds=2)
+    assert (first.physics, first.evidence, first.insertions) == (second.physics, second.evidence, second.insertions)

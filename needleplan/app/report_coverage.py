@@ -67,5 +67,7 @@ def chances_section(plan: Plan) -> Html:
         for one in plan.likelihoods
     ]
     budget = plan.provenance.options.get("errors.budget", "")
-    words = f"Needles that err as of the budget “{budget}”, drawn by seed; 95 % bounds of the counting."
+    confidence = plan.provenance.options.get("errors.confidence")
+    share = f"{100 * confidence:g} % bounds" if isinstance(confidence, float) else "Bounds"
+    words = f"Needles that err as of the budget “{budget}”, drawn by seed. {share} of the counting."
     return Html(element("p", words) + table(("event", "chance", "bounds"), rows))

@@ -61,7 +61,7 @@ class LoopRound:
 
     @property
     def words(self) -> str:
-        """The round in a sentence."""
+        """The round in a sentence; without its times, so that the same plan says the same."""
         check = self.check
         state = "covered" if check.covered else f"misses by {check.missing_mm:.1f} mm"
         return (
@@ -70,8 +70,7 @@ class LoopRound:
             f"{check.found.minimal_margin_mm:.1f} mm by physics; margin covered to "
             f"{100 * check.planned.margin_coverage_fraction:.1f} and "
             f"{100 * check.found.margin_coverage_fraction:.1f} %; {state} (corrections up to "
-            f"{float(self.extra_mm.max(initial=0.0)):.1f} mm; {self.plan_s:.1f} s to plan and "
-            f"{check.seconds:.1f} s to check)"
+            f"{float(self.extra_mm.max(initial=0.0)):.1f} mm)"
         )
 
 
