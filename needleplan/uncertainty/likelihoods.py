@@ -9,6 +9,7 @@ from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.errors import OptionError
 from needleplan.plan import Insertion, Likelihood
 from needleplan.uncertainty.binomial import CountedProbability, scenarios_to_show
+from needleplan.uncertainty.error_budget import ErrorBudget
 from needleplan.uncertainty.presets import preset_budget
 from needleplan.uncertainty.probability import coverage_probability
 
@@ -78,16 +79,37 @@ def likelihoods(
         margin_mm: margin asked for.
         seed: of the draws.
     """
+    budget = preset_budget(options.budget)
+    return likelihoods_under(
+        budget, queries, insertions, zone_model, options.scenarios, margin_mm, seed, options.confidence
+    )
+
+
+def likelihoods_under(
+    budget: ErrorBudget,
+    queries: AnatomyQueries,
+    insertions: Sequence[Insertion],
+    zone_model: ZoneModel,
+    scenarios: int,
+    margin_mm: float,
+    seed: int,
+    confidence: float = 0.95,
+) -> tuple[Likelihood, ...]:
+    """The chances under an error budget of one's own, such as ``placement_budget`` makes of a robot's errors.
+
+    Args:
+        budget: spreads and laws of all errors.
+        queries: the anatomy.
+        insertions: the plan.
+        zone_model: predicts the lethal zone.
+        scenarios: number of scenarios.
+        margin_mm: margin asked for.
+        seed: of the draws.
+        confidence: of the bounds of each probability.
+    """
     levels = sorted({0.0, 5.0, float(margin_mm)})
     found = coverage_probability(
-        queries,
-        insertions,
-        zone_model,
-        preset_budget(options.budget),
-        levels,
-        options.scenarios,
-        seed,
-        confidence=options.confidence,
+        queries, insertions, zone_model, budget, levels, scenarios, seed, confidence=confidence
     )
     chances = [
         _told(

@@ -1,0 +1,1 @@
+"""Registration of frames by points, surfaces and calibration, each with its covariance (millimetres, radians)."""
