@@ -52,6 +52,14 @@ class TrajectoryConstraint(ABC):
     def name(self) -> str:
         """Name of the column, unique in a planning run."""
 
+    @property
+    def asked_last(self) -> bool:
+        """True where measuring takes long: screening then asks only of paths that satisfy every other hard demand.
+
+        All other paths get the limit as their value, which says nothing of them: they are rejected anyway.
+        """
+        return False
+
     @abstractmethod
     def evaluate(self, paths: MeasuredPaths) -> ConstraintColumn:
         """The column of this constraint: a finite value and a decision for each of the n paths."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from needleplan.anatomy.model import StructureSurface
 from needleplan.anatomy.queries import AnatomyQueries
@@ -32,7 +33,7 @@ from needleplan.trajectory.constraints.usable_length import UsableLength
 from needleplan.trajectory.contract import Reachability, TrajectoryConstraint
 from needleplan.trajectory.limit_ranges import LIMIT_RANGES, LIMITS_OF_OTHERS, SOFT_LIMITS, require_limit
 from needleplan.trajectory.measured import MeasuredPaths
-from needleplan.trajectory.table import TrajectoryTable
+from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,12 +304,33 @@ def screen(
     names = [constraint.name for constraint in constraints]
     if len(set(names)) < len(names):
         raise OptionError(f"two constraints have the same name: {sorted(names)}")
-    columns = []
+    columns: dict[str, ConstraintColumn] = {}
     paths = MeasuredPaths(table, queries) if measured is None else measured.with_columns(table)
-    for index, constraint in enumerate(constraints):
+    for index, constraint in enumerate(sorted(constraints, key=lambda constraint: constraint.asked_last)):
         if progress:
             progress(constraint.name, index / len(constraints))
-        columns.append(constraint.evaluate(paths))
+        if constraint.asked_last:
+            rows = _satisfying((*table.constraints, *columns.values()), len(table))
+            columns[constraint.name] = _of_rows(constraint.evaluate(paths.of_rows(rows)), rows, len(table))
+        else:
+            columns[constraint.name] = constraint.evaluate(paths)
     if progress:
         progress("done", 1.0)
-    return dataclasses.replace(table, constraints=(*table.constraints, *columns))
+    in_order = (columns[constraint.name] for constraint in constraints)
+    return dataclasses.replace(table, constraints=(*table.constraints, *in_order))
+
+
+def _satisfying(columns: Sequence[ConstraintColumn], count: int) -> NDArray[np.int64]:
+    """Rows that satisfy every hard one of some columns."""
+    passed = np.ones(count, dtype=np.bool_)
+    for column in columns:
+        if column.hard:
+            passed &= column.passed
+    return np.flatnonzero(passed)
+
+
+def _of_rows(column: ConstraintColumn, rows: NDArray[np.int64], count: int) -> ConstraintColumn:
+    """The column of all rows where only some were measured; the others get the limit."""
+    values = np.full(count, column.limit)
+    values[rows] = column.values
+    return dataclasses.replace(column, values=values)

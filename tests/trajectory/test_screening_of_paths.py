@@ -14,11 +14,12 @@ from needleplan.trajectory.constraints.clearance import Clearance
 from needleplan.trajectory.constraints.organ_path import OrganPath
 from needleplan.trajectory.constraints.single_skin_crossing import SingleSkinCrossing
 from needleplan.trajectory.constraints.table_side import TableSide
+from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.ranking import ObjectiveWeights, default_objectives, pareto_front, rank
 from needleplan.trajectory.sampling import SamplingOptions, sample_aims, sample_trajectories
 from needleplan.trajectory.screening import PathLimits, default_constraints, screen
-from needleplan.trajectory.table import TrajectoryTable
+from needleplan.trajectory.table import ConstraintColumn, TrajectoryTable
 
 APPLICATOR = EllipsoidTableModel().catalogue.applicator("generic-mwa-2450")
 RADIUS = APPLICATOR.radius_mm
@@ -376,3 +377,36 @@ def test_the_shaft_outside_keeps_clear_of_forbidden_regions():
     column = Clearance(outside.anatomy.surface("gantry"), 0.0).evaluate(MeasuredPaths(table, outside))
     assert column.passed.tolist() == [False, True]
     assert column.values[0] == pytest.approx(-RADIUS)
+
+
+class _Slow(TrajectoryConstraint):
+    """Passes paths whose tip lies on one side, and remembers how many it was asked about."""
+
+    name = "slow"
+    asked_last = True
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def with_limit(self, limit: float) -> None:
+        return None
+
+    def evaluate(self, paths):
+        self.asked += len(paths.table)
+        return ConstraintColumn(
+            self.name, "", (paths.table.tip_mm[:, 0] > 0.0).astype(float), 1.0, True, "one side"
+        )
+
+
+def test_what_takes_long_is_asked_only_of_paths_that_satisfy_the_rest():
+    queries = body(Structure("vessel", Role.VESSEL, ball((12, -8, 20), 15, 5)))
+    table = random_paths(reach=50.0)
+    slow, vessel, side = _Slow(), Clearance(queries.anatomy.surface("vessel"), 5.0), TableSide(70.0)
+    screened = screen(table, queries, [slow, vessel, side])
+    assert [column.name for column in screened.constraints] == [slow.name, vessel.name, side.name]
+    others = screen(table, queries, [vessel, side]).feasible
+    assert 0 < slow.asked == others.sum() < len(table)
+    column = screened.constraint("slow")
+    assert column.passed[~others].all()
+    np.testing.assert_array_equal(screened.feasible, others & (table.tip_mm[:, 0] > 0.0))
+    np.testing.assert_array_equal(screen(table, queries, [_Slow()]).feasible, table.tip_mm[:, 0] > 0.0)

@@ -8,6 +8,8 @@ from needleplan.trajectory.table import ConstraintColumn
 class RobotReach(TrajectoryConstraint):
     """The robot can hold its guide on the path.
 
+    It is asked only of paths that satisfy everything else: its answer takes longer than all of that together.
+
     Args:
         reachability: the robot's answer, given by whoever knows the robot.
     """
@@ -18,6 +20,10 @@ class RobotReach(TrajectoryConstraint):
     @property
     def name(self) -> str:
         return "robot reach"
+
+    @property
+    def asked_last(self) -> bool:
+        return True
 
     def with_limit(self, limit: float) -> None:
         """Reached or not: there is nothing between."""
