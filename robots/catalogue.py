@@ -1,4 +1,4 @@
-"""The robots that come with the project."""
+"""The robots that come with the project, and those of its users."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +14,33 @@ DEFAULT_ROBOT = "needle_arm7"
 
 
 def list_robots() -> tuple[str, ...]:
-    """Names of all robots, sorted."""
+    """Names of all robots that come with the project, sorted."""
     return tuple(sorted(path.stem for path in DESCRIPTIONS.glob("*.toml")))
 
 
+def load_robot(name_or_path: str | Path = DEFAULT_ROBOT) -> RobotModel:
+    """A robot.
+
+    Args:
+        name_or_path: a name in ``list_robots``, or the path of a companion TOML (it ends in ``.toml``) beside which
+            a URDF and its meshes lie.
+
+    Returns:
+        The robot, checked: its files fit together and hold nothing that is dangerous to open.
+
+    Raises:
+        RobotError: there is no robot of that name or no such file, or what is wrong in the files.
+    """
+    if str(name_or_path).endswith(".toml"):
+        return UrdfArm.from_toml(Path(name_or_path))
+    if name_or_path not in list_robots():
+        raise RobotError(
+            f"no robot is named {str(name_or_path)!r}: there are {', '.join(list_robots())}; a robot of your own "
+            "is given by the path of its TOML, which ends in .toml"
+        )
+    return _from_catalogue(str(name_or_path))
+
+
 @lru_cache(maxsize=8)
-def load_robot(name: str = DEFAULT_ROBOT) -> RobotModel:
-    """The robot of that name; raises RobotError with the names there are."""
-    if name not in list_robots():
-        raise RobotError(f"no robot is named {name!r}: there are {', '.join(list_robots())}")
+def _from_catalogue(name: str) -> RobotModel:
     return UrdfArm.from_toml(DESCRIPTIONS / f"{name}.toml")

@@ -86,6 +86,18 @@ class PatientPlacement:
         """Displacements (..., 3) in patient LPS mm as world displacements in metres."""
         return self.X_WP.rotate(np.asarray(displacement_mm, dtype=np.float64) * 1e-3)
 
+    def displacement_to_patient(self, displacement_m: ArrayLike) -> FloatArray:
+        """World displacements (..., 3) in metres as displacements in patient LPS mm."""
+        return self.X_WP.inverse().rotate(displacement_m) * 1e3
+
+    def directions_to_patient(self, directions: ArrayLike) -> FloatArray:
+        """Directions (..., 3) in world axes as directions of the patient frame."""
+        return self.X_WP.inverse().rotate(directions)
+
+    def pose_in_patient(self, X_WA: RigidTransform) -> RigidTransform:
+        """X_PA in millimetres of a world pose X_WA in metres."""
+        return (self.X_WP.inverse() @ X_WA).in_unit(LengthUnit.MILLIMETRE)
+
     def mesh_to_world(self, mesh: SurfaceMesh) -> tuple[FloatArray, NDArray[np.int32]]:
         """Vertices (n, 3) in world metres and faces (m, 3) of a patient mesh."""
         return self.points_to_world(mesh.vertices_mm), np.asarray(mesh.faces, dtype=np.int32)

@@ -2,7 +2,12 @@
 
 The arm carries the guide to a stand-off before the skin, its axis through entry and tip, and holds still; a linear
 driver advances the needle through the guide. So the needle's path is straight by construction and the point where
-it passes the skin does not move. One needle is in the patient at a time.
+it passes the skin, the remote centre, does not move; how far the needle's axis passes from it is measured.
+
+Needles are withdrawn before the arm goes on, or stay until all are placed (``RouteOptions.needles_stay``). For a
+needle that stays the guide is taken to be of the kind that opens along its length, and the driver's clamp to let
+go: the driver runs back to 0 without the needle, the opened guide is drawn back along the needle's axis until it is
+clear of the needle's outer end, and only then moves aside.
 """
 
 from collections.abc import Sequence
@@ -11,13 +16,14 @@ from dataclasses import replace
 import numpy as np
 
 from needleplan.anatomy.mesh import SurfaceMesh
+from needleplan.errors import OptionError
 from needleplan.frames import FloatArray, Frame, LengthUnit, RigidTransform
 from needleplan.plan import Insertion
-from robots.clearance import Surroundings
+from robots.clearance import Gantry, PlacedNeedle, Surroundings
 from robots.frames import PatientPlacement, in_base
-from robots.kinematics import axis_solutions, limit_margin, manipulability
 from robots.model import RobotModel
 from robots.moves import ArmMoves
+from robots.remote_centre import axis_distances, denser
 from robots.route import InsertionRoute, RobotRoute, RouteStatus
 from robots.route_options import RouteOptions
 
@@ -31,8 +37,10 @@ def plan_insertions(
     placement: PatientPlacement,
     X_WB: RigidTransform,
     surface: SurfaceMesh | None,
-    rng: np.random.Generator,
     options: RouteOptions | None = None,
+    *,
+    gantry: Gantry | None = None,
+    needles: Sequence[PlacedNeedle] = (),
 ) -> RobotRoute:
     """How the arm carries out insertions from one place of its base.
 
@@ -43,20 +51,55 @@ def plan_insertions(
         X_WB: where the base stands; ``reachability.place_base`` finds one.
         surface: the patient's closed outer surface, patient LPS mm; None leaves the patient out of the check of
             clearance, which the route then says.
-        rng: draws the starts of the inverse kinematics.
         options: how to move.
+        gantry: the scanner's ring; None leaves it out.
+        needles: needles that are in place before the first insertion.
 
     Returns:
         A route for each insertion, reached or not, each with its reason.
     """
     chosen = options or RouteOptions()
-    around = Surroundings(placement, surface)
-    routes = tuple(
-        plan_insertion(insertion, robot, placement, X_WB, around, seed_rng, chosen)
-        for insertion, seed_rng in zip(insertions, rng.spawn(len(insertions)), strict=True)
-    )
+    around = Surroundings(placement, surface, gantry, needles)
+    routes = plan_in_order(insertions, robot, placement, X_WB, around, chosen)
     notes = () if surface is not None else ("The arm's clearance from the patient was not checked: no surface.",)
     return RobotRoute(robot.name, (*robot.joint_names, robot.driver_joint_name), X_WB, routes, notes)
+
+
+def plan_in_order(
+    insertions: Sequence[Insertion],
+    robot: RobotModel,
+    placement: PatientPlacement,
+    X_WB: RigidTransform,
+    around: Surroundings,
+    options: RouteOptions,
+) -> tuple[InsertionRoute, ...]:
+    """A route for each insertion in turn; where needles stay, each keeps clear of those that were placed before."""
+    routes = []
+    for insertion in insertions:
+        route = plan_insertion(insertion, robot, placement, X_WB, around, options)
+        routes.append(route)
+        if route.reached and options.needles_stay:
+            around = around.with_needles((*around.needles, placed_needle(insertion, robot, placement, options)))
+    return tuple(routes)
+
+
+def placed_needle(
+    insertion: Insertion, robot: RobotModel, placement: PatientPlacement, options: RouteOptions
+) -> PlacedNeedle:
+    """What stands out of the skin of a needle that stays; OptionError for a needle shorter than its path."""
+    length = robot.driver_stroke_m if options.needle_length_m is None else options.needle_length_m
+    outside = length - insertion.depth_mm * 1e-3
+    if outside <= 0:
+        raise OptionError(
+            f"insertion {insertion.order} is {insertion.depth_mm:.0f} mm deep and a needle of "
+            f"{length * 1e3:.0f} mm leaves nothing outside: route option needle_length_m must be greater"
+        )
+    return PlacedNeedle(
+        placement.points_to_world(insertion.entry_mm),
+        placement.directions_to_world(insertion.direction),
+        outside,
+        options.needle_radius_m,
+    )
 
 
 def plan_insertion(
@@ -65,13 +108,26 @@ def plan_insertion(
     placement: PatientPlacement,
     X_WB: RigidTransform,
     around: Surroundings,
-    rng: np.random.Generator,
     options: RouteOptions,
 ) -> InsertionRoute:
-    """How the arm carries out one insertion; see ``plan_insertions``."""
+    """How the arm carries out one insertion; see ``plan_insertions``.
+
+    Raises:
+        OptionError: the needle is to move faster than the driver can, or is shorter than its path.
+    """
+    for name in ("insertion_speed_m_s", "withdrawal_speed_m_s"):
+        speed = getattr(options, name)
+        if speed > robot.driver_velocity_limit:
+            raise OptionError(
+                f"route option {name} is {speed * 1e3:g} mm/s and the driver of {robot.name} moves at most at "
+                f"{robot.driver_velocity_limit * 1e3:g} mm/s"
+            )
+    arm_moves = ArmMoves(robot, X_WB, around, options)
+    if arm_moves.home_fault:
+        return replace(_unplanned(insertion, placement, options.stand_off_m), reason=arm_moves.home_fault)
     first = None
     for stand_off in options.stand_offs_m:
-        route = _at_stand_off(insertion, robot, placement, X_WB, around, rng, options, stand_off)
+        route = _at_stand_off(insertion, placement, arm_moves, stand_off)
         first = first or route
         if route.reached or route.driver_tip_m > robot.driver_stroke_m:
             break
@@ -86,21 +142,26 @@ def plan_insertion(
     return first
 
 
+def _unplanned(insertion: Insertion, placement: PatientPlacement, stand_off_m: float) -> InsertionRoute:
+    """The route of an insertion before anything of it is planned."""
+    return InsertionRoute(
+        insertion.order,
+        RouteStatus.UNREACHED,
+        "",
+        placement.points_to_world(insertion.entry_mm),
+        placement.points_to_world(insertion.tip_mm),
+        placement.guide_pose(insertion, stand_off_m),
+        stand_off_m,
+        stand_off_m + insertion.depth_mm * 1e-3,
+    )
+
+
 def _at_stand_off(
-    insertion: Insertion,
-    robot: RobotModel,
-    placement: PatientPlacement,
-    X_WB: RigidTransform,
-    around: Surroundings,
-    rng: np.random.Generator,
-    options: RouteOptions,
-    stand_off_m: float,
+    insertion: Insertion, placement: PatientPlacement, arm_moves: ArmMoves, stand_off_m: float
 ) -> InsertionRoute:
-    arm_moves = ArmMoves(robot, X_WB, around, options)
-    X_WG = placement.guide_pose(insertion, stand_off_m)
-    driver_tip = stand_off_m + insertion.depth_mm * 1e-3
-    entry, tip = placement.points_to_world(insertion.entry_mm), placement.points_to_world(insertion.tip_mm)
-    found = InsertionRoute(insertion.order, RouteStatus.UNREACHED, "", entry, tip, X_WG, stand_off_m, driver_tip)
+    robot, X_WB, options = arm_moves.robot, arm_moves.X_WB, arm_moves.options
+    found = _unplanned(insertion, placement, stand_off_m)
+    entry, tip, driver_tip = found.entry_m, found.tip_m, found.driver_tip_m
     if driver_tip > robot.driver_stroke_m + STROKE_TOLERANCE_M:
         reason = (
             f"the tip lies {driver_tip * 1e3:.0f} mm before the guide's exit and the driver's stroke is "
@@ -108,27 +169,44 @@ def _at_stand_off(
             f"{(driver_tip - robot.driver_stroke_m) * 1e3:.0f} mm shorter or the stand-off smaller"
         )
         return replace(found, reason=reason)
-    X_BG = in_base(X_WB, X_WG)
-    solutions = axis_solutions(robot, X_BG, rng, usable=arm_moves.is_clear)
+    X_BG = in_base(X_WB, found.X_WG)
+    solutions = arm_moves.solver.solutions(X_BG, arm_moves.clearances, options.clearance_m)
     if not solutions[0].reached:
         return replace(found, reason=f"the guide's pose is not reached: {solutions[0].reason}")
+    stays = placed_needle(insertion, robot, placement, options) if options.needles_stay else None
     failures = []
     for solution in solutions:
-        moves = arm_moves.moves(X_BG, solution)
-        if isinstance(moves, str):
-            failures.append(moves)
+        path = arm_moves.path(X_BG, solution, driver_tip, stays)
+        if isinstance(path, str):
+            failures.append(path)
             continue
-        approach, align, clearance = moves
-        position, axis = _tip_errors(robot, X_WB, align.positions[-1], driver_tip, entry, tip)
+        segments = arm_moves.segments(path, driver_tip)
+        aimed = np.concatenate([denser(segments[k].path) for k in (1, 2)])
+        deviation = float(axis_distances(robot, X_WB, aimed[:, :-1], entry).max())
+        if deviation > options.remote_centre_m:
+            failures.append(
+                f"the needle's axis passes {deviation * 1e3:.2f} mm beside the entry where "
+                f"{options.remote_centre_m * 1e3:.2f} mm are allowed"
+            )
+            continue
+        manipulability, margin = arm_moves.solver.scores(path.align.positions)
+        position, axis = _tip_errors(robot, X_WB, path.align.positions[-1], driver_tip, entry, tip)
         return replace(
             found,
             status=RouteStatus.REACHED,
-            segments=arm_moves.segments(approach, align, driver_tip),
-            manipulability=min(manipulability(robot, q) for q in align.positions),
-            limit_margin=float(limit_margin(robot, align.positions).min()),
-            patient_clearance_m=clearance.patient_m,
-            table_clearance_m=clearance.table_m,
-            self_clearance_m=clearance.self_m,
+            segments=segments,
+            manipulability=float(manipulability.min()),
+            limit_margin=float(margin.min()),
+            patient_clearance_m=path.clearance.patient_m,
+            table_clearance_m=path.clearance.table_m,
+            self_clearance_m=path.clearance.self_m,
+            gantry_clearance_m=path.clearance.gantry_m,
+            needle_clearance_m=path.clearance.needles_m,
+            remote_centre_deviation_m=deviation,
+            approach_stops=path.stops,
+            check_step_rad=options.check_step_rad,
+            check_step_m=options.check_step_m,
+            needle_stays=options.needles_stay,
             position_error_m=position,
             axis_error_rad=axis,
         )

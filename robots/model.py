@@ -1,7 +1,7 @@
-"""The contract of robots: an arm that holds a needle guide with a linear driver.
+"""The contract of robots: joints in a row that hold a needle guide with a linear driver.
 
-Metres and radians. A pose of the guide is the pose of its exit: +z is the insertion axis. The needle's tip lies
-on that axis, beyond the exit by the position of the driver.
+Metres and radians; a prismatic joint's position is in metres. A pose of the guide is the pose of its exit: +z is
+the insertion axis. The needle's tip lies on that axis, beyond the exit by the position of the driver.
 """
 
 from abc import ABC, abstractmethod
@@ -11,6 +11,11 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from needleplan.frames import FloatArray, RigidTransform
+from robots.arm_settings import Mount, PositioningError
+from robots.chain import KinematicChain
+
+#: Rounding of the length that the driver must have.
+STROKE_TOLERANCE_M = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,9 +36,10 @@ class Capsule:
 
 
 class RobotModel(ABC):
-    """An arm of revolute joints that holds a needle guide with a linear driver.
+    """Revolute and prismatic joints in a row that hold a needle guide with a linear driver.
 
-    Joint vectors ``q`` have shape (n,) in radians, in the order of ``joint_names``. Poses are in the frame of the
+    Joint vectors ``q`` have shape (n,), rad for revolute and m for prismatic joints, in the order of
+    ``joint_names``. Poses are in the frame of the
     robot's base (B), in metres. A model never changes after it was made and uses no random numbers.
     """
 
@@ -64,6 +70,21 @@ class RobotModel(ABC):
 
     @property
     @abstractmethod
+    def chain(self) -> KinematicChain:
+        """The joints from the base to the guide as arrays, from which all kinematics are computed."""
+
+    @property
+    @abstractmethod
+    def mount(self) -> Mount:
+        """What the base stands on."""
+
+    @property
+    @abstractmethod
+    def error(self) -> PositioningError:
+        """How exactly the robot lays its needle."""
+
+    @property
+    @abstractmethod
     def q_min(self) -> FloatArray:
         """(n,) least joint positions."""
 
@@ -75,12 +96,17 @@ class RobotModel(ABC):
     @property
     @abstractmethod
     def velocity_limits(self) -> FloatArray:
-        """(n,) greatest joint speeds in rad/s."""
+        """(n,) greatest joint speeds in rad/s or m/s."""
 
     @property
     @abstractmethod
     def acceleration_limits(self) -> FloatArray:
-        """(n,) greatest joint accelerations in rad/s²."""
+        """(n,) greatest joint accelerations in rad/s² or m/s²."""
+
+    @property
+    @abstractmethod
+    def jerk_limits(self) -> FloatArray:
+        """(n,) greatest joint jerks in rad/s³ or m/s³."""
 
     @property
     @abstractmethod
@@ -101,6 +127,11 @@ class RobotModel(ABC):
     @abstractmethod
     def driver_acceleration_limit(self) -> float:
         """Greatest acceleration of the driver in m/s²."""
+
+    @property
+    @abstractmethod
+    def driver_jerk_limit(self) -> float:
+        """Greatest jerk of the driver in m/s³."""
 
     @property
     @abstractmethod
@@ -139,20 +170,6 @@ class RobotModel(ABC):
     @abstractmethod
     def jacobian(self, q: ArrayLike) -> FloatArray:
         """Jacobian (6, n) at ``q`` in base axes: the exit's velocity (m/s) over angular velocity (rad/s)."""
-
-    @abstractmethod
-    def solve_pose(self, X_BG: RigidTransform, q_start: ArrayLike, roll_free: bool) -> FloatArray | None:
-        """One inverse-kinematics search from one start.
-
-        Args:
-            X_BG: wanted pose of the guide's exit.
-            q_start: (n,) where the search starts; the same start gives the same answer.
-            roll_free: True leaves the turn about the guide's +z free.
-
-        Returns:
-            (n,) joint positions inside all limits, or None where the search does not arrive. The caller confirms
-            them by ``forward``.
-        """
 
     @abstractmethod
     def link_poses(self, q: ArrayLike, driver_m: ArrayLike) -> dict[str, FloatArray]:

@@ -1,27 +1,62 @@
-"""The moves of an arm to one posture and back: approach and align kept clear of everything, all phases timed."""
+"""The moves of an arm to one posture and back: kept clear of everything at a stated resolution, and timed."""
 
-from collections.abc import Iterator
-from itertools import pairwise
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 
 from needleplan.frames import FloatArray, RigidTransform
-from robots.clearance import ArmClearance, Surroundings, arm_clearance
-from robots.kinematics import AxisSolution, solve_from
+from robots.axis_solver import AxisSolver
+from robots.clearance import ArmClearance, PlacedNeedle, Surroundings, posture_clearances
+from robots.detours import find_detour
+from robots.kinematics import AxisSolution
 from robots.model import RobotModel
 from robots.route import Phase, Segment
+from robots.route_checks import RouteChecks, with_needles
 from robots.route_options import RouteOptions
-from robots.timing import TimedPath, along, ramped, straight
+from robots.timed_paths import LARGEST_ROUNDING, RoundedLine, along
+from robots.timing import MotionLimits, TimedPath, advance
 
 #: Spacing of the searches along the axis, and the largest joint step between two of them.
 AXIS_STEP_M = 0.002
-LARGEST_JOINT_STEP_RAD = 0.1
-#: Largest joint step between two checks of clearance.
-CHECK_STEP_RAD = 0.03
+LARGEST_JOINT_STEP = 0.1
 #: The align move may be shortened to this where the arm cannot draw back as far as is asked for.
 SHORTEST_BACK_OFF_M = 0.01
-#: Lengths by which a detour is raised, or drawn back further, from the start of the align move.
-DETOURS_M = (0.12, 0.24, 0.36)
+#: How far beyond the end of a needle that stays the guide is drawn back at most until it is clear of it.
+BEYOND_NEEDLE_M = 0.10
+#: Clearance that a search for a detour keeps beyond what is asked for, so that its corners can be rounded.
+DETOUR_MARGIN_M = 0.005
+#: Clearance from its own needle, beyond what is asked for, at which the guide moves aside.
+LEAVING_MARGIN_M = 0.008
+#: Searches for a detour from different seeds, where what was found cannot be used.
+DETOUR_SEARCHES = 2
+#: Roundings of the corners of a detour that are tried; with 0 the arm stops at each.
+ROUNDINGS = (LARGEST_ROUNDING, 0.6, 0.3, 0.0)
+
+
+@lru_cache(maxsize=8)
+def solver_of(robot: RobotModel) -> AxisSolver:
+    """The solver of a robot, whose start postures are laid out once."""
+    return AxisSolver(robot)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmPath:
+    """The arm's way to one posture and home again.
+
+    Attributes:
+        approach: from home to the start of align.
+        align: along the axis to the stand-off.
+        home: from the start of align back home.
+        clearance: lower bound over all of it and the insertion.
+        stops: postures of the approach between its ends, over which it goes round obstacles.
+    """
+
+    approach: TimedPath
+    align: TimedPath
+    home: TimedPath
+    clearance: ArmClearance
+    stops: int
 
 
 class ArmMoves:
@@ -31,136 +66,212 @@ class ArmMoves:
         self, robot: RobotModel, X_WB: RigidTransform, around: Surroundings, options: RouteOptions
     ) -> None:
         self.robot, self.X_WB, self.around, self.options = robot, X_WB, around, options
-        self.speed = robot.velocity_limits * options.speed_fraction
-        self.acceleration = robot.acceleration_limits * options.speed_fraction
+        self.checks = RouteChecks(robot, X_WB, options)
+        self.solver = solver_of(robot)
+        self.steps = options.check_steps(robot.chain.prismatic)
+        own = MotionLimits(robot.velocity_limits, robot.acceleration_limits, robot.jerk_limits)
+        self.limits = own.scaled(options.speed_fraction)
 
-    def moves(
-        self, X_BG: RigidTransform, solution: AxisSolution
-    ) -> tuple[TimedPath, TimedPath, ArmClearance] | str:
-        """Approach and align with their clearance, or why this posture cannot be used."""
+    def clearances(self, q: FloatArray) -> FloatArray:
+        """(k,) least clearances of postures (k, n), each for itself."""
+        return self.checks.clearances(q, self.around)
+
+    @cached_property
+    def home_fault(self) -> str:
+        """Why the arm cannot stand at home here; empty where it can."""
+        reason = self.checks.too_near(self.checks.clearance(np.asarray(self.robot.home)[None], self.around))
+        return reason and f"at home {reason}: another place of the base or another home is needed"
+
+    def path(
+        self, X_BG: RigidTransform, solution: AxisSolution, tip_m: float, stays: PlacedNeedle | None
+    ) -> ArmPath | str:
+        """The arm's way to a posture at the stand-off and back, or why it cannot be used.
+
+        Args:
+            X_BG: the guide's pose at the stand-off.
+            solution: the posture there.
+            tip_m: how far the driver goes.
+            stays: the needle that is left in place; None where it is drawn back into the guide.
+        """
         assert solution.q is not None
-        knots, reason = self.align_knots(X_BG, solution.q)
-        shortest = 1 + int(np.ceil(min(SHORTEST_BACK_OFF_M, self.options.back_off_m) / AXIS_STEP_M))
-        if len(knots) < shortest:
+        if reason := self.nearly_singular(solution.q):
             return reason
-        align_clearance = self.clearance(knots)
-        while (reason := self.too_near(align_clearance)) and len(knots) // 2 >= shortest:
-            knots = knots[-(len(knots) // 2) :]
-            align_clearance = self.clearance(knots)
-        if reason:
+        knots = self.align_knots(X_BG, solution.q, stays)
+        if isinstance(knots, str):
+            return knots
+        clearance = self.checks.checked(knots, self.around)
+        if stays is None:
+            shortest = 1 + int(np.ceil(min(SHORTEST_BACK_OFF_M, self.options.back_off_m) / AXIS_STEP_M))
+            while self.checks.too_near(clearance) and len(knots) // 2 >= max(shortest, 4):
+                knots = knots[-(len(knots) // 2) :]
+                clearance = self.checks.checked(knots, self.around)
+        if reason := self.checks.too_near(clearance):
             return f"while it aligns {reason}"
-        align = along(knots, self.speed, self.acceleration, self.options.sample_s)
-        nearest = ""
-        for stops in self.ways(knots[0]):
-            approach_clearance = self.clearance(_fine(stops))
-            reason = self.too_near(approach_clearance)
-            if not reason:
-                approach = self.timed(stops)
-                return approach, align, _both(approach_clearance, align_clearance)
-            nearest = nearest or reason
-        return f"on every way from home that was tried {nearest}"
+        if reason := self.nearly_singular(knots):
+            return reason
+        inserting = self.checks.insertion_clearance(solution.q, tip_m, self.around)
+        if reason := self.checks.too_near(inserting):
+            return f"while the needle goes in {reason}"
+        align = along(knots, self.limits, self.options.sample_s)
+        out = self.way(np.asarray(self.robot.home), knots[0], self.around)
+        if isinstance(out, str):
+            return out
+        line, found = out
+        clearance = clearance.and_of(inserting).and_of(found)
+        approach = line.timed(self.limits, self.options.sample_s)
+        home = approach.reversed()
+        if stays is not None:
+            after = self.around.with_needles((*self.around.needles, stays))
+            found = self.checks.checked(line.points(self.steps), after)
+            if self.checks.too_near(found):
+                back = self.way(knots[0], np.asarray(self.robot.home), after)
+                if isinstance(back, str):
+                    return f"with the needle in place {back}"
+                home = back[0].timed(self.limits, self.options.sample_s)
+                found = back[1]
+            clearance = with_needles(clearance).and_of(found)
+        return ArmPath(approach, align, home, clearance, len(line.stops) - 2)
 
-    def align_knots(self, X_BG: RigidTransform, q_align: FloatArray) -> tuple[FloatArray, str]:
-        """(k, n) joint positions along the axis to the stand-off, and why they do not begin at the back-off."""
-        steps = max(2, int(np.ceil(self.options.back_off_m / AXIS_STEP_M)))
+    def nearly_singular(self, q: FloatArray) -> str:
+        """Why joints cannot follow an axis at postures (k, n) or (n,); empty where they can."""
+        share = float(self.solver.scores(q)[0].min()) / self.solver.best_manipulability
+        if share >= self.options.least_manipulability:
+            return ""
+        return (
+            f"while it aligns the arm has {share:.2g} of its best manipulability where "
+            f"{self.options.least_manipulability:g} is asked for: nearly a singular posture, at which its joints "
+            "cannot follow the axis"
+        )
+
+    def align_knots(
+        self, X_BG: RigidTransform, q_align: FloatArray, stays: PlacedNeedle | None
+    ) -> FloatArray | str:
+        """(k, n) joint positions along the axis to the stand-off, or why there are none.
+
+        A needle that stays is left through the guide's opened side, so the guide first has to be drawn back along
+        it until it is clear of its outer end.
+        """
+        options = self.options
+        length = options.back_off_m
+        if stays is not None:
+            stand_off = float(np.linalg.norm(stays.entry_m - (self.X_WB @ X_BG).translation))
+            length = max(length, stays.outside_m - stand_off + stays.radius_m + BEYOND_NEEDLE_M)
+        steps = max(4, int(np.ceil(length / AXIS_STEP_M)))
         knots, reason = [q_align], ""
         for k in range(1, steps + 1):
-            back = self.options.back_off_m * k / steps
-            q = solve_from(self.robot, _shifted(X_BG, -back * X_BG.rotation[:, 2]), knots[-1])
+            back = length * k / steps
+            q = self.solver.follow(shifted(X_BG, -back * X_BG.rotation[:, 2]), knots[-1])
             if q is None:
                 reason = f"the arm cannot draw back {back * 1e3:.0f} mm along the axis inside its joint limits"
                 break
             jump = float(np.abs(q - knots[-1]).max())
-            if jump > LARGEST_JOINT_STEP_RAD:
+            if jump > LARGEST_JOINT_STEP:
                 reason = (
                     f"a joint jumps by {jump:.2f} rad when the arm draws back {back * 1e3:.0f} mm along the axis"
                 )
                 break
             knots.append(q)
-        return np.array(knots[::-1]), reason
+        if stays is not None:
+            beyond = self._beyond_needle(np.array(knots), stays, length / steps)
+            return (
+                beyond
+                if beyond is not None
+                else reason
+                or (
+                    "the arm does not come clear of the needle that it leaves in place when it draws back "
+                    f"{length * 1e3:.0f} mm along it"
+                )
+            )
+        shortest = 1 + int(np.ceil(min(SHORTEST_BACK_OFF_M, options.back_off_m) / AXIS_STEP_M))
+        return reason if len(knots) < max(shortest, 4) else np.array(knots[::-1])
 
-    def ways(self, q_end: FloatArray) -> Iterator[list[FloatArray]]:
-        """Ways from home to ``q_end`` as stops: straight in joint space first, then over points aside."""
-        home, behind = np.asarray(self.robot.home), self.robot.forward(q_end)
-        yield [home, q_end]
-        up = self.X_WB.rotation[2]  # the world's z in base axes
-        for aside in (up, -behind.rotation[:, 2]):
-            for length in DETOURS_M:
-                q = solve_from(self.robot, _shifted(behind, length * aside), q_end)
-                if q is not None:
-                    yield [home, q, q_end]
+    def _beyond_needle(self, knots: FloatArray, stays: PlacedNeedle, step_m: float) -> FloatArray | None:
+        """Knots from where the guide is clear of its own needle to the stand-off; None where it never is.
 
-    def clearance(self, knots: FloatArray) -> ArmClearance:
-        return arm_clearance(self.robot, self.X_WB, knots, np.zeros(len(knots)), self.around)
+        ``knots`` (k, n) begin at the stand-off and are ``step_m`` apart; at least the back-off is kept of them.
+        """
+        alone = self.around.with_needles((stays,))
+        found = posture_clearances(self.robot, self.X_WB, knots, alone).needles_m
+        assert found is not None
+        # A little more than is asked for, so that the way from there begins with room on every side.
+        clear = found >= self.options.needle_clearance_m + LEAVING_MARGIN_M
+        clear[: max(3, int(np.ceil(self.options.back_off_m / step_m - 1e-9)))] = False
+        return knots[int(np.argmax(clear)) :: -1] if clear.any() else None
 
-    def is_clear(self, q: FloatArray) -> bool:
-        """True where one posture keeps clear of everything."""
-        return not self.too_near(self.clearance(q[None]))
+    def way(
+        self, start: FloatArray, end: FloatArray, around: Surroundings
+    ) -> tuple[RoundedLine, ArmClearance] | str:
+        """The way between two postures and its clearance: straight, or round what stands there; or why not."""
+        straight = RoundedLine.over([start, end], self.limits.speed, 0.0)
+        found = self.checks.checked(straight.points(self.steps), around)
+        reason = self.checks.too_near(found)
+        if not reason:
+            return straight, found
+        tried = "no way round was looked for"
+        for search in range(DETOUR_SEARCHES if self.options.detour_iterations else 0):
+            margin = DETOUR_MARGIN_M
+            if not self.checks.clear(np.array([start, end]), around, margin).all():
+                margin = 0.0
+            detour = find_detour(
+                start, end, self.robot.q_min, self.robot.q_max, self.steps,
+                partial(self.checks.clear, around=around, margin_m=margin),
+                self.options.seed + search, self.options.detour_iterations,
+            )  # fmt: skip
+            if not detour.found:
+                # Another seed helps little where this one did not; another posture at the goal may.
+                tried = detour.reason
+                break
+            lines = [RoundedLine.over(detour.stops, self.limits.speed, rounding) for rounding in ROUNDINGS]
+            lines.sort(key=lambda line: line.timed(self.limits, self.options.sample_s).duration_s)
+            for line in lines:
+                found = self.checks.checked(line.points(self.steps), around)
+                if not self.checks.too_near(found):
+                    return line, found
+            tried = f"the way round that was found is too near between its postures: {self.checks.too_near(found)}"
+        return f"on the straight way to or from home {reason}; {tried}"
 
-    def too_near(self, clearance: ArmClearance) -> str:
-        """What comes too near, in words; empty where nothing does."""
-        wanted = self.options.clearance_m
-        if clearance.keeps(wanted, self.options.self_clearance_m):
-            return ""
-        return (
-            f"the arm comes within {clearance.least_m * 1e3:.0f} mm ({clearance.nearest}) where "
-            f"{wanted * 1e3:.0f} mm are asked for"
-        )
-
-    def timed(self, stops: list[FloatArray]) -> TimedPath:
-        legs = [
-            straight(first, last, self.speed, self.acceleration, self.options.sample_s)
-            for first, last in pairwise(stops)
-        ]
-        path = legs[0]
-        for leg in legs[1:]:
-            path = path.then(leg)
-        return path
-
-    def segments(self, approach: TimedPath, align: TimedPath, driver_tip: float) -> tuple[Segment, ...]:
+    def segments(self, path: ArmPath, tip_m: float) -> tuple[Segment, ...]:
         """The four phases with the driver's column."""
-        options, acceleration = self.options, self.robot.driver_acceleration_limit
-        limit = self.robot.driver_velocity_limit
-        going_in = ramped(driver_tip, min(options.insertion_speed_m_s, limit), acceleration, options.sample_s)
-        coming_out = ramped(driver_tip, min(options.withdrawal_speed_m_s, limit), acceleration, options.sample_s)
-        arm = align.positions[-1]
-        withdrawal = _held(arm, coming_out.time_s, driver_tip - coming_out.positions[:, 0])
-        retract = withdrawal.then(_with_driver(align.reversed())).then(_with_driver(approach.reversed()))
-        phases = (
-            (Phase.APPROACH, _with_driver(approach)),
-            (Phase.ALIGN, _with_driver(align)),
-            (Phase.INSERT, _held(arm, going_in.time_s, going_in.positions[:, 0])),
-            (Phase.RETRACT, retract),
+        going_in = self.driver(0.0, tip_m, self.options.insertion_speed_m_s)
+        coming_out = self.driver(tip_m, 0.0, self.options.withdrawal_speed_m_s)
+        arm = path.align.positions[-1]
+        retract = held(arm, coming_out).then(with_driver(path.align.reversed())).then(with_driver(path.home))
+        return (
+            Segment.of_path(Phase.APPROACH, with_driver(path.approach)),
+            Segment.of_path(Phase.ALIGN, with_driver(path.align)),
+            Segment.of_path(Phase.INSERT, held(arm, going_in)),
+            Segment.of_path(Phase.RETRACT, retract),
         )
-        return tuple(Segment(phase, path.time_s, path.positions) for phase, path in phases)
+
+    def driver(self, start_m: float, end_m: float, speed_m_s: float) -> TimedPath:
+        """A move of the driver from rest to rest."""
+        limits = MotionLimits(
+            np.array([speed_m_s]),
+            np.array([self.robot.driver_acceleration_limit]),
+            np.array([self.robot.driver_jerk_limit]),
+        )
+        return advance(start_m, end_m, limits, self.options.sample_s)
 
 
-def _shifted(pose: RigidTransform, shift_m: FloatArray) -> RigidTransform:
+def shifted(pose: RigidTransform, shift_m: FloatArray) -> RigidTransform:
+    """A pose moved by ``shift_m`` (3,) in its parent's axes."""
     return RigidTransform.from_parts(pose.parent, pose.child, pose.rotation, pose.translation + shift_m, pose.unit)
 
 
-def _fine(stops: list[FloatArray]) -> FloatArray:
-    """Positions along straight joint lines, no joint moving by more than ``CHECK_STEP_RAD`` between two."""
-    legs = []
-    for first, last in pairwise(stops):
-        count = max(2, int(np.ceil(np.abs(last - first).max() / CHECK_STEP_RAD)) + 1)
-        legs.append(first + np.linspace(0.0, 1.0, count)[:, None] * (last - first))
-    return np.concatenate(legs)
+def with_driver(path: TimedPath) -> TimedPath:
+    """A path of the arm with the driver at rest at 0."""
+    rest = np.zeros((len(path.time_s), 1))
+    columns = (np.hstack([values, rest]) for values in (path.positions, path.velocities, path.accelerations))
+    return TimedPath(path.time_s, *columns)
 
 
-def _both(first: ArmClearance, second: ArmClearance) -> ArmClearance:
-    patient = None
-    if first.patient_m is not None and second.patient_m is not None:
-        patient = min(first.patient_m, second.patient_m)
-    nearest = min((first, second), key=lambda clearance: clearance.least_m).nearest
-    return ArmClearance(patient, min(first.table_m, second.table_m), min(first.self_m, second.self_m), nearest)
-
-
-def _with_driver(path: TimedPath) -> TimedPath:
-    """A path of the arm with the driver at 0."""
-    return TimedPath(path.time_s, np.column_stack([path.positions, np.zeros(len(path.time_s))]))
-
-
-def _held(arm: FloatArray, time_s: FloatArray, driver_m: FloatArray) -> TimedPath:
-    """A path of the driver with the arm at rest."""
-    return TimedPath(time_s, np.column_stack([np.broadcast_to(arm, (len(time_s), len(arm))), driver_m]))
+def held(arm: FloatArray, driver: TimedPath) -> TimedPath:
+    """A path of the driver with the arm at rest at ``arm`` (n,)."""
+    still = np.broadcast_to(arm, (len(driver.time_s), len(arm)))
+    rest = np.zeros_like(still)
+    return TimedPath(
+        driver.time_s,
+        np.hstack([still, driver.positions]),
+        np.hstack([rest, driver.velocities]),
+        np.hstack([rest, driver.accelerations]),
+    )

@@ -1,96 +1,103 @@
-"""Which insertions the arm reaches from one place of its base, and where the base is best placed.
+"""Where the base is best placed, so that all insertions of a plan and many of their alternatives are reached.
 
-The base stands upright on a grid of places beside the table, on both sides and at several heights, its front
-towards the table. A place is judged by the worst of its insertions. Metres and radians, world frame W.
+Every place of a grid is judged by the paths that are reached from it with the arm clear of everything; whole routes
+are planned from the best ones. Metres and radians, world frame W.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
-from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.errors import OptionError
-from needleplan.frames import FloatArray, RigidTransform
+from needleplan.frames import FloatArray, RigidTransform, read_only
 from needleplan.plan import Evidence, Insertion
-from robots.clearance import Surroundings, arm_clearance
-from robots.frames import PatientPlacement, base_pose, in_base
-from robots.insertion import plan_insertion
-from robots.kinematics import AxisSolution, axis_solutions, limit_margin, manipulability, solve_from
+from robots.axis_solver import AxisSolver
+from robots.base_grid import BaseGrid
+from robots.clearance import Surroundings, posture_clearances
+from robots.frames import PatientPlacement
+from robots.insertion import plan_in_order
 from robots.model import RobotModel
+from robots.path_reach import PathReach
 from robots.route import InsertionRoute, RobotRoute
 from robots.route_options import RouteOptions
 
 #: Number of places that carry out every insertion among which the best is chosen.
 COMPLETE_PLACES = 3
+#: Shares of alternatives that differ by less count alike, so that the postures of the plan decide.
+SHARE_STEP = 0.1
 
-
-@dataclass(frozen=True, slots=True)
-class BaseGrid:
-    """Places that the base may take, relative to the table.
-
-    Attributes:
-        gaps_m: distances of the base's axis from the edge of the table.
-        along_m: places along the table, towards the head, relative to the target.
-        heights_m: heights of the base above the table's top; negative stands lower.
-        sides: 1 for the side of the world's +x, -1 for the other.
-        turns_rad: turns of the base about the vertical away from facing the table squarely.
-    """
-
-    gaps_m: tuple[float, ...] = (0.15, 0.25, 0.35, 0.45)
-    along_m: tuple[float, ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
-    heights_m: tuple[float, ...] = (-0.2, 0.0, 0.2)
-    sides: tuple[int, ...] = (1, -1)
-    turns_rad: tuple[float, ...] = (0.0,)
-
-    def __post_init__(self) -> None:
-        if not all((self.gaps_m, self.along_m, self.heights_m, self.sides, self.turns_rad)):
-            raise OptionError("a base grid needs at least one value of each kind")
-        if min(self.gaps_m) < 0.1:
-            raise OptionError("the base needs a gap of at least 0.1 m from the edge of the table")
-        if not set(self.sides) <= {1, -1}:
-            raise OptionError("the sides of a base grid are 1 and -1")
-
-    def poses(self, placement: PatientPlacement) -> tuple[RigidTransform, ...]:
-        """All places X_WB, in a fixed order."""
-        edge, floor = placement.table.half_width_m, -placement.table.height_m
-        return tuple(
-            base_pose((side * (edge + gap), along, max(height, floor)), turn + (np.pi if side > 0 else 0.0))
-            for side in self.sides
-            for height in self.heights_m
-            for gap in self.gaps_m
-            for along in self.along_m
-            for turn in self.turns_rad
-        )
+ProgressCallback = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reach:
-    """Which insertions are reached from one place of the base.
+class Alternatives:
+    """Paths that could take the place of a plan's insertions.
 
     Attributes:
-        X_WB: the place.
-        solutions: best posture of each insertion or why there is none.
+        entry_mm: (m, 3) their entries, patient LPS mm.
+        tip_mm: (m, 3) their tips.
+        wanted_share: the share of them that should be reached from where the base stands.
+
+    Raises:
+        OptionError: the arrays do not fit together, or the share is none.
     """
 
-    X_WB: RigidTransform
-    solutions: tuple[AxisSolution, ...]
+    entry_mm: FloatArray
+    tip_mm: FloatArray
+    wanted_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("entry_mm", "tip_mm"):
+            array = read_only(getattr(self, name))
+            object.__setattr__(self, name, array)
+            if array.ndim != 2 or array.shape[1] != 3 or array.shape != np.shape(self.entry_mm):
+                raise OptionError(f"the {name} of alternative paths must be an array (m, 3), not {array.shape}")
+        if not 0.0 <= self.wanted_share <= 1.0:
+            raise OptionError(f"the share of alternatives must lie between 0 and 1, not {self.wanted_share:g}")
+
+    def __len__(self) -> int:
+        return len(self.entry_mm)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BaseMap:
+    """What is reached from each of k places of the base.
+
+    Attributes:
+        places: the places X_WB.
+        insertions_reached: (k,) number of insertions that are reached by a posture that is clear.
+        alternatives_share: (k,) share of the alternatives that are; 1 where there are none.
+        worst_score: (k,) least manipulability (relative to the robot's best) times limit margin over the
+            insertions that are reached; 0 where none is.
+        home_clear: (k,) True where the robot at rest touches nothing.
+        chosen: the row that was chosen: the best one by what is said here, until whole routes were planned.
+    """
+
+    places: tuple[RigidTransform, ...]
+    insertions_reached: NDArray[np.int64]
+    alternatives_share: FloatArray
+    worst_score: FloatArray
+    home_clear: NDArray[np.bool_]
+    chosen: int
 
     @property
-    def all_reached(self) -> bool:
-        """True where every insertion is reached."""
-        return all(solution.reached for solution in self.solutions)
+    def positions_m(self) -> FloatArray:
+        """(k, 3) where the bases stand in the world."""
+        return np.array([X_WB.translation for X_WB in self.places])
 
     @property
-    def reached_count(self) -> int:
-        """How many insertions are reached."""
-        return sum(solution.reached for solution in self.solutions)
+    def order(self) -> list[int]:
+        """Rows, best first: most insertions, then most alternatives (in steps), then the best worst posture."""
 
-    @property
-    def worst_score(self) -> float:
-        """Least score over the insertions that are reached; 0 where none is."""
-        return min((solution.score for solution in self.solutions if solution.reached), default=0.0)
+        def key(k: int) -> tuple[float, ...]:
+            share = float(self.alternatives_share[k])
+            return (-self.insertions_reached[k], -_step(share), -self.worst_score[k], -share, k)
+
+        return sorted(range(len(self.places)), key=key)
 
 
 class BaseStatus(StrEnum):
@@ -108,15 +115,16 @@ class BasePlacement:
     Attributes:
         status: whether all insertions are carried out from it.
         route: the route from it; its insertions say which are not reached and why.
-        evidence: for each insertion that is left out what was found, and what would have to change.
-        places: number of places that were looked at.
-        planned: number of them for which whole routes were planned.
+        evidence: for each insertion that is left out what was found, and what would have to change; and whether
+            fewer of the alternatives are reached than was asked for.
+        map: what is reached from every place that was looked at.
+        planned: number of places for which whole routes were planned.
     """
 
     status: BaseStatus
     route: RobotRoute
     evidence: tuple[Evidence, ...]
-    places: int
+    map: BaseMap
     planned: int
 
     @property
@@ -124,101 +132,147 @@ class BasePlacement:
         """Where the base stands."""
         return self.route.X_WB
 
-
-def reach(
-    robot: RobotModel,
-    placement: PatientPlacement,
-    X_WB: RigidTransform,
-    insertions: Sequence[Insertion],
-    rng: np.random.Generator,
-    stand_off_m: float = RouteOptions().stand_off_m,
-) -> Reach:
-    """Best posture of each insertion from one place of the base, by kinematics alone (no clearance)."""
-    solutions = tuple(
-        axis_solutions(robot, in_base(X_WB, placement.guide_pose(insertion, stand_off_m)), spawned)[0]
-        for insertion, spawned in zip(insertions, rng.spawn(len(insertions)), strict=True)
-    )
-    return Reach(X_WB, solutions)
+    @property
+    def alternatives_share(self) -> float:
+        """Share of the alternatives that are reached from there; 1 where there are none."""
+        return float(self.map.alternatives_share[self.map.chosen])
 
 
 def place_base(
     insertions: Sequence[Insertion],
     robot: RobotModel,
     placement: PatientPlacement,
-    surface: SurfaceMesh | None,
-    rng: np.random.Generator,
+    around: Surroundings,
     options: RouteOptions | None = None,
+    *,
     grid: BaseGrid | None = None,
+    alternatives: Alternatives | None = None,
     finalists: int = 6,
-    progress: Callable[[str, float], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> BasePlacement:
     """Finds where the base stands best and plans the routes from there.
 
-    Every place is first judged by a quick search of postures that are clear of the patient. Then whole routes
-    are planned for the best places in turn, until ``COMPLETE_PLACES`` of them carry out every insertion or
-    ``finalists`` have been planned.
+    Places that reach more insertions come first, then those that reach more of the alternatives (in steps of
+    ``SHARE_STEP``), then those whose worst posture is best. Whole routes are planned from the best places in turn,
+    until ``COMPLETE_PLACES`` of them carry out every insertion or ``finalists`` have been planned.
 
     Args:
         insertions: in the order of puncture.
-        robot: the arm.
+        robot: the robot.
         placement: how the patient lies.
-        surface: the patient's closed outer surface, patient LPS mm; None leaves it out.
-        rng: draws the starts of the searches.
-        options: how the arm is to move.
-        grid: places to look at.
+        around: what to keep clear of.
+        options: how the robot is to move.
+        grid: places to look at; those of the robot's mount where None.
+        alternatives: paths that should be reached too, so that another can be taken where one fails.
         finalists: greatest number of places for which whole routes are planned.
         progress: called with what is being done and the share that is done.
 
     Returns:
         The best place with its route, whatever its status.
+
+    Raises:
+        OptionError: there is no insertion, or the grid is one for another mount.
     """
     if not insertions:
         raise OptionError("a base can only be placed for at least one insertion")
     chosen = options or RouteOptions()
-    around = Surroundings(placement, surface)
-    poses = (grid or BaseGrid()).poses(placement)
-    goals = [
-        [
-            placement.guide_pose(insertion, stand_off)
-            for stand_off in chosen.stand_offs_m
-            if stand_off + insertion.depth_mm * 1e-3 <= robot.driver_stroke_m
-        ]
-        for insertion in insertions
-    ]
-    starts = _quick_starts(robot, rng)
-    judged = []
-    for k, X_WB in enumerate(poses):
-        if progress:
-            progress("looking for a place of the base", 0.7 * k / len(poses))
-        judged.append(_quick_judgement(robot, X_WB, goals, starts, around, chosen))
-    order = sorted(range(len(poses)), key=lambda k: (-judged[k][0], -judged[k][1], k))
-    best: tuple[tuple[InsertionRoute, ...], RigidTransform] | None = None
-    best_key = (-1, -1.0)
+    judged = judge_places(insertions, alternatives, robot, placement, around, chosen, grid, progress)
+    poses = judged.places
+    best: tuple[int, tuple[InsertionRoute, ...]] | None = None
+    best_key: tuple[float, ...] = (-1.0,)
     planned = complete = 0
-    seeds = rng.spawn(len(insertions))
-    states = [seed.bit_generator.state for seed in seeds]
-    for k in order[:finalists]:
+    for k in judged.order[:finalists]:
         if progress:
-            progress("planning routes", 0.7 + 0.3 * planned / finalists)
-        routes = []
-        for insertion, seed, state in zip(insertions, seeds, states, strict=True):
-            seed.bit_generator.state = state  # every place gets the same draws, whatever came before it
-            routes.append(plan_insertion(insertion, robot, placement, poses[k], around, seed, chosen))
+            progress("planning routes", 0.6 + 0.4 * planned / finalists)
+        routes = plan_in_order(insertions, robot, placement, poses[k], around, chosen)
         planned += 1
         reached = [route for route in routes if route.reached]
-        key = (len(reached), min((route.manipulability * route.limit_margin for route in reached), default=0.0))
+        worst = min((route.manipulability * route.limit_margin for route in reached), default=0.0)
+        key = (len(reached), _step(judged.alternatives_share[k]), worst)
         if key > best_key:
-            best, best_key = (tuple(routes), poses[k]), key
+            best, best_key = (k, routes), key
         complete += len(reached) == len(routes)
         if complete == COMPLETE_PLACES:
             break
     if progress:
         progress("done", 1.0)
     assert best is not None
-    routes_of_best, X_WB = best
-    notes = () if surface is not None else ("The arm's clearance from the patient was not checked: no surface.",)
-    route = RobotRoute(robot.name, (*robot.joint_names, robot.driver_joint_name), X_WB, routes_of_best, notes)
-    return BasePlacement(_status(route), route, _evidence(route, len(poses), planned), len(poses), planned)
+    row, routes = best
+    notes = () if around.has_patient else ("The arm's clearance from the patient was not checked: no surface.",)
+    route = RobotRoute(robot.name, (*robot.joint_names, robot.driver_joint_name), poses[row], routes, notes)
+    base_map = dataclasses.replace(judged, chosen=row)
+    evidence = _evidence(route, base_map, planned, alternatives)
+    return BasePlacement(_status(route), route, evidence, base_map, planned)
+
+
+def judge_places(
+    insertions: Sequence[Insertion],
+    alternatives: Alternatives | None,
+    robot: RobotModel,
+    placement: PatientPlacement,
+    around: Surroundings,
+    options: RouteOptions | None = None,
+    grid: BaseGrid | None = None,
+    progress: ProgressCallback | None = None,
+) -> BaseMap:
+    """What is reached from every place of a grid, judged by postures alone; arguments as of ``place_base``.
+
+    Raises:
+        OptionError: the grid is one for another mount.
+    """
+    chosen_grid = grid or BaseGrid.for_mount(robot.mount)
+    if chosen_grid.mount is not robot.mount:
+        raise OptionError(f"{robot.name} stands on the {robot.mount}, and the grid is for the {chosen_grid.mount}")
+    judge = _Judge(insertions, alternatives, robot, placement, around, options or RouteOptions())
+    return judge.judge(chosen_grid.poses(placement), progress)
+
+
+class _Judge:
+    """Judges places of the base by the paths that are reached from them."""
+
+    def __init__(
+        self,
+        insertions: Sequence[Insertion],
+        alternatives: Alternatives | None,
+        robot: RobotModel,
+        placement: PatientPlacement,
+        around: Surroundings,
+        options: RouteOptions,
+    ) -> None:
+        self.robot, self.placement, self.around, self.options = robot, placement, around, options
+        self.insertions = len(insertions)
+        others = (np.zeros((0, 3)),) * 2 if alternatives is None else (alternatives.entry_mm, alternatives.tip_mm)
+        entries, tips = ([getattr(path, name) for path in insertions] for name in ("entry_mm", "tip_mm"))
+        self.entry_mm = np.concatenate([np.reshape(entries, (-1, 3)), others[0]])
+        self.tip_mm = np.concatenate([np.reshape(tips, (-1, 3)), others[1]])
+        self.solver = AxisSolver(robot)
+
+    def judge(self, places: tuple[RigidTransform, ...], progress: ProgressCallback | None) -> BaseMap:
+        """What is reached from each place."""
+        found = []
+        for k, X_WB in enumerate(places):
+            if progress:
+                progress("looking for a place of the base", 0.6 * k / len(places))
+            found.append(self._at(X_WB))
+        reached, share, worst, home = (np.array(column) for column in zip(*found, strict=True))
+        judged = BaseMap(places, reached, share, worst, home, 0)
+        return dataclasses.replace(judged, chosen=judged.order[0])
+
+    def _at(self, X_WB: RigidTransform) -> tuple[int, float, float, bool]:
+        robot, options = self.robot, self.options
+        home = posture_clearances(robot, X_WB, robot.home[None], self.around)
+        if not home.keeps(options.self_clearance_m, options.self_clearance_m)[0]:
+            return 0, 0.0, 0.0, False
+        reach = PathReach(robot, self.placement, X_WB, self.around, options, self.solver)
+        table = reach.measure(self.entry_mm, self.tip_mm)
+        own = table.reached[: self.insertions]
+        others = table.reached[self.insertions :]
+        share = float(others.mean()) if len(others) else 1.0
+        return int(own.sum()), share, float(table.score[: self.insertions][own].min(initial=1.0)) * own.any(), True
+
+
+def _step(share: float) -> float:
+    return float(np.floor(share / SHARE_STEP + 1e-9))
 
 
 def _status(route: RobotRoute) -> BaseStatus:
@@ -227,70 +281,38 @@ def _status(route: RobotRoute) -> BaseStatus:
     return BaseStatus.PARTIAL if route.reached.any() else BaseStatus.NONE
 
 
-def _evidence(route: RobotRoute, places: int, planned: int) -> tuple[Evidence, ...]:
+def _evidence(
+    route: RobotRoute, judged: BaseMap, planned: int, alternatives: Alternatives | None
+) -> tuple[Evidence, ...]:
     x, y, z = route.X_WB.translation
-    return tuple(
+    found = [
         Evidence(
             f"insertion {insertion.order}",
-            f"From the best of {places} places of the base ({x:.2f}, {y:.2f}, {z:.2f} m; {planned} planned whole) "
-            f"it cannot be carried out: {insertion.reason}.",
+            f"From the best of {len(judged.places)} places of the base ({x:.2f}, {y:.2f}, {z:.2f} m; {planned} "
+            f"planned whole) it cannot be carried out: {insertion.reason}.",
             "Offer other places of the base, a smaller stand-off or clearance, or plan another path.",
         )
         for insertion in route.insertions
         if not insertion.reached
-    )
-
-
-def _quick_starts(robot: RobotModel, rng: np.random.Generator, count: int = 4) -> FloatArray:
-    """Starts of the quick searches: home, and a few drawn around the middle of the joints' ranges."""
-    home = np.asarray(robot.home)
-    middle, half = (robot.q_max + robot.q_min) / 2, (robot.q_max - robot.q_min) / 2
-    return np.concatenate([home[None], middle + 0.6 * half * rng.uniform(-1.0, 1.0, size=(count, len(home)))])
-
-
-def _quick_judgement(
-    robot: RobotModel,
-    X_WB: RigidTransform,
-    goals: Sequence[Sequence[RigidTransform]],
-    starts: FloatArray,
-    around: Surroundings,
-    options: RouteOptions,
-) -> tuple[int, float]:
-    """How many insertions have a posture that is clear, and the worst of their best scores.
-
-    ``goals`` holds for each insertion the poses of the guide in the order in which they are tried.
-    """
-    home = arm_clearance(robot, X_WB, np.asarray(robot.home)[None], np.zeros(1), around)
-    if home.least_m < options.self_clearance_m:
-        return 0, 0.0
-    scores = [
-        next(filter(None, (_quick_score(robot, X_WB, goal, starts, around, options) for goal in poses)), 0.0)
-        for poses in goals
     ]
-    reached = [score for score in scores if score > 0]
-    return len(reached), min(reached, default=0.0)
-
-
-def _quick_score(
-    robot: RobotModel,
-    X_WB: RigidTransform,
-    X_WG: RigidTransform,
-    starts: FloatArray,
-    around: Surroundings,
-    options: RouteOptions,
-) -> float:
-    """Best score of the postures that a few searches find and that are clear; 0 where there is none."""
-    X_BG = in_base(X_WB, X_WG)
-    if np.linalg.norm(X_BG.translation - robot.first_joint_m) > robot.reach_m:
-        return 0.0
-    best = 0.0
-    for start in starts:
-        q = solve_from(robot, X_BG, start)
-        if q is None:
-            continue
-        score = manipulability(robot, q) * float(limit_margin(robot, q))
-        if score > best:
-            clearance = arm_clearance(robot, X_WB, q[None], np.zeros(1), around)
-            if clearance.keeps(options.clearance_m, options.self_clearance_m):
-                best = score
-    return best
+    touching = int((~judged.home_clear).sum())
+    if touching and found:
+        found.append(
+            Evidence(
+                "places of the base",
+                f"At {touching} of {len(judged.places)} places the robot at rest touches patient, table, scanner "
+                "or itself; they were left out.",
+                "Offer places farther away, or give the robot another home.",
+            )
+        )
+    share = float(judged.alternatives_share[judged.chosen])
+    if alternatives is not None and len(alternatives) and share < alternatives.wanted_share:
+        found.append(
+            Evidence(
+                "alternatives",
+                f"From there {share:.0%} of {len(alternatives)} alternative paths are reached, and "
+                f"{alternatives.wanted_share:.0%} were asked for.",
+                "Offer other places of the base or another robot.",
+            )
+        )
+    return tuple(found)

@@ -6,7 +6,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from needleplan.errors import RobotError
 from needleplan.frames import FloatArray, RigidTransform, read_only
+from robots.timing import TimedPath
 
 
 class RouteStatus(StrEnum):
@@ -22,7 +24,7 @@ class Phase(StrEnum):
     APPROACH = "approach"  #: from home to a point on the axis, clear of the patient
     ALIGN = "align"  #: straight along the axis to the stand-off before the skin
     INSERT = "insert"  #: the arm holds still, the driver advances the needle
-    RETRACT = "retract"  #: the needle back into the guide, the arm back along the axis and home
+    RETRACT = "retract"  #: the needle back into the guide or left in place, the arm back along the axis and home
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,16 +34,36 @@ class Segment:
     Attributes:
         phase: which phase.
         time_s: (k,) times from the start of the phase, rising from 0.
-        positions: (k, n + 1) joint positions in rad and, last, the driver's in m.
+        positions: (k, n + 1) joint positions in rad or m and, last, the driver's in m.
+        velocities: (k, n + 1) their speeds; None where they are not known.
+        accelerations: (k, n + 1) their accelerations; None where they are not known.
     """
 
     phase: Phase
     time_s: FloatArray
     positions: FloatArray
+    velocities: FloatArray | None = None
+    accelerations: FloatArray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "time_s", read_only(self.time_s))
         object.__setattr__(self, "positions", read_only(self.positions))
+        for name in ("velocities", "accelerations"):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, read_only(values))
+
+    @classmethod
+    def of_path(cls, phase: Phase, path: TimedPath) -> "Segment":
+        """A phase that follows a timed path of the arm's joints and the driver."""
+        return cls(phase, path.time_s, path.positions, path.velocities, path.accelerations)
+
+    @property
+    def path(self) -> TimedPath:
+        """The phase with its speeds and accelerations between the samples; RobotError where they are not known."""
+        if self.velocities is None or self.accelerations is None:
+            raise RobotError(f"the speeds and accelerations of the phase {self.phase} are not known")
+        return TimedPath(self.time_s, self.positions, self.velocities, self.accelerations)
 
     @property
     def duration_s(self) -> float:
@@ -73,6 +95,15 @@ class InsertionRoute:
             was given or nothing was reached.
         table_clearance_m: the same for table and floor; None where nothing was reached.
         self_clearance_m: the same between parts of the arm.
+        gantry_clearance_m: the same for the scanner's gantry; None where there is none or nothing was reached.
+        needle_clearance_m: the same for needles that are in place; None where there are none, or nothing was
+            reached.
+        remote_centre_deviation_m: greatest distance of the needle's axis from ``entry_m`` while the arm aligns and
+            inserts, by forward kinematics at every sample and between each two.
+        approach_stops: postures between home and the align move over which the arm goes round obstacles.
+        check_step_rad: greatest turn of a joint between two checks of clearance on the way; 0 when unreached.
+        check_step_m: the same of a prismatic joint.
+        needle_stays: True where the arm leaves the needle in place.
         position_error_m: distance of the needle's tip from ``tip_m`` by forward kinematics.
         axis_error_rad: angle between the needle and the planned axis by forward kinematics.
     """
@@ -91,6 +122,13 @@ class InsertionRoute:
     patient_clearance_m: float | None = None
     table_clearance_m: float | None = None
     self_clearance_m: float | None = None
+    gantry_clearance_m: float | None = None
+    needle_clearance_m: float | None = None
+    remote_centre_deviation_m: float = float("inf")
+    approach_stops: int = 0
+    check_step_rad: float = 0.0
+    check_step_m: float = 0.0
+    needle_stays: bool = False
     position_error_m: float = float("inf")
     axis_error_rad: float = float("inf")
 
@@ -107,6 +145,11 @@ class InsertionRoute:
     def duration_s(self) -> float:
         """Time of all phases without any waiting; 0 when unreached."""
         return sum(segment.duration_s for segment in self.segments)
+
+    @property
+    def durations_s(self) -> dict[Phase, float]:
+        """Time of each phase; empty when unreached."""
+        return {segment.phase: segment.duration_s for segment in self.segments}
 
     def segment(self, phase: Phase) -> Segment:
         """The segment of a phase; KeyError when the insertion is not reached."""
@@ -188,9 +231,17 @@ def _insertion_to_json(route: InsertionRoute) -> dict[str, JsonValue]:
             "patient_clearance_m": route.patient_clearance_m,
             "table_clearance_m": route.table_clearance_m,
             "self_clearance_m": route.self_clearance_m,
+            "gantry_clearance_m": route.gantry_clearance_m,
+            "needle_clearance_m": route.needle_clearance_m,
+            "remote_centre_deviation_m": route.remote_centre_deviation_m,
+            "approach_stops": route.approach_stops,
+            "check_step_rad": route.check_step_rad,
+            "check_step_m": route.check_step_m,
+            "needle_stays": route.needle_stays,
             "position_error_m": route.position_error_m,
             "axis_error_rad": route.axis_error_rad,
             "duration_s": round(route.duration_s, 3),
+            "durations_s": {phase.value: round(seconds, 3) for phase, seconds in route.durations_s.items()},
             "segments": [
                 {
                     "phase": segment.phase.value,

@@ -1,4 +1,4 @@
-"""The arm that is built from a URDF with its companion TOML; its kinematics are the Robotics Toolbox's."""
+"""The robot that is built from a URDF with its companion TOML."""
 
 from functools import cached_property
 from itertools import combinations
@@ -10,19 +10,17 @@ from numpy.typing import ArrayLike
 
 from needleplan.errors import RobotError
 from needleplan.frames import FloatArray, Frame, LengthUnit, RigidTransform, read_only
-from robots.arm_settings import ArmSettings, read_arm_settings
-from robots.description import JointKind, Shape, ShapeKind, UrdfJoint, UrdfTree
+from robots.arm_settings import ArmSettings, Mount, PositioningError, read_arm_settings
+from robots.chain import KinematicChain
+from robots.chain_kernels import guide_jacobian, guide_matrix
+from robots.description import JointKind, UrdfJoint, UrdfTree
+from robots.enclosing_capsule import enclosing_capsule
 from robots.model import Capsule, RobotModel
 from robots.urdf_reader import read_urdf
 
-#: Bound on the quadratic ½eᵀe at which Robotics Toolbox stops. Its default of 1e-6 leaves 1.4 mm, this 14 nm;
-#: 1e-18 is below what doubles resolve and one search in forty then never ends well.
-IK_TOLERANCE = 1e-16
-IK_ITERATIONS = 60
-
 
 class UrdfArm(RobotModel):
-    """An arm from a URDF and its companion TOML; kinematics by the Robotics Toolbox.
+    """A robot from a URDF and its companion TOML.
 
     Final: other robots implement ``RobotModel``.
     """
@@ -34,14 +32,22 @@ class UrdfArm(RobotModel):
         where = settings.urdf.name
         self._chain = self._tree.chain(settings.base_link, settings.guide_link)
         self._joints = tuple(joint for joint in self._chain if joint.kind is not JointKind.FIXED)
-        if len(self._joints) < 5 or any(joint.kind is not JointKind.REVOLUTE for joint in self._joints):
+        if len(self._joints) < 5:
             raise RobotError(
-                f"{where}: the chain to {settings.guide_link} needs at least five joints, all revolute"
+                f"{where}: the chain to {settings.guide_link} has {len(self._joints)} joints and a needle axis "
+                "needs at least five"
             )
         drivers = [joint for joint in self._tree.joints if joint.name == settings.driver_joint]
         if len(drivers) != 1 or drivers[0].kind is not JointKind.PRISMATIC:
             raise RobotError(f"{where}: no prismatic joint is named {settings.driver_joint!r}")
         self._driver: UrdfJoint = drivers[0]
+        moving = {joint.name for joint in self._tree.joints if joint.kind is not JointKind.FIXED}
+        others = sorted(moving - {joint.name for joint in self._joints} - {settings.driver_joint})
+        if others:
+            raise RobotError(
+                f"{where}: joint {others[0]!r} moves and lies neither between {settings.base_link} and "
+                f"{settings.guide_link} nor is it the driver; make it fixed"
+            )
         along_z = self._driver.origin[:3, :3] @ self._driver.axis
         offset = float(np.linalg.norm(self._driver.origin[:3, 3]))
         if (
@@ -55,8 +61,9 @@ class UrdfArm(RobotModel):
                 f"{settings.guide_link} and move along its +z"
             )
         count = len(self._joints)
-        for key in ("home_rad", "acceleration_limits_rad_s2"):
-            if getattr(settings, key).shape != (count,):
+        listed = {key: getattr(settings, key) for key in ("home", "acceleration_limits", "jerk_limits")}
+        for key, values in (listed | {"error.joint_std": settings.error.joint_std}).items():
+            if values.shape != (count,):
                 raise RobotError(f"robot {settings.name}: {key} must have {count} values, one a joint of the arm")
         self._q_min = read_only([joint.lower for joint in self._joints])
         self._q_max = read_only([joint.upper for joint in self._joints])
@@ -66,8 +73,16 @@ class UrdfArm(RobotModel):
             raise RobotError(
                 f"robot {settings.name}: never_touch names {strangers[0]!r}, which is no link of {where}"
             )
-        if (settings.home_rad < self._q_min).any() or (settings.home_rad > self._q_max).any():
-            raise RobotError(f"robot {settings.name}: home_rad lies outside the joint limits of {where}")
+        if (settings.home < self._q_min).any() or (settings.home > self._q_max).any():
+            wrong = int(np.argmax((settings.home < self._q_min) | (settings.home > self._q_max)))
+            raise RobotError(
+                f"robot {settings.name}: home has joint {self._joints[wrong].name} at {settings.home[wrong]:g}, "
+                f"outside its limits {self._q_min[wrong]:g} to {self._q_max[wrong]:g} in {where}"
+            )
+        # Meshes are read here, so that one that cannot be used is found when the robot is loaded.
+        self._capsules = tuple(
+            enclosing_capsule(link.name, shape) for link in self._tree.links.values() for shape in link.collision
+        )
 
     @classmethod
     def from_toml(cls, path: Path) -> "UrdfArm":
@@ -99,6 +114,18 @@ class UrdfArm(RobotModel):
     def driver_joint_name(self) -> str:
         return self._driver.name
 
+    @cached_property
+    def chain(self) -> KinematicChain:
+        return KinematicChain.of_joints(self._chain)
+
+    @property
+    def mount(self) -> Mount:
+        return self._settings.mount
+
+    @property
+    def error(self) -> PositioningError:
+        return self._settings.error
+
     @property
     def q_min(self) -> FloatArray:
         return self._q_min
@@ -113,11 +140,15 @@ class UrdfArm(RobotModel):
 
     @property
     def acceleration_limits(self) -> FloatArray:
-        return self._settings.acceleration_limits_rad_s2
+        return self._settings.acceleration_limits
+
+    @property
+    def jerk_limits(self) -> FloatArray:
+        return self._settings.jerk_limits
 
     @property
     def home(self) -> FloatArray:
-        return self._settings.home_rad
+        return self._settings.home
 
     @property
     def driver_stroke_m(self) -> float:
@@ -132,10 +163,18 @@ class UrdfArm(RobotModel):
         return self._settings.driver_acceleration_limit_m_s2
 
     @property
+    def driver_jerk_limit(self) -> float:
+        return self._settings.driver_jerk_limit_m_s3
+
+    @property
     def reach_m(self) -> float:
-        """Sum of the offsets after the first joint: no pose of the guide lies farther from it."""
+        """Sum of the offsets after the first joint, and of all strokes: the guide lies nowhere farther from it."""
         first = self._chain.index(self._joints[0])
-        return float(sum(np.linalg.norm(joint.origin[:3, 3]) for joint in self._chain[first + 1 :]))
+        offsets = sum(np.linalg.norm(joint.origin[:3, 3]) for joint in self._chain[first + 1 :])
+        strokes = sum(
+            max(abs(joint.lower), abs(joint.upper)) for joint in self._joints if joint.kind is JointKind.PRISMATIC
+        )
+        return float(offsets + strokes)
 
     @property
     def first_joint_m(self) -> FloatArray:
@@ -145,14 +184,9 @@ class UrdfArm(RobotModel):
             pose = pose @ joint.origin
         return pose[:3, 3]
 
-    @cached_property
+    @property
     def capsules(self) -> tuple[Capsule, ...]:
-        """Capsules that enclose the collision shapes; raises RobotError for a mesh, which has no such capsule."""
-        return tuple(
-            _enclosing_capsule(link.name, shape, self._tree.path)
-            for link in self._tree.links.values()
-            for shape in link.collision
-        )
+        return self._capsules
 
     @property
     def base_link(self) -> str:
@@ -180,23 +214,17 @@ class UrdfArm(RobotModel):
                 free.add(frozenset((first, second)))
         return frozenset(free)
 
-    @cached_property
-    def _ets(self) -> Any:
-        """The chain to the guide as an elementary transform sequence of the Robotics Toolbox."""
+    def toolbox_chain(self) -> Any:
+        """The chain to the guide as an ``ETS`` of the Robotics Toolbox, for its planners and as a check."""
         import roboticstoolbox as rtb
         from spatialmath import SE3
 
-        elements: list[Any] = []
-        constant = np.eye(4)
-        for joint in self._chain:
-            turn = _rotation_from_z(joint.axis)
-            constant = constant @ joint.origin @ turn
-            if joint.kind is JointKind.REVOLUTE:
-                elements.append(rtb.ET.SE3(SE3(constant, check=False)))
-                elements.append(rtb.ET.Rz(qlim=np.array([joint.lower, joint.upper])))
-                constant = np.eye(4)
-            constant = constant @ turn.T
-        elements.append(rtb.ET.SE3(SE3(constant, check=False)))
+        chain, elements = self.chain, []
+        for k, constant in enumerate(chain.constants):
+            elements.append(rtb.ET.SE3(SE3(np.array(constant), check=False)))
+            if k < len(chain):
+                joint = rtb.ET.tz if chain.prismatic[k] else rtb.ET.Rz
+                elements.append(joint(qlim=np.array([chain.q_min[k], chain.q_max[k]])))
         return rtb.ETS(elements)
 
     def _checked(self, q: ArrayLike) -> FloatArray:
@@ -206,41 +234,13 @@ class UrdfArm(RobotModel):
         return array
 
     def forward(self, q: ArrayLike) -> RigidTransform:
-        return RigidTransform(Frame.ROBOT_BASE, Frame.GUIDE, self._ets.fkine(self._checked(q)).A, LengthUnit.METRE)
+        chain = self.chain
+        matrix = guide_matrix(chain.constants, chain.prismatic, self._checked(q))
+        return RigidTransform(Frame.ROBOT_BASE, Frame.GUIDE, matrix, LengthUnit.METRE)
 
     def jacobian(self, q: ArrayLike) -> FloatArray:
-        return np.asarray(self._ets.jacob0(self._checked(q)))
-
-    def solve_pose(self, X_BG: RigidTransform, q_start: ArrayLike, roll_free: bool) -> FloatArray | None:
-        """One search by Levenberg and Marquardt's method (Robotics Toolbox ``ik_LM``).
-
-        A mask on ``ik_LM`` frees a turn about the base's z axis, not the needle's. So for a free roll the chain is
-        seen from the wanted pose, where the goal is the identity and the last rotation is the needle's roll.
-        """
-        import roboticstoolbox as rtb
-        from spatialmath import SE3
-
-        if (
-            X_BG.parent is not Frame.ROBOT_BASE
-            or X_BG.child is not Frame.GUIDE
-            or X_BG.unit is not LengthUnit.METRE
-        ):
-            found = f"X_{X_BG.parent}{X_BG.child} in {X_BG.unit}"
-            raise RobotError(f"robot {self.name}: the wanted pose must be X_BG in metres, not {found}")
-        start = self._checked(q_start)
-        seen = rtb.ET.SE3(SE3(X_BG.inverse().matrix, check=False)) * self._ets
-        answer = seen.ik_LM(
-            np.eye(4),
-            q0=np.array(start),  # its binding accepts no read-only array
-            ilimit=IK_ITERATIONS,
-            slimit=1,  # the library's own restarts cannot be seeded
-            tol=IK_TOLERANCE,
-            mask=np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0 if roll_free else 1.0]),
-            joint_limits=True,
-        )
-        q = np.asarray(answer.q, dtype=np.float64)
-        inside = bool(np.isfinite(q).all() and (q >= self._q_min).all() and (q <= self._q_max).all())
-        return q if answer.success and inside else None
+        chain = self.chain
+        return np.asarray(guide_jacobian(chain.constants, chain.prismatic, self._checked(q)))
 
     def link_poses(self, q: ArrayLike, driver_m: ArrayLike) -> dict[str, FloatArray]:
         """Poses (k, 4, 4) of all links in the base frame at ``q`` (k, n) and ``driver_m`` (k,)."""
@@ -266,31 +266,3 @@ def _axis_rotations(axis: FloatArray, angles: FloatArray) -> FloatArray:
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     sine, versine = np.sin(angles)[:, None, None], (1.0 - np.cos(angles))[:, None, None]
     return np.asarray(np.eye(3) + sine * cross + versine * (cross @ cross))
-
-
-def _rotation_from_z(axis: FloatArray) -> FloatArray:
-    """(4, 4) rotation that carries +z to a unit ``axis``, so that a joint turns about its own z."""
-    matrix = np.eye(4)
-    if axis[2] < -1 + 1e-12:
-        matrix[:3, :3] = np.diag([1.0, -1.0, -1.0])
-    else:
-        cross = np.array([[0.0, 0.0, axis[0]], [0.0, 0.0, axis[1]], [-axis[0], -axis[1], 0.0]])
-        matrix[:3, :3] = np.eye(3) + cross + cross @ cross / (1.0 + axis[2])
-    return matrix
-
-
-def _enclosing_capsule(link: str, shape: Shape, path: Path) -> Capsule:
-    if shape.kind is ShapeKind.MESH:
-        raise RobotError(f"{path}: link {link!r} collides as a mesh; give it boxes, cylinders or spheres instead")
-    if shape.kind is ShapeKind.SPHERE:
-        half, radius = np.zeros(3), float(shape.size_m[0])
-    elif shape.kind is ShapeKind.CYLINDER:
-        # The rim of a cylinder lies at its radius from the end of its axis, so a capsule of that axis encloses it.
-        half, radius = np.array([0.0, 0.0, shape.size_m[1] / 2]), float(shape.size_m[0])
-    else:
-        longest = int(np.argmax(shape.size_m))
-        half = np.zeros(3)
-        half[longest] = shape.size_m[longest] / 2
-        radius = float(np.linalg.norm(np.delete(shape.size_m, longest)) / 2)
-    rotation, centre = shape.pose[:3, :3], shape.pose[:3, 3]
-    return Capsule(link, read_only(centre - rotation @ half), read_only(centre + rotation @ half), radius)

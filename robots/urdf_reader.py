@@ -1,9 +1,12 @@
 """Reads a URDF by our own code, checked before any library sees it.
 
 Document types and entities are refused (a few lines of nested entities expand to gigabytes), as are loops,
-missing mesh files, joints without limits and numbers that can only be millimetres. Metres, radians, kilograms.
+missing mesh files, joints without limits and numbers that can only be millimetres or degrees. Nothing is fetched:
+a mesh is a file beside the URDF. Metres, radians, kilograms.
 """
 
+import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import numpy as np
 from needleplan.errors import RobotError
 from needleplan.frames import FloatArray, read_only, unit_vector
 from robots.description import Inertia, JointKind, Shape, ShapeKind, UrdfJoint, UrdfLink, UrdfTree
+from robots.mesh_file import MeshFolder
+from robots.urdf_xml import XACRO, parse_xml
 
 #: A URDF larger than this is no arm description.
 MAX_FILE_BYTES = 4_000_000
@@ -19,6 +24,22 @@ MAX_FILE_BYTES = 4_000_000
 MAX_LENGTH_M = 3.0
 #: Inverse kinematics works on angles within one turn.
 MAX_ANGLE_RAD = 2.0 * np.pi
+#: No joint of an arm is this fast; larger numbers are degrees or millimetres a second.
+MAX_TURN_RAD_S = 50.0
+MAX_SLIDE_M_S = 10.0
+#: No link of an arm weighs this much; larger numbers are grams.
+MAX_MASS_KG = 2000.0
+#: More links or joints than this are no arm.
+MAX_LINKS = 500
+#: A number is written with fewer characters than this, even with all digits of a double.
+MAX_NUMBER_CHARACTERS = 400
+#: Why kinds of joints that the URDF knows are not taken.
+REFUSED_JOINTS = {
+    "continuous": 'it turns without end; write type="revolute" with <limit lower="-6.28" upper="6.28" effort="..." '
+    'velocity="..."/>, as every joint needs limits',
+    "floating": "six free directions are no joint of an arm; fix the base with a joint of type fixed",
+    "planar": "three free directions are no joint of an arm; write two prismatic joints and a revolute one",
+}
 
 
 def rotation_from_rpy(roll: float, pitch: float, yaw: float) -> FloatArray:
@@ -38,6 +59,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.meshes = MeshFolder(path.parent)
 
     def refuse(self, what: str) -> RobotError:
         return RobotError(f"{self.path}: {what}")
@@ -48,6 +70,10 @@ class _Reader:
         text = element.get(attribute, default)
         if text is None:
             raise self.refuse(f"{where} lacks the attribute {attribute!r}")
+        if "${" in text or "$(" in text:
+            raise self.refuse(f"{where}: {attribute}={text[:60]!r} is no number; {XACRO}")
+        if len(text) > MAX_NUMBER_CHARACTERS:
+            raise self.refuse(f"{where}: {attribute} holds {len(text)} characters where {count} numbers belong")
         try:
             values = np.array([float(part) for part in text.split()])
         except ValueError:
@@ -75,7 +101,13 @@ class _Reader:
                     f"{where}: its origin lies {np.abs(translation).max():g} away where at most {MAX_LENGTH_M:g} "
                     "metres are plausible; it looks like millimetres"
                 )
-            matrix[:3, :3] = rotation_from_rpy(*self.numbers(origin, "rpy", 3, f"{where}, origin", "0 0 0"))
+            angles = self.numbers(origin, "rpy", 3, f"{where}, origin", "0 0 0")
+            if np.abs(angles).max() > MAX_ANGLE_RAD + 1e-3:
+                raise self.refuse(
+                    f"{where}, origin: rpy={origin.get('rpy')!r} exceeds a turn of {MAX_ANGLE_RAD:.2f} radians; it "
+                    "looks like degrees"
+                )
+            matrix[:3, :3] = rotation_from_rpy(*angles)
             matrix[:3, 3] = translation
         return read_only(matrix)
 
@@ -93,14 +125,16 @@ class _Reader:
         if kind is ShapeKind.CYLINDER:
             size = [self.lengths(node, key, 1, where)[0] for key in ("radius", "length")]
             return Shape(kind, read_only(size), pose)
-        name = node.get("filename", "")
-        folder = self.path.parent.resolve()
-        mesh = (folder / name).resolve()
-        if "://" in name or not mesh.is_relative_to(folder):
-            raise self.refuse(f"{where} names the mesh {name!r}, which must be a path beside the URDF")
-        if not mesh.is_file():
-            raise self.refuse(f"{where} names the mesh {name!r}, and there is no such file beside the URDF")
-        return Shape(kind, read_only(self.numbers(node, "scale", 3, where, "1 1 1")), pose, mesh)
+        scale = self.numbers(node, "scale", 3, where, "1 1 1")
+        if (scale == 0).any():
+            raise self.refuse(f"{where}: scale={node.get('scale')!r} makes the mesh flat")
+        return Shape(kind, read_only(scale), pose, self.mesh(node, where))
+
+    def mesh(self, element: Any, where: str) -> Path:
+        try:
+            return self.meshes.find(element.get("filename", ""), opened="collision" in where)
+        except RobotError as error:
+            raise self.refuse(f"{where} {error}") from error
 
     def inertia(self, element: Any, where: str) -> Inertia | None:
         node = element.find("inertial")
@@ -118,6 +152,12 @@ class _Reader:
         moments = np.linalg.eigvalsh(tensor)
         if mass <= 0 or moments[0] <= 0:
             raise self.refuse(f"{where}: mass and the principal moments of inertia must be greater than zero")
+        # Parts of a body lie within its length, so no element of its tensor exceeds mass times length squared.
+        if mass > MAX_MASS_KG or np.abs(tensor).max() > mass * MAX_LENGTH_M**2:
+            raise self.refuse(
+                f"{where}: mass {mass:g} kg with moments of inertia to {np.abs(tensor).max():g} kg m² is no link "
+                "of an arm; it looks like grams or millimetres"
+            )
         # No body's largest principal moment exceeds the sum of the other two.
         if moments[2] > (moments[0] + moments[1]) * (1 + 1e-3):
             raise self.refuse(f"{where}: no body has the principal moments of inertia {moments.tolist()}")
@@ -136,8 +176,15 @@ class _Reader:
     def joint(self, element: Any) -> UrdfJoint:
         name = element.get("name", "")
         where = f"joint {name!r}"
+        if element.get("type") in REFUSED_JOINTS:
+            raise self.refuse(f"{where} is of type {element.get('type')}: {REFUSED_JOINTS[element.get('type')]}")
         if element.get("type") not in set(JointKind):
             raise self.refuse(f"{where} is of type {element.get('type')!r}; use revolute, prismatic or fixed")
+        if element.find("mimic") is not None:
+            raise self.refuse(
+                f"{where} mimics joint {element.find('mimic').get('joint')!r}; joints that move together are not "
+                "planned for: make it fixed, or leave its links out"
+            )
         kind = JointKind(element.get("type"))
         parent, child = element.find("parent"), element.find("child")
         if parent is None or child is None or not parent.get("link") or not child.get("link"):
@@ -151,8 +198,8 @@ class _Reader:
             if axis_node is None
             else self.numbers(axis_node, "xyz", 3, f"{where}, axis")
         )
-        if np.linalg.norm(axis) < 1e-9:
-            raise self.refuse(f"{where}: its axis must not be zero")
+        if not 1e-9 < np.abs(axis).max() < 1e9:
+            raise self.refuse(f"{where}: its axis must not be zero, and about one long")
         if limit is None:
             raise self.refuse(f"{where} needs a limit with lower, upper, effort and velocity")
         lower, upper, velocity, effort = (
@@ -167,6 +214,12 @@ class _Reader:
             )
         if velocity <= 0 or effort <= 0:
             raise self.refuse(f"{where}: its velocity and effort limits must be greater than zero")
+        fastest, unit = (MAX_TURN_RAD_S, "rad/s") if kind is JointKind.REVOLUTE else (MAX_SLIDE_M_S, "m/s")
+        if velocity > fastest:
+            raise self.refuse(
+                f"{where}: a velocity of {velocity:g} exceeds {fastest:g} {unit}; it looks like degrees or "
+                "millimetres a second"
+            )
         return UrdfJoint(
             name, kind, parent.get("link"), child.get("link"), origin, read_only(unit_vector(axis)),
             lower, upper, velocity, effort,
@@ -183,31 +236,30 @@ def read_urdf(path: Path) -> UrdfTree:
         Its links and joints, a tree.
 
     Raises:
-        RobotError: the file is missing, is not XML, holds a document type or entities, names a missing mesh,
-            has doubled names, a loop, more than one root, missing limits or implausible numbers.
+        RobotError: the file is missing, is not XML, is xacro, holds a document type or entities, names a missing
+            or unsuitable mesh, has doubled names, a loop, more than one root, joints of another kind, missing
+            limits or implausible numbers.
     """
-    import defusedxml
-    from defusedxml.ElementTree import ParseError, fromstring
-
     reader = _Reader(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, False for a name that no file system takes
         raise RobotError(f"there is no robot description {path}")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise reader.refuse(f"a URDF may hold at most {MAX_FILE_BYTES} bytes")
     try:
-        root = fromstring(path.read_bytes(), forbid_dtd=True)
-    except defusedxml.DefusedXmlException as error:
-        raise reader.refuse("document types and entities are not allowed in a URDF; remove the DOCTYPE") from error
-    except (ParseError, ValueError) as error:
-        raise reader.refuse(f"this is not well-formed XML ({error})") from error
+        root = parse_xml(path.read_bytes())
+    except RobotError as error:
+        raise reader.refuse(str(error)) from error
     if root.tag != "robot":
         raise reader.refuse(f"a URDF begins with <robot>, not <{root.tag}>")
+    for tag in ("link", "joint"):
+        if len(root.findall(tag)) > MAX_LINKS:
+            raise reader.refuse(f"it has {len(root.findall(tag))} {tag}s and an arm has at most {MAX_LINKS}")
     links = [reader.link(node) for node in root.findall("link")]
     joints = [reader.joint(node) for node in root.findall("joint")]
-    names = [link.name for link in links] + [joint.name for joint in joints]
-    doubled = sorted({name for name in names if names.count(name) > 1 or not name})
-    if doubled:
-        raise reader.refuse(f"the name {doubled[0]!r} is empty or used twice")
+    for names in ([link.name for link in links], [joint.name for joint in joints]):
+        doubled = sorted(name for name, count in Counter(names).items() if count > 1 or not name)
+        if doubled:
+            raise reader.refuse(f"the name {doubled[0]!r} is empty or used twice")
     return _tree(reader, root.get("name", path.stem), {link.name: link for link in links}, joints)
 
 

@@ -6,6 +6,7 @@ from found_implementations import implementations
 
 from needleplan.errors import RobotError
 from needleplan.frames import Frame, LengthUnit
+from robots.arm_settings import Mount
 from robots.catalogue import list_robots, load_robot
 from robots.model import RobotModel
 
@@ -33,9 +34,35 @@ def test_names_and_limits_belong_together(robot):
         assert limits.shape == (n,) and np.isfinite(limits).all() and not limits.flags.writeable
     assert (robot.q_min < robot.q_max).all()
     assert (robot.q_min <= robot.home).all() and (robot.home <= robot.q_max).all()
-    assert (robot.velocity_limits > 0).all() and (robot.acceleration_limits > 0).all()
+    for limits in (robot.velocity_limits, robot.acceleration_limits, robot.jerk_limits):
+        assert limits.shape == (n,) and (limits > 0).all()
+    assert robot.mount in set(Mount) and robot.driver_jerk_limit > 0
     assert 0.05 < robot.driver_stroke_m < 0.5
     assert robot.driver_velocity_limit > 0 and robot.driver_acceleration_limit > 0
+
+
+def test_the_chain_is_that_of_forward(robot):
+    chain = robot.chain
+    assert len(chain) == len(robot.joint_names)
+    np.testing.assert_array_equal(chain.q_min, robot.q_min)
+    np.testing.assert_array_equal(chain.q_max, robot.q_max)
+    for q in postures(robot, 20):
+        pose = chain.constants[0]
+        for k in range(len(chain)):
+            motion = np.eye(4)
+            if chain.prismatic[k]:
+                motion[2, 3] = q[k]
+            else:
+                motion[:2, :2] = [[np.cos(q[k]), -np.sin(q[k])], [np.sin(q[k]), np.cos(q[k])]]
+            pose = pose @ motion @ chain.constants[k + 1]
+        np.testing.assert_allclose(robot.forward(q).matrix, pose, atol=1e-12)
+
+
+def test_errors_of_positioning_are_stated_with_their_source(robot):
+    error = robot.error
+    assert error.joint_std.shape == robot.home.shape and (error.joint_std >= 0).all() and error.source.strip()
+    assert min(error.guide_lateral_std_m, error.guide_angle_std_rad, error.driver_depth_std_m) >= 0
+    assert error.guide_lateral_std_m < 0.005 and error.driver_depth_std_m < 0.005
 
 
 def test_forward_gives_a_rigid_pose_of_the_guide_in_the_base(robot):
@@ -99,27 +126,3 @@ def test_capsules_belong_to_links_and_are_finite(robot):
             assert end.shape == (3,) and np.isfinite(end).all() and np.linalg.norm(end) < 1.0
     for pair in robot.free_pairs:
         assert pair <= links and len(pair) == 2
-
-
-def test_inverse_searches_keep_the_limits_and_repeat_themselves(robot):
-    rng = np.random.default_rng(6)
-    middle, half = (robot.q_max + robot.q_min) / 2, (robot.q_max - robot.q_min) / 2
-    found = 0
-    for _ in range(20):
-        q = middle + 0.8 * half * rng.uniform(-1, 1, len(half))
-        goal, start = robot.forward(q), q + rng.uniform(-0.05, 0.05, len(q))
-        for roll_free in (True, False):
-            answer = robot.solve_pose(goal, start, roll_free)
-            again = robot.solve_pose(goal, start, roll_free)
-            assert (answer is None) == (again is None)
-            if answer is None:
-                continue
-            np.testing.assert_array_equal(answer, again)
-            assert (answer >= robot.q_min).all() and (answer <= robot.q_max).all()
-            pose = robot.forward(answer)
-            found += bool(
-                np.linalg.norm(pose.translation - goal.translation) < 1e-4
-                and pose.rotation[:, 2] @ goal.rotation[:, 2] > 1 - 1e-6
-                and (roll_free or np.allclose(pose.rotation, goal.rotation, atol=1e-3))
-            )
-    assert found >= 36

@@ -31,7 +31,7 @@ def written(tmp_path: Path):
 
 
 def test_every_robot_of_the_catalogue_loads():
-    assert "needle_arm7" in list_robots()
+    assert list_robots() == ("industrial_arm6", "needle_arm7", "table_guide5")
     for name in list_robots():
         robot = load_robot(name)
         assert robot.name == name and robot.summary and robot.urdf_path.is_file()
@@ -42,12 +42,15 @@ def test_an_unknown_robot_is_refused_with_the_names_there_are():
         load_robot("needle_arm8")
 
 
-def test_the_description_has_no_mesh_and_every_link_a_mass():
-    tree = read_urdf(URDF)
+@pytest.mark.parametrize(
+    ("name", "kilograms"), [("needle_arm7", (15, 30)), ("industrial_arm6", (50, 55)), ("table_guide5", (8, 20))]
+)
+def test_the_description_has_no_mesh_and_every_link_a_mass(name, kilograms):
+    tree = load_robot(name).tree
     for link in tree.links.values():
         assert link.inertia is not None and link.visual and link.collision
         assert all(shape.kind is not ShapeKind.MESH for shape in (*link.visual, *link.collision))
-    assert 15 < sum(link.inertia.mass_kg for link in tree.links.values()) < 30
+    assert kilograms[0] < sum(link.inertia.mass_kg for link in tree.links.values()) < kilograms[1]
 
 
 def solid_inertia(shape, density):
@@ -67,8 +70,9 @@ def solid_inertia(shape, density):
     return mass, mass * about_origin, mass * centre
 
 
-def test_inertias_are_those_of_the_collision_shapes():
-    for link in read_urdf(URDF).links.values():
+@pytest.mark.parametrize("name", list_robots())
+def test_inertias_are_those_of_the_collision_shapes(name):
+    for link in load_robot(name).tree.links.values():
         if link.name == "needle":  # a thin steel needle with a plastic hub: not homogeneous
             continue
         parts = [solid_inertia(shape, 1.0) for shape in link.collision]
@@ -97,6 +101,13 @@ def test_an_entity_bomb_is_refused_at_once(tmp_path: Path):
     assert time.perf_counter() - start < 1.0
 
 
+def test_a_document_type_without_entities_is_refused_too(tmp_path: Path):
+    path = tmp_path / "typed.urdf"
+    path.write_text('<!DOCTYPE robot SYSTEM "http://example.org/robot.dtd"><robot><link name="base_link"/></robot>')
+    with pytest.raises(RobotError, match="DOCTYPE"):
+        read_urdf(path)
+
+
 def test_an_external_entity_is_refused(tmp_path: Path):
     path = tmp_path / "outside.urdf"
     path.write_text('<!DOCTYPE robot [<!ENTITY f SYSTEM "file:///etc/hostname">]><robot name="&f;"/>')
@@ -118,7 +129,27 @@ def test_an_external_entity_is_refused(tmp_path: Path):
         ('<parent link="base_link"/>', '<parent link="link3"/>', "loop"),
         ('<child link="link5"/>', '<child link="link4"/>', "two joints"),
         ('name="joint2"', 'name="joint1"', "joint1.*twice"),
-        ('type="prismatic"', 'type="planar"', "planar"),
+        ('type="prismatic"', 'type="planar"', "planar.*two prismatic joints"),
+        ('type="revolute"', 'type="floating"', "floating.*fix the base"),
+        ('type="revolute"', 'type="continuous"', 'continuous.*type="revolute".*lower="-6.28"'),
+        ('type="revolute"', 'type="hinge"', "hinge.*revolute, prismatic or fixed"),
+        ('<dynamics damping="0.5"', '<mimic joint="joint1"/><dynamics damping="0.5"', "mimics joint 'joint1'"),
+        ('velocity="1.5"', 'velocity="150"', "degrees or millimetres a second"),
+        ('velocity="1.5"', 'velocity="0"', "greater than zero"),
+        ('xyz="0 0 0.18" rpy="1.5707963267948966 0 0"', 'xyz="0 0 0.18" rpy="90 0 0"', "looks like degrees"),
+        ('<axis xyz="0 1.0 0"/>', '<axis xyz="0 1e200 0"/>', "axis"),
+        ('<axis xyz="0 1.0 0"/>', '<axis xyz="0 1"/>', "3 finite numbers"),
+        ('<axis xyz="0 1.0 0"/>', f'<axis xyz="0 {"1" * 100_000} 0"/>', "characters where 3 numbers"),
+        ('<axis xyz="0 1.0 0"/>', '<axis xyz="0 1e999 0"/>', "finite"),
+        ('<mass value="3.6"/>', '<mass value="3600"/>', "grams"),
+        ('ixx="0.0233213"', 'ixx="23321.3"', "grams or millimetres"),
+        ('ixx="0.0233213"', 'ixx="0.2"', "no body has"),
+        ('lower="0" upper="0.25"', 'lower="0" upper="250"', "millimetres"),
+        ('lower="0" upper="0.25"', 'lower="0.25" upper="0"', "rise"),
+        ('<mass value="3.6"/>', '<mass value="${m1}"/>', "expand it first"),
+        ('name="link5"', 'name="link4"', "link4.*twice"),
+        ('<joint name="joint1"', '<joint name=""', "empty or used twice"),
+        ("</robot>", '<link name="loose"/></robot>', "one link must be the root.*loose"),
         ('<mass value="3.6"/>', '<mass value="0"/>', "greater than zero"),
         ("</robot>", "", "well-formed"),
         ("<robot ", "<sdf ", "well-formed"),
@@ -152,18 +183,32 @@ def test_a_missing_file_and_another_root_are_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("version = 1", "version = 2", "version = 1"),
+        ("version = 2", "version = 1", "version = 2"),
+        ("version = 2", 'version = "2"', "version = 2"),
         ("base_link =", "base_lnk =", "base_lnk.*base_link"),
         ("summary = ", "# summary = ", "'summary' is missing"),
         ("driver_acceleration_limit_m_s2 = 0.2", "driver_acceleration_limit_m_s2 = -1", "greater than zero"),
-        ("home_rad = [0.0,", "home_rad = [nan,", "finite"),
-        ("home_rad = [0.0,", "home_rad = [", "7|one a joint"),
-        ("home_rad = [0.0,", "home_rad = [9.0,", "limits"),
+        ("home = [0.0,", "home = [nan,", "finite"),
+        ("home = [0.0,", "home = [", "7|one a joint"),
+        ("home = [0.0,", "home = [9.0,", "joint1 at 9, outside its limits -2.967.* to 2.967"),
         ('"needle_driver"', '"joint3"', "prismatic"),
         ('"needle_guide_exit"', '"link7"', "driver|origin"),
         ('"needle_arm7.urdf"', '"../x.urdf"', "beside"),
         ('["link5", "link7"]', '["link5", "link77"]', "link77"),
         ("schema = ", "schema ", "valid TOML"),
+        ("summary = ", "summary = 3 #", "summary must be a text"),
+        ("[error]", "[[error]]", "error.*must be a table"),
+        ("home = [0.0,", 'home = ["0.0",', "list of finite numbers"),
+        ("home = [0.0,", "home = [true,", "list of finite numbers"),
+        ("jerk_limits = [30.0,", "jerk_limits = [-30.0,", "greater than zero"),
+        ('mount = "floor"', 'mount = "ceiling"', "floor, table"),
+        ('mount = "floor"', "mount = []", "floor, table"),
+        ('mount = "floor"', "mount = {}", "floor, table"),
+        ("home = [0.0,", f"home = [1{'0' * 400},", "list of finite numbers"),
+        ('"needle_arm7.urdf"', '"\\u0000"', "one line"),
+        ('["link5", "link7"]', '["link5"]', "pairs"),
+        ("joint_std = [0.0003,", "joint_std = [", "one a joint"),
+        ("# What", f"deep = {'[' * 5000}{']' * 5000}\n# What", "valid TOML|unknown"),
     ],
 )
 def test_broken_settings_are_refused(tmp_path: Path, old, new, message):
@@ -174,3 +219,39 @@ def test_broken_settings_are_refused(tmp_path: Path, old, new, message):
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(RobotError, match=message):
         UrdfArm(read_arm_settings(path))
+
+
+def test_a_xacro_file_is_refused_with_what_to_do(tmp_path: Path):
+    path = tmp_path / "arm.urdf.xacro"
+    path.write_text(
+        '<robot name="arm" xmlns:xacro="http://www.ros.org/wiki/xacro"><xacro:include filename="/etc/passwd"/>'
+        "</robot>"
+    )
+    with pytest.raises(RobotError, match=r"expand it first \(xacro"):
+        read_urdf(path)
+    path.write_text(
+        '<robot name="arm" xmlns:xacro="http://www.ros.org/wiki/xacro"><link name="base_link"/></robot>'
+    )
+    assert set(read_urdf(path).links) == {"base_link"}  # only declared, as an expanded file does
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<robot>" + "<link>" * 100_000 + "</link>" * 100_000 + "</robot>", "deep"),
+        ("<robot>" + '<link name="a"/>' * 60_000 + "</robot>", "60000 links"),
+        ("<robot>" + '<joint name="a"/>' * 60_000 + "</robot>", "60000 joints"),
+        ("<robot>" + " " * 4_000_001 + "</robot>", "4000000 bytes"),
+        ('<?xml version="1.0" encoding="no-such"?><robot/>', "well-formed"),
+        ("\x00\x01", "well-formed"),
+        ("", "well-formed"),
+        ("<robot/>", "one link must be the root, and there are 0"),
+    ],
+)
+def test_a_file_made_to_exhaust_its_reader_is_refused_at_once(tmp_path: Path, text, message):
+    path = tmp_path / "arm.urdf"
+    path.write_text(text)
+    start = time.perf_counter()
+    with pytest.raises(RobotError, match=message):
+        read_urdf(path)
+    assert time.perf_counter() - start < 2.0
