@@ -75,6 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_case(plan)
     plan.add_argument("--out", type=folder_path, required=True, metavar="DIR", help="folder for the results")
     plan.add_argument("--no-pictures", action="store_true", help="write no pictures and no report")
+    plan.add_argument("--robot", metavar="NAME|FILE", help="plan only paths that this robot reaches")
+    plan.add_argument("--gantry-bore-mm", type=float, metavar="MM", help="in a bore this wide, with --robot")
     _add_search(plan)
     _add_planning(plan)
 
@@ -89,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     simulate = command("simulate", "Let the robot carry out the plan in a folder in a breathing patient.")
     _add_folder(simulate)
-    simulate.add_argument("--robot", metavar="NAME", help="robot (see 'needleplan robots')")
+    simulate.add_argument("--robot", metavar="NAME|FILE", help="robot (see 'needleplan robots')")
     simulate.add_argument("--peak-mm", type=float, default=15.0, help="breathing amplitude (15)")
     simulate.add_argument("--period-s", type=float, default=4.0, help="breathing period (4)")
     simulate.add_argument("--trace", type=Path, metavar="FILE", help="a recorded breathing trace instead")
@@ -97,6 +99,25 @@ def build_parser() -> argparse.ArgumentParser:
     simulate.add_argument("--seed", type=whole_number, default=0, help="seed of the rehearsal (0)")
     simulate.add_argument("--moments", type=int, default=4, help="rehearsals at other moments of the breath (4)")
     simulate.add_argument("--no-film", action="store_true", help="make no film and no stills")
+
+    carry = command(
+        "carry", "Let robots carry out the plan in a folder: places, routes, clearances, errors, files."
+    )
+    _add_folder(carry)
+    carry.add_argument(
+        "--robot",
+        action="append",
+        metavar="NAME|FILE",
+        help="robot or its TOML; may be repeated (all that come along)",
+    )
+    carry.add_argument("--gantry-bore-mm", type=float, metavar="MM", help="the patient lies in a bore this wide")
+    carry.add_argument("--needles-stay", action="store_true", help="needles stay in until the last one is placed")
+    carry.add_argument(
+        "--registration-mm", type=float, metavar="MM", help="registration error at the target, each component (1)"
+    )
+    carry.add_argument("--seed", type=whole_number, default=0, help="seed of the chances (0)")
+    carry.add_argument("--bag", action="store_true", help="write a ROS 2 bag too (needs rosbags)")
+    carry.add_argument("--no-pictures", action="store_true", help="write no pictures")
 
     assess = command("assess", "Score the plan in a folder, and its rehearsals, by the same code.")
     _add_folder(assess)
@@ -116,7 +137,8 @@ def build_parser() -> argparse.ArgumentParser:
     phantom.add_argument("--voxel-mm", type=float, default=2.0, help="voxel size (2)")
 
     command("devices", "List the applicators, their zone tables and where each figure comes from.")
-    command("robots", "List the robots.")
+    robots = command("robots", "List the robots, or read descriptions of your own and say what is wrong with them.")
+    robots.add_argument("files", nargs="*", type=Path, metavar="FILE", help="the TOML beside a URDF")
     return parser
 
 

@@ -51,6 +51,13 @@ def run_plan(options: Namespace) -> int:
     tables = None
     if options.applicators_csv is not None:
         tables = (options.applicators_csv.read_bytes(), options.zones_csv.read_bytes())
+    reach = None
+    if options.robot is not None:
+        from needleplan.app.robot_planning import ReachOfBestPlace
+
+        reach = ReachOfBestPlace.from_words(options.robot, options.gantry_bore_mm, planning_options, zone_model)
+    elif options.gantry_bore_mm is not None:
+        raise OptionError("--gantry-bore-mm is the bore that a robot must fit into: name one by --robot")
     start = time.perf_counter()
     with progress_bar(console, "reading the case"):
         case = load_case(options.case, options.data)
@@ -59,13 +66,16 @@ def run_plan(options: Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     with progress_bar(console, f"planning {case.name}") as progress:
         planned = plan_case(
-            case, planning_options, zone_model=zone_model, timings_s={"read case": loaded_s}, progress=progress
-        )
+            case, planning_options, zone_model=zone_model, reach=reach, timings_s={"read case": loaded_s},
+            progress=progress,
+        )  # fmt: skip
     folder = PlanFolder(options.out)
     with progress_bar(console, "drawing") as progress:
         write_plan_folder(folder, planned, tables=tables, pictures=not options.no_pictures, progress=progress)
     folder.write_source(options.case, options.data)
     print_plan(console, planned.plan)
+    if reach is not None:
+        console.print(f"  {escape(reach.sentence)}", soft_wrap=True)
     places = [("plan", str(folder.plan))]
     if not options.no_pictures:
         places += [("pictures", str(folder.pictures)), ("report", str(folder.report))]
@@ -269,11 +279,30 @@ def run_devices(options: Namespace) -> int:
     return EXIT_OK
 
 
+def run_carry(options: Namespace) -> int:
+    """Let robots carry out the plan in a folder."""
+    from needleplan.app.carry_command import run
+
+    return run(options)
+
+
 def run_robots(options: Namespace) -> int:
-    """List the robots."""
+    """List the robots, or those that files describe."""
     from robots.catalogue import list_robots, load_robot
 
     console = Console()
-    for name in list_robots():
-        console.print(f"{name}: {load_robot(name).summary}", soft_wrap=True)
+    for robot in [load_robot(name) for name in options.files or list_robots()]:
+        low, high = robot.q_min, robot.q_max
+        joints = ", ".join(
+            f"{name} {low[k]:+.2f} to {high[k]:+.2f} {'m' if robot.chain.prismatic[k] else 'rad'}"
+            for k, name in enumerate(robot.joint_names)
+        )
+        console.print(f"[bold]{escape(robot.name)}[/]: {escape(robot.summary)}", soft_wrap=True)
+        console.print(
+            f"    {len(robot.joint_names)} joints, stands on the {robot.mount.value}, reaches {robot.reach_m:.2f} "
+            f"m from its first joint, driver {robot.driver_stroke_m * 1e3:.0f} mm",
+            soft_wrap=True,
+        )
+        console.print(f"    joints: {escape(joints)}", soft_wrap=True)
+        console.print(f"    errors: {escape(robot.error.source)}", soft_wrap=True)
     return EXIT_OK

@@ -74,6 +74,11 @@ class PlanFolder:
         return self.root / "route.json"
 
     @property
+    def robots(self) -> Path:
+        """Folder of what each robot that carried out the plan needs and what is expected of it."""
+        return self.root / "robots"
+
+    @property
     def assessment(self) -> Path:
         """Scores of plan and rehearsals."""
         return self.root / "assessment.json"

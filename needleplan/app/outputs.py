@@ -133,7 +133,7 @@ def rehearse_into(
     plan, anatomy = planned.plan, planned.anatomy
     gate = AmplitudeGate(tolerance_mm=gate_mm)
     with progress_bar(console, "placing the robot"):
-        robot_plan = plan_robot(plan, anatomy, robot, seed)
+        robot_plan = plan_robot(plan, anatomy, robot)
     _forget_rehearsals(folder)
     write_json(folder.route, route_to_json(robot_plan.base.route))
     for item in robot_plan.base.evidence:

@@ -7,22 +7,30 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.build import build_anatomy
 from needleplan.anatomy.model import Anatomy
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.assess import Assessment, assess
 from needleplan.case.model import Case
+from needleplan.frames import Frame
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.plan import Insertion, Plan
 from needleplan.planning import PlanningOptions, make_plan
+from needleplan.registration.pose_covariance import PoseCovariance
+from needleplan.trajectory.contract import Reachability
 from needleplan.trajectory.skin_map import SkinMap, map_skin
+from needleplan.trajectory.table import TrajectoryTable
+from needleplan.uncertainty.placement_error import ExpectedError
+from needleplan.uncertainty.presets import preset_budget
 from robots.catalogue import load_robot
+from robots.clearance import Surroundings
+from robots.expected_error import CalibrationErrors, route_errors
 from robots.frames import PatientPlacement, place_anatomy
+from robots.gantry import Gantry
 from robots.model import RobotModel
-from robots.reachability import BasePlacement, place_base
+from robots.reachability import Alternatives, BasePlacement, place_base
+from robots.route_options import RouteOptions
 from sim.options import Rehearsal, RehearsalOptions
 from sim.patient import PatientSurfaces
 from sim.recorder import SceneRecorder
@@ -42,6 +50,7 @@ class PlannedCase:
         zone_model: the model that predicted its zones.
         assessment: score of the plan; None where it has no insertion.
         skin: where its candidate paths start and what blocks them; None where it was not kept.
+        candidates: its candidate paths, ranked; None where they were not kept.
     """
 
     anatomy: Anatomy
@@ -50,6 +59,7 @@ class PlannedCase:
     zone_model: EllipsoidTableModel
     assessment: Assessment | None
     skin: SkinMap | None = None
+    candidates: TrajectoryTable | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,11 +70,13 @@ class RobotPlan:
         robot: the arm.
         placement: how the patient lies.
         base: where the base stands, the routes, and what is not reached.
+        errors: how far each needle that is reached is expected to land from its plan.
     """
 
     robot: RobotModel
     placement: PatientPlacement
     base: BasePlacement
+    errors: tuple[ExpectedError, ...] = ()
 
 
 def plan_case(
@@ -72,25 +84,63 @@ def plan_case(
     options: PlanningOptions | None = None,
     *,
     zone_model: EllipsoidTableModel | None = None,
+    reach: Callable[[AnatomyQueries], Reachability] | None = None,
     timings_s: dict[str, float] | None = None,
     progress: ProgressCallback | None = None,
 ) -> PlannedCase:
-    """Anatomy and plan of a checked case."""
+    """Anatomy and plan of a checked case; ``reach`` makes the robot's answer where paths must be reachable."""
     start = time.perf_counter()
     anatomy = build_anatomy(case, progress)
     queries = AnatomyQueries(anatomy)
     timings_s = {**(timings_s or {}), "build anatomy": time.perf_counter() - start}
-    planning = make_plan(queries, options, zone_model=zone_model, timings_s=timings_s, progress=progress)
+    start = time.perf_counter()
+    reachability = None if reach is None else reach(queries)
+    if reach is not None:
+        timings_s["place the robot"] = time.perf_counter() - start
+    planning = make_plan(
+        queries, options, zone_model=zone_model, reachability=reachability, timings_s=timings_s, progress=progress
+    )
     skin = map_skin(planning.candidates, planning.constraints)
-    return PlannedCase(anatomy, queries, planning.plan, planning.zone_model, planning.assessment, skin)
+    return PlannedCase(
+        anatomy, queries, planning.plan, planning.zone_model, planning.assessment, skin, planning.candidates
+    )
 
 
-def plan_robot(plan: Plan, anatomy: Anatomy, robot_name: str | None = None, seed: int = 0) -> RobotPlan:
-    """Where the robot's base stands and how the arm carries out the plan."""
+def plan_robot(
+    plan: Plan,
+    anatomy: Anatomy,
+    robot_name: str | None = None,
+    *,
+    options: RouteOptions | None = None,
+    gantry: Gantry | None = None,
+    alternatives: Alternatives | None = None,
+    registration_std_mm: float | None = None,
+    progress: ProgressCallback | None = None,
+) -> RobotPlan:
+    """Where the robot's base stands, how it carries out the plan, and how exactly.
+
+    Args:
+        plan: its insertions, in the order of puncture.
+        anatomy: the patient, who lies on the default table.
+        robot_name: a robot of the catalogue or the path of a user's TOML; the default robot where None.
+        options: how the robot is to move.
+        gantry: the scanner's ring; None leaves it out.
+        alternatives: paths that should be reached too.
+        registration_std_mm: standard deviation of each component by which the base is registered to the patient at
+            the target; that of the error budget ``robot`` where None.
+        progress: called with what is being done and the share that is done.
+    """
     robot = load_robot() if robot_name is None else load_robot(robot_name)
     placement = place_anatomy(anatomy)
-    base = place_base(plan.insertions, robot, placement, anatomy.entry.mesh, np.random.default_rng(seed))
-    return RobotPlan(robot, placement, base)
+    around = Surroundings(placement, anatomy.entry.mesh, gantry)
+    base = place_base(
+        plan.insertions, robot, placement, around, options, alternatives=alternatives, progress=progress
+    )
+    std_mm = preset_budget("robot").registration_mm.std if registration_std_mm is None else registration_std_mm
+    target_mm = anatomy.target.mesh.bounds_mm.mean(axis=0)
+    registration = PoseCovariance.of_parts(Frame.PATIENT, target_mm, std_mm**2)
+    errors = route_errors(base.route, robot, placement, CalibrationErrors(registration))
+    return RobotPlan(robot, placement, base, errors)
 
 
 def rehearse_plan(

@@ -47,10 +47,14 @@ def read_outcome(path: Path) -> Outcome:
 
 def write_json(path: Path, content: Any) -> None:
     """Write plain values as indented JSON, whole or not at all."""
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
 
     def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", newline="")
 
     write_atomically(path, write)
 

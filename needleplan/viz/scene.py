@@ -118,7 +118,10 @@ def render_patient(
     zone: LethalZone | None = None,
     *,
     direction: FloatArray | None = None,
+    up: FloatArray | None = None,
     needles: Mapping[str, NeedleShape] | None = None,
+    beside: Sequence[Body] = (),
+    beside_legend: Sequence[LegendEntry] = (),
     size: tuple[int, int] = (1500, 1050),
     title: str = "Patient with planned needles",
 ) -> RgbArray:
@@ -129,7 +132,10 @@ def render_patient(
         insertions: needles, planned or executed.
         zone: their predicted lethal zone.
         direction: (3,) from the patient towards the camera; chosen from the needles where not given.
+        up: (3,) what points up in the picture; the head where not given.
         needles: outer shape of each applicator by name, for drawing to scale.
+        beside: what stands beside the patient, a robot or a table, in patient LPS mm.
+        beside_legend: what the legend says of it.
         size: (width, height) of the picture in pixels, legend included.
         title: heading in the picture.
 
@@ -145,10 +151,10 @@ def render_patient(
     shown = list(anatomy.surfaces)
     points = np.concatenate([s.mesh.vertices_mm[::7] for s in shown if s.role is not Role.NO_GO])
     hubs = [hub_point(i, _shape(i, shapes)) for i in insertions]
-    points = np.concatenate([points, *(h[None] for h in hubs)])
+    points = np.concatenate([points, *(h[None] for h in hubs), *(body.mesh.vertices_mm for body in beside)])
     scene = (round(size[0] * (1 - LEGEND_SHARE)), size[1])
-    view = view_of(direction, anatomy, points, scene[0] / scene[1], room=1.12)
-    bodies = [_structure_body(s) for s in shown] + _zone_bodies(zone, 0.30, 0.75)
+    view = view_of(direction, anatomy, points, scene[0] / scene[1], room=1.12, up=up)
+    bodies = [_structure_body(s) for s in shown] + _zone_bodies(zone, 0.30, 0.75) + list(beside)
     # A needle of true diameter would be a pixel wide at this scale.
     pixel_mm = view.height_mm / scene[1]
     for insertion in insertions:
@@ -156,7 +162,8 @@ def render_patient(
         bodies += needle_bodies(insertion, shape, max(1.0, 4.5 * pixel_mm / shape.diameter_mm), marks=False)
     rendering = render(bodies, view, scene, BACKGROUND)
     labels = [(hub, str(i.order), needle_color(i.order)) for hub, i in zip(hubs, insertions, strict=True)]
-    return compose(rendering, view, anatomical_axes(anatomy.case), title, _legend(shown, insertions, zone), labels)
+    legend = [*beside_legend, *_legend(shown, insertions, zone)]
+    return compose(rendering, view, anatomical_axes(anatomy.case), title, legend, labels)
 
 
 def render_target(

@@ -74,7 +74,14 @@ def choose_direction(
     return best
 
 
-def view_of(direction: FloatArray, anatomy: Anatomy, points: FloatArray, aspect: float, room: float) -> View:
+def view_of(
+    direction: FloatArray,
+    anatomy: Anatomy,
+    points: FloatArray,
+    aspect: float,
+    room: float,
+    up: FloatArray | None = None,
+) -> View:
     """A view along ``-direction`` with the head up that shows all ``points``.
 
     Args:
@@ -83,9 +90,11 @@ def view_of(direction: FloatArray, anatomy: Anatomy, points: FloatArray, aspect:
         points: (n, 3) points that must be in the picture.
         aspect: width over height of the picture.
         room: factor on the extent for a free border.
+        up: (3,) what points up in the picture instead of the head.
     """
     axes = anatomical_axes(anatomy.case)
-    up = axes[:, 2] if abs(float(direction @ axes[:, 2])) < 0.95 else -axes[:, 1]
+    if up is None:
+        up = axes[:, 2] if abs(float(direction @ axes[:, 2])) < 0.95 else -axes[:, 1]
     first = View(direction, up, points[0], 1.0)
     x, y = points @ first.right, points @ first.up
     centre = (

@@ -1,0 +1,135 @@
+"""The commands in which robots carry out a plan, and planning of what a robot reaches."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from needleplan.app.carry import carry_out
+from needleplan.app.cli import main
+from needleplan.app.folder import PlanFolder
+from needleplan.app.outputs import load_planned
+from needleplan.app.robot_planning import alternatives_of_skin
+from robots.catalogue import list_robots
+from robots.trajectory_text import route_from_csv
+
+QUICK = ["--aims", "8", "--entry-spacing-mm", "18", "--no-physics", "--no-pictures", "--no-refine"]
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    try:
+        code = main(list(arguments))
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    out, err = capsys.readouterr()
+    return code, " ".join(out.split()), err
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("patient")
+    assert main(["phantom", "--out", str(folder), "--voxel-mm", "4"]) == 0
+    return folder / "case.toml"
+
+
+@pytest.fixture(scope="module")
+def folder(case: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plan")
+    assert main(["plan", str(case), "--out", str(out), *QUICK, "--scenarios", "0"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def carried(folder: Path) -> Path:
+    assert main(["carry", str(folder), "--seed", "3"]) == 0
+    return folder / "robots"
+
+
+@pytest.mark.long
+def test_every_robot_gets_its_folder(carried):
+    assert sorted(path.name for path in carried.iterdir()) == sorted(list_robots())
+    reached = 0
+    for name in list_robots():
+        content = json.loads((carried / name / "carried.json").read_text(encoding="utf-8"))
+        route = json.loads((carried / name / "route.json").read_text(encoding="utf-8"))
+        assert content["robot"] == route["robot"] == name
+        assert content["insertions_reached"] == sum(i["status"] == "reached" for i in route["insertions"])
+        assert 0 <= content["alternatives_share"] <= 1 and (carried / name / "base-map.png").is_file()
+        assert (carried / name / "robot.urdf").read_text().startswith("<")
+        if content["insertions_reached"]:
+            reached += 1
+            table = route_from_csv((carried / name / "trajectory.csv").read_text(encoding="utf-8"))
+            assert len(table.joint_names) == len(route["joint_names"])
+            assert (carried / name / "robot.png").is_file()
+            error = content["expected_errors"][0]
+            parts = error["lateral_rms_mm_by_origin"]
+            assert error["lateral_rms_mm"] == pytest.approx(np.linalg.norm(list(parts.values())), abs=2e-3)
+    assert reached >= 2
+
+
+@pytest.mark.long
+def test_a_worse_registration_lowers_the_chance_and_nothing_else(folder):
+    planned = load_planned(PlanFolder(folder), None)
+    good, bad = (carry_out(planned, "needle_arm7", registration_std_mm=std) for std in (0.2, 6.0))
+    assert good.plan.base.route.reached.all()
+    np.testing.assert_array_equal(good.plan.base.X_WB.matrix, bad.plan.base.X_WB.matrix)
+    assert good.chances[0].event == bad.chances[0].event
+    assert good.chances[0].probability > bad.chances[0].probability + 0.05
+    first, second = good.plan.errors[0], bad.plan.errors[0]
+    assert second.lateral_rms_mm**2 - first.lateral_rms_mm**2 == pytest.approx(2 * (36.0 - 0.04), rel=1e-6)
+
+
+def test_alternatives_of_the_skin_lead_to_the_target(folder):
+    planned = load_planned(PlanFolder(folder), None)
+    target = planned.anatomy.target.mesh.bounds_mm.mean(axis=0)
+    found = alternatives_of_skin(planned.skin, target, 12)
+    assert len(found) == min(12, int((planned.skin.feasible > 0).sum()))
+    np.testing.assert_array_equal(found.tip_mm, np.repeat(target[None], len(found), axis=0))
+    feasible = {tuple(entry) for entry in planned.skin.entry_mm[planned.skin.feasible > 0]}
+    assert {tuple(entry) for entry in found.entry_mm} <= feasible
+
+
+@pytest.mark.long
+def test_a_plan_for_a_robot_holds_only_what_it_reaches(case, tmp_path, capsys):
+    arguments = ["plan", str(case), "--out", str(tmp_path), *QUICK, "--scenarios", "0", "--robot", "table_guide5"]
+    code, out, err = run(capsys, *arguments)
+    assert code == 0 and not err
+    assert "planned for table_guide5 at" in out and "paths that are feasible for the anatomy" in out
+    plan = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    assert "robot reach" in json.dumps(plan)
+    carried = carry_out(load_planned(PlanFolder(tmp_path), None), "table_guide5")
+    assert carried.reached_count == len(plan["insertions"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--robot", "no_such_arm"], "no_such_arm"),
+        (["--robot", "needle_arm7", "--robot", "needle_arm7"], "named twice"),
+        (["--robot", "missing/arm.toml"], "missing/arm.toml"),
+        (["--gantry-bore-mm", "200"], "bore"),
+        (["--registration-mm", "-1"], "--registration-mm"),
+        (["--registration-mm", "nan"], "--registration-mm"),
+    ],
+)
+def test_bad_words_get_one_sentence(folder, words, said, capsys):
+    code, _, err = run(capsys, "carry", str(folder), *words)
+    assert code == 2 and said in err and len(err.strip().splitlines()) == 1 and "Traceback" not in err
+
+
+def test_a_bore_without_a_robot_is_refused(case, tmp_path, capsys):
+    code, _, err = run(capsys, "plan", str(case), "--out", str(tmp_path / "x"), "--gantry-bore-mm", "800")
+    assert code == 2 and "--robot" in err and not (tmp_path / "x").exists()
+
+
+def test_robots_are_listed_and_own_ones_read(tmp_path, capsys):
+    code, out, _ = run(capsys, "robots")
+    assert code == 0
+    for name in list_robots():
+        assert name in out
+    own = tmp_path / "own.toml"
+    own.write_text("schema = 'needleplan.robot'\nversion = 2\n", encoding="utf-8")
+    code, _, err = run(capsys, "robots", str(own))
+    assert code == 2 and "own.toml" in err and "missing" in err
