@@ -8,9 +8,12 @@ from needleplan.errors import OptionError
 from needleplan.frames import RigidTransform
 from robots.arm_settings import Mount
 from robots.frames import PatientPlacement, base_pose
+from robots.gantry import Gantry
 
 #: The axis of a base on the floor keeps this far from the edge of the table.
 LEAST_GAP_M = 0.1
+#: Distances of bases from the front of a scanner's ring.
+BEFORE_GANTRY_M = (0.6, 0.48, 0.36, 0.24, 0.12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,16 @@ class BaseGrid:
             raise OptionError("the sides of a base grid are 1 and -1")
 
     @classmethod
-    def for_mount(cls, mount: Mount) -> "BaseGrid":
-        """The places that are looked at unless others are given."""
+    def for_mount(cls, mount: Mount, gantry: Gantry | None = None) -> "BaseGrid":
+        """The places that are looked at unless others are given.
+
+        With a scanner a base on the floor stands on the feet's side of its ring.
+        """
         if mount is Mount.FLOOR:
-            return cls()
+            if gantry is None:
+                return cls()
+            face = gantry.centre_along_table_m - gantry.depth_m / 2
+            return cls(along_m=tuple(round(face - step, 6) for step in BEFORE_GANTRY_M))
         # The carriage of a table-mounted guide goes along the rail, so few places on it are needed.
         return cls(gaps_m=(0.0,), along_m=(-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3), heights_m=(0.0,), mount=mount)
 

@@ -4,8 +4,8 @@ Two trees grow towards each other from both ends (Kuffner and LaValle, "RRT-Conn
 on Robotics and Automation 2000); what they find is cut short and is the same every time for the same seed.
 
 Why this is not OMPL: its RRTConnect (ompl 2.0.1, BSD licence) was tried on 36 blocked approaches of the seven-joint
-arm and found a way for the same 29. It took 13 ms and 61 ms more to shorten the way (medians) where it asks for one
-posture at a time, 4 and 18 ms where it asks for whole edges, and the search here 35 ms for both; so it plans well.
+arm and found a way for the same 29. It took 15 ms and 67 ms more to shorten the way (medians) where it asks for one
+posture at a time, 4 and 19 ms where it asks for whole edges, and the search here 32 ms for both; so it plans well.
 But a check of whole edges needs a motion validator in Python, and the wheel's bindings then never free the problem
 (validator and space hold each other, as they say when Python ends), while a search for the place of a base plans by
 the hundred; its seed is one for the whole process, so another user of the library or another thread changes the

@@ -220,7 +220,7 @@ def judge_places(
     Raises:
         OptionError: the grid is one for another mount.
     """
-    chosen_grid = grid or BaseGrid.for_mount(robot.mount)
+    chosen_grid = grid or BaseGrid.for_mount(robot.mount, around.gantry)
     if chosen_grid.mount is not robot.mount:
         raise OptionError(f"{robot.name} stands on the {robot.mount}, and the grid is for the {chosen_grid.mount}")
     judge = _Judge(insertions, alternatives, robot, placement, around, options or RouteOptions())

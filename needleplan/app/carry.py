@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from needleplan.app.pipeline import PlannedCase, ProgressCallback, RobotPlan, plan_robot
 from needleplan.app.robot_planning import alternatives_of, alternatives_of_skin
 from needleplan.plan import Likelihood
+from needleplan.registration.pose_covariance import PoseCovariance
 from needleplan.uncertainty.likelihoods import likelihoods_under
 from needleplan.uncertainty.placement_budget import placement_budget
 from needleplan.uncertainty.presets import preset_budget
@@ -72,14 +73,14 @@ def carry_out(
     *,
     options: RouteOptions | None = None,
     gantry: Gantry | None = None,
-    registration_std_mm: float | None = None,
+    registration: PoseCovariance | None = None,
     seed: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Carried:
     """Lets one robot carry out a plan; arguments as of ``plan_robot``."""
     robot_plan = plan_robot(
         planned.plan, planned.anatomy, robot_name, options=options, gantry=gantry,
-        alternatives=_alternatives(planned), registration_std_mm=registration_std_mm, progress=progress,
+        alternatives=_alternatives(planned), registration=registration, progress=progress,
     )  # fmt: skip
     chances: tuple[Likelihood, ...] = ()
     metrics = planned.plan.metrics

@@ -11,12 +11,13 @@ from rich.table import Table
 from needleplan.app.carry import Carried, carried_to_json, carry_out
 from needleplan.app.cli import EXIT_INFEASIBLE, EXIT_OK
 from needleplan.app.folder import PlanFolder
+from needleplan.app.pipeline import assumed_registration
 from needleplan.app.progress import progress_bar
+from needleplan.app.robot_planning import gantry_from
 from needleplan.app.summary import print_where
 from needleplan.errors import OptionError
 from needleplan.io.plan_file import write_json, write_text
 from robots.catalogue import list_robots, load_robot
-from robots.gantry import Gantry
 from robots.ros_message import write_trajectory_bag
 from robots.route import route_to_json
 from robots.route_options import RouteOptions
@@ -36,7 +37,7 @@ def run(options: Namespace) -> int:
     doubled = sorted({robot.name for robot in robots if sum(other.name == robot.name for other in robots) > 1})
     if doubled:
         raise OptionError(f"the robot {doubled[0]} is named twice: give each robot once")
-    gantry = None if options.gantry_bore_mm is None else Gantry(bore_diameter_m=options.gantry_bore_mm * 1e-3)
+    gantry = gantry_from(options.gantry_bore_mm, options.gantry_at_mm)
     if options.registration_mm is not None and not 0 <= options.registration_mm <= 50:
         raise OptionError(f"--registration-mm must lie between 0 and 50, not {options.registration_mm:g}")
     with progress_bar(console, "reading plan and case") as progress:
@@ -44,11 +45,12 @@ def run(options: Namespace) -> int:
     if not planned.plan.insertions:
         raise OptionError(f"{folder.plan}: the plan holds no insertion, so there is nothing to carry out")
     route_options = RouteOptions(needles_stay=options.needles_stay)
+    registration = assumed_registration(planned.anatomy, options.registration_mm)
     carried = []
     for name, robot in zip(names, robots, strict=True):
         with progress_bar(console, f"{robot.name} carries out the plan") as progress:
             found = carry_out(
-                planned, name, options=route_options, gantry=gantry, registration_std_mm=options.registration_mm,
+                planned, name, options=route_options, gantry=gantry, registration=registration,
                 seed=options.seed, progress=progress,
             )  # fmt: skip
             write_carried(folder.robots / robot.name, found, bag=options.bag)

@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--out", type=folder_path, required=True, metavar="DIR", help="folder for the results")
     plan.add_argument("--no-pictures", action="store_true", help="write no pictures and no report")
     plan.add_argument("--robot", metavar="NAME|FILE", help="plan only paths that this robot reaches")
-    plan.add_argument("--gantry-bore-mm", type=float, metavar="MM", help="in a bore this wide, with --robot")
+    _add_gantry(plan)
     _add_search(plan)
     _add_planning(plan)
 
@@ -110,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME|FILE",
         help="robot or its TOML; may be repeated (all that come along)",
     )
-    carry.add_argument("--gantry-bore-mm", type=float, metavar="MM", help="the patient lies in a bore this wide")
+    _add_gantry(carry)
     carry.add_argument("--needles-stay", action="store_true", help="needles stay in until the last one is placed")
     carry.add_argument(
         "--registration-mm", type=float, metavar="MM", help="registration error at the target, each component (1)"
@@ -150,6 +150,16 @@ def _add_case(parser: argparse.ArgumentParser) -> None:
 def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder that 'needleplan plan' wrote")
     parser.add_argument("--data", type=Path, metavar="DIR", help="root of relative sources")
+
+
+def _add_gantry(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--gantry-bore-mm", type=float, metavar="MM", help="clear a scanner with a bore this wide")
+    parser.add_argument(
+        "--gantry-at-mm",
+        type=float,
+        metavar="MM",
+        help="from the target to the scanner's middle, to the head (600)",
+    )
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:

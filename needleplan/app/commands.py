@@ -53,11 +53,13 @@ def run_plan(options: Namespace) -> int:
         tables = (options.applicators_csv.read_bytes(), options.zones_csv.read_bytes())
     reach = None
     if options.robot is not None:
-        from needleplan.app.robot_planning import ReachOfBestPlace
+        from needleplan.app.robot_planning import ReachOfBestPlace, gantry_from
+        from robots.catalogue import load_robot
 
-        reach = ReachOfBestPlace.from_words(options.robot, options.gantry_bore_mm, planning_options, zone_model)
-    elif options.gantry_bore_mm is not None:
-        raise OptionError("--gantry-bore-mm is the bore that a robot must fit into: name one by --robot")
+        gantry = gantry_from(options.gantry_bore_mm, options.gantry_at_mm)
+        reach = ReachOfBestPlace(load_robot(options.robot), planning_options, zone_model, None, gantry)
+    elif options.gantry_bore_mm is not None or options.gantry_at_mm is not None:
+        raise OptionError("a scanner is what a robot must keep clear of: name a robot by --robot")
     start = time.perf_counter()
     with progress_bar(console, "reading the case"):
         case = load_case(options.case, options.data)

@@ -114,7 +114,7 @@ def plan_robot(
     options: RouteOptions | None = None,
     gantry: Gantry | None = None,
     alternatives: Alternatives | None = None,
-    registration_std_mm: float | None = None,
+    registration: PoseCovariance | None = None,
     progress: ProgressCallback | None = None,
 ) -> RobotPlan:
     """Where the robot's base stands, how it carries out the plan, and how exactly.
@@ -126,8 +126,8 @@ def plan_robot(
         options: how the robot is to move.
         gantry: the scanner's ring; None leaves it out.
         alternatives: paths that should be reached too.
-        registration_std_mm: standard deviation of each component by which the base is registered to the patient at
-            the target; that of the error budget ``robot`` where None.
+        registration: how exactly the base is registered to the patient, in the patient's frame;
+            ``assumed_registration`` where None.
         progress: called with what is being done and the share that is done.
     """
     robot = load_robot() if robot_name is None else load_robot(robot_name)
@@ -136,11 +136,15 @@ def plan_robot(
     base = place_base(
         plan.insertions, robot, placement, around, options, alternatives=alternatives, progress=progress
     )
-    std_mm = preset_budget("robot").registration_mm.std if registration_std_mm is None else registration_std_mm
-    target_mm = anatomy.target.mesh.bounds_mm.mean(axis=0)
-    registration = PoseCovariance.of_parts(Frame.PATIENT, target_mm, std_mm**2)
-    errors = route_errors(base.route, robot, placement, CalibrationErrors(registration))
+    calibration = CalibrationErrors(registration or assumed_registration(anatomy))
+    errors = route_errors(base.route, robot, placement, calibration)
     return RobotPlan(robot, placement, base, errors)
+
+
+def assumed_registration(anatomy: Anatomy, std_mm: float | None = None) -> PoseCovariance:
+    """A registration that shifts the target by ``std_mm`` in each component; as the budget ``robot`` where None."""
+    shift_mm = preset_budget("robot").registration_mm.std if std_mm is None else std_mm
+    return PoseCovariance.of_parts(Frame.PATIENT, anatomy.target.mesh.bounds_mm.mean(axis=0), shift_mm**2)
 
 
 def rehearse_plan(

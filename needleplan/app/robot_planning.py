@@ -4,7 +4,7 @@ import numpy as np
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
-from needleplan.errors import RobotError
+from needleplan.errors import OptionError, RobotError
 from needleplan.frames import FloatArray
 from needleplan.planning import PlanningOptions
 from needleplan.trajectory.ranking import default_objectives
@@ -12,7 +12,6 @@ from needleplan.trajectory.screening import default_constraints
 from needleplan.trajectory.search import search_trajectories
 from needleplan.trajectory.skin_map import SkinMap
 from needleplan.trajectory.table import TrajectoryTable
-from robots.catalogue import load_robot
 from robots.clearance import Surroundings
 from robots.frames import place_anatomy
 from robots.gantry import Gantry
@@ -21,8 +20,25 @@ from robots.path_reach import PathReach
 from robots.reachability import Alternatives, BaseMap, judge_places
 from robots.route_options import RouteOptions
 
+#: Place of a scanner's middle along the table, from the target towards the head, unless another is named: the
+#: table is drawn out so far that the target lies a hand's breadth before the ring.
+GANTRY_AT_MM = 600.0
 #: Alternatives to a plan's insertions that a place of the base is judged by.
 ALTERNATIVES = 100
+
+
+def gantry_from(bore_mm: float | None, at_mm: float | None) -> Gantry | None:
+    """The scanner that the words of the command line describe; None where they name none.
+
+    Raises:
+        OptionError: a place is named without a bore, or a number is out of range.
+    """
+    if bore_mm is None:
+        if at_mm is not None:
+            raise OptionError("--gantry-at-mm is where the scanner stands: say how wide it is by --gantry-bore-mm")
+        return None
+    where_mm = GANTRY_AT_MM if at_mm is None else at_mm
+    return Gantry(bore_diameter_m=bore_mm * 1e-3, centre_along_table_m=where_mm * 1e-3)
 
 
 def alternatives_of(candidates: TrajectoryTable, count: int = ALTERNATIVES) -> Alternatives | None:
@@ -56,7 +72,7 @@ class ReachOfBestPlace:
     Args:
         robot: the robot.
         options: what paths are feasible for the anatomy.
-        zone_model: knows the applicator.
+        zone_model: knows the applicator; the built-in tables where None.
         route_options: how the robot is to move.
         gantry: the scanner's ring; None leaves it out.
     """
@@ -65,22 +81,15 @@ class ReachOfBestPlace:
         self,
         robot: RobotModel,
         options: PlanningOptions,
-        zone_model: EllipsoidTableModel,
+        zone_model: EllipsoidTableModel | None = None,
         route_options: RouteOptions | None = None,
         gantry: Gantry | None = None,
     ) -> None:
-        self._robot, self._options, self._zone_model = robot, options, zone_model
+        self._robot, self._options = robot, options
+        self._zone_model = zone_model or EllipsoidTableModel(setting=options.setting)
         self._route_options, self._gantry = route_options, gantry
         self.map: BaseMap | None = None
         self.feasible_count = 0
-
-    @classmethod
-    def from_words(
-        cls, robot: str, bore_mm: float | None, options: PlanningOptions, zone_model: EllipsoidTableModel
-    ) -> "ReachOfBestPlace":
-        """From the words of the command line; raises NeedleplanError where robot or bore are impossible."""
-        gantry = None if bore_mm is None else Gantry(bore_diameter_m=bore_mm * 1e-3)
-        return cls(load_robot(robot), options, zone_model, None, gantry)
 
     def __call__(self, queries: AnatomyQueries) -> PathReach:
         """The robot's answer for a patient.

@@ -10,7 +10,8 @@ from needleplan.app.carry import carry_out
 from needleplan.app.cli import main
 from needleplan.app.folder import PlanFolder
 from needleplan.app.outputs import load_planned
-from needleplan.app.robot_planning import alternatives_of_skin
+from needleplan.app.pipeline import assumed_registration
+from needleplan.app.robot_planning import alternatives_of_skin, gantry_from
 from robots.catalogue import list_robots
 from robots.trajectory_text import route_from_csv
 
@@ -72,7 +73,10 @@ def test_every_robot_gets_its_folder(carried):
 @pytest.mark.long
 def test_a_worse_registration_lowers_the_chance_and_nothing_else(folder):
     planned = load_planned(PlanFolder(folder), None)
-    good, bad = (carry_out(planned, "needle_arm7", registration_std_mm=std) for std in (0.2, 6.0))
+    good, bad = (
+        carry_out(planned, "needle_arm7", registration=assumed_registration(planned.anatomy, std))
+        for std in (0.2, 6.0)
+    )
     assert good.plan.base.route.reached.all()
     np.testing.assert_array_equal(good.plan.base.X_WB.matrix, bad.plan.base.X_WB.matrix)
     assert good.chances[0].event == bad.chances[0].event
@@ -103,6 +107,20 @@ def test_a_plan_for_a_robot_holds_only_what_it_reaches(case, tmp_path, capsys):
     assert carried.reached_count == len(plan["insertions"])
 
 
+@pytest.mark.long
+def test_a_scanner_before_the_target_leaves_the_arm_its_work(folder):
+    planned = load_planned(PlanFolder(folder), None)
+    free, before, within = (
+        carry_out(planned, "needle_arm7", gantry=gantry)
+        for gantry in (None, gantry_from(800.0, None), gantry_from(800.0, 0.0))
+    )
+    assert free.reached_count >= before.reached_count >= within.reached_count
+    assert free.plan.base.alternatives_share >= before.plan.base.alternatives_share - 0.1
+    assert before.plan.base.alternatives_share > within.plan.base.alternatives_share
+    for route in before.plan.base.route.insertions:
+        assert not route.reached or route.gantry_clearance_m >= 0.02
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -110,6 +128,8 @@ def test_a_plan_for_a_robot_holds_only_what_it_reaches(case, tmp_path, capsys):
         (["--robot", "needle_arm7", "--robot", "needle_arm7"], "named twice"),
         (["--robot", "missing/arm.toml"], "missing/arm.toml"),
         (["--gantry-bore-mm", "200"], "bore"),
+        (["--gantry-bore-mm", "800", "--gantry-at-mm", "1e9"], "gantry"),
+        (["--gantry-at-mm", "600"], "--gantry-bore-mm"),
         (["--registration-mm", "-1"], "--registration-mm"),
         (["--registration-mm", "nan"], "--registration-mm"),
     ],

@@ -7,6 +7,7 @@ from made_cases import ball, made_case, motion
 
 from needleplan.anatomy.build import build_anatomy
 from needleplan.trajectory.contract import Reachability
+from robots.arm_settings import Mount
 from robots.catalogue import list_robots, load_robot
 from robots.clearance import Surroundings
 from robots.frames import base_pose, place_anatomy
@@ -21,10 +22,13 @@ def path_reach(robot, moved=False):
     case = made_case(ball(MIDDLE, 12.0), ball(MIDDLE, 1.0, 3, (170.0, 110.0, 220.0)))
     anatomy = build_anatomy(case.moved(CARRY) if moved else case)
     placement = place_anatomy(anatomy)
+    model = load_robot(robot)
+    # On the floor beside the table, or on the rail along its edge.
+    where = (0.5, 0.15, 0.0) if model.mount is Mount.FLOOR else (placement.table.half_width_m, 0.0, 0.0)
     return PathReach(
-        load_robot(robot),
+        model,
         placement,
-        base_pose([0.5, 0.15, 0.0], np.pi),
+        base_pose(where, np.pi),
         Surroundings(placement, anatomy.entry.mesh),
     )
 

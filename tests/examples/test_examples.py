@@ -186,3 +186,18 @@ def test_a_miss_is_planned_around_and_what_is_left_is_touched_up(capsys):
     assert rest.expected.metrics.minimal_margin_mm > rest.achieved.metrics.minimal_margin_mm
     for line in ("Needle 1 lies", "left to make", "The least margin is", "make"):
         assert line in printed
+
+
+@pytest.mark.long
+def test_carry_out_a_plan_registers_by_markers_and_tells_the_chance(capsys):
+    registration, carried = load("carry_out_a_plan").main()
+    printed = capsys.readouterr().out
+    assert registration.taken_out == ("3",) and registration.fre_mm < 1.0
+    assert carried.plan.base.route.reached.all() and carried.chances
+    for line in (
+        "planned for needle_arm7",
+        "taken out: 3",
+        "needle 1: across",
+        "chance that the target is covered",
+    ):
+        assert line in printed

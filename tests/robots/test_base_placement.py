@@ -114,6 +114,8 @@ def test_bases_stand_upright_beside_the_table_and_face_it(placement):
         np.testing.assert_allclose(pose.rotation[:, 2], [0, 0, 1], atol=1e-12)
         assert pose.rotation[0, 0] * pose.translation[0] < 0  # its front looks at the table
         assert abs(pose.translation[0]) > placement.table.half_width_m
+    before = BaseGrid.for_mount(Mount.FLOOR, Gantry(centre_along_table_m=0.6, depth_m=0.7)).poses(placement)
+    assert max(pose.translation[1] for pose in before) == pytest.approx(0.25 - 0.12)
     for pose in BaseGrid.for_mount(Mount.TABLE).poses(placement):
         assert abs(pose.translation[0]) == pytest.approx(placement.table.half_width_m)
         assert pose.translation[2] == 0.0

@@ -317,6 +317,21 @@ def test_needles_that_stay_are_left_in_place_and_kept_clear_of(arm, placement, t
         placed.append(own)
 
 
+def test_a_needle_that_stays_bars_the_next_one_beside_it(arm, placement, torso, insertions):
+    first = insertions[0]
+    second = dataclasses.replace(
+        first,
+        entry_mm=tuple(np.add(first.entry_mm, (9.0, 0.9, 3.0))),
+        tip_mm=tuple(np.add(first.tip_mm, (9.0, 0.9, 3.0))),
+        order=2,
+    )
+    both = (first, second)
+    free = plan_insertions(both, arm, placement, BASE, torso, RouteOptions())
+    staying = plan_insertions(both, arm, placement, BASE, torso, RouteOptions(needles_stay=True))
+    assert free.reached.all() and staying.reached.tolist() == [True, False]
+    assert "a placed needle" in staying.insertions[1].reason
+
+
 def test_a_blocked_straight_approach_goes_round(arm, placement, torso, insertions, route):
     straight = route.insertions[0].segment(Phase.APPROACH).positions[:, :-1]
     middle = (BASE @ arm.forward(straight[int(0.7 * len(straight))])).translation

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from needleplan.errors import OptionError
-from robots.timed_paths import RoundedLine, along, through
+from robots.timed_paths import RoundedLine, _curve_limits, along, through
 from robots.timing import (
     MotionLimits,
     PlaceState,
@@ -180,6 +180,23 @@ def test_a_curve_keeps_all_limits_and_passes_its_knots(seed):
     nearest = np.linalg.norm(path.at(time)[0][:, None] - knots[::6], axis=2).min(axis=0)
     assert nearest.max() < 1e-3
     np.testing.assert_allclose(path.positions[[0, -1]], knots[[0, -1]], atol=1e-12)
+
+
+@pytest.mark.parametrize("bend", [0.0, 8.0])
+@pytest.mark.parametrize("twist", [0.0, 150.0])
+def test_the_limits_along_a_curve_keep_those_of_the_joints_on_every_piece(bend, twist):
+    # Two pieces and two joints: greatest first, second and third derivatives.
+    first, second = np.array([[1.0, 0.3], [0.8, 0.5]]), bend * np.array([[0.2, 1.0], [0.6, 0.1]])
+    third = twist * np.array([[0.1, 1.0], [0.4, 0.2]])
+    limits = MotionLimits([1.0, 0.9], [2.0, 3.0], [10.0, 12.0])
+    v, a, j = _curve_limits(first, second, third, limits)
+    assert min(v, a, j) > 0
+    shares = [
+        (first * v / limits.speed).max(),
+        ((second * v**2 + first * a) / limits.acceleration).max(),
+        ((third * v**3 + 3 * second * v * a + first * j) / limits.jerk).max(),
+    ]
+    assert max(shares) <= 1 + 1e-9 and shares[2] > 1 - 1e-9
 
 
 def test_a_straight_curve_is_nearly_as_quick_as_a_line():

@@ -8,6 +8,7 @@ from needleplan.case.model import Case, PatientPosition, Role, Structure
 from needleplan.frames import FloatArray
 from needleplan.plan import Ablation, Insertion, Plan, PlanStatus, Provenance
 from robots.catalogue import load_robot
+from robots.clearance import Surroundings
 from robots.frames import PatientPlacement, place_anatomy
 from robots.reachability import BaseGrid, BaseStatus, place_base
 from robots.route import RobotRoute
@@ -88,9 +89,9 @@ def make_plan(anatomy: Anatomy, count: int = 1) -> Plan:
 
 
 def route_for(plan: Plan, anatomy: Anatomy, placement: PatientPlacement | None = None) -> RobotRoute:
+    placed = placement or place_anatomy(anatomy)
     found = place_base(
-        plan.insertions, load_robot(), placement or place_anatomy(anatomy), anatomy.entry.mesh,
-        np.random.default_rng(0),
+        plan.insertions, load_robot(), placed, Surroundings(placed, anatomy.entry.mesh),
         grid=BaseGrid(gaps_m=(0.2,), along_m=(-0.15, 0.0), heights_m=(0.0,), sides=(1,)),
     )  # fmt: skip
     assert found.status is BaseStatus.COMPLETE, [route.reason for route in found.route.insertions]
