@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from needleplan.app.pipeline import PlannedCase, ProgressCallback, RobotPlan, plan_robot
-from needleplan.app.robot_planning import alternatives_of, alternatives_of_skin
+from needleplan.app.robot_planning import alternatives_for
 from needleplan.plan import Likelihood
 from needleplan.registration.pose_covariance import PoseCovariance
 from needleplan.uncertainty.likelihoods import likelihoods_under
@@ -11,7 +11,6 @@ from needleplan.uncertainty.placement_budget import placement_budget
 from needleplan.uncertainty.presets import preset_budget
 from robots.axis_solver import AxisSolver
 from robots.gantry import Gantry
-from robots.reachability import Alternatives
 from robots.route import InsertionRoute, JsonValue
 from robots.route_options import RouteOptions
 
@@ -80,7 +79,7 @@ def carry_out(
     """Lets one robot carry out a plan; arguments as of ``plan_robot``."""
     robot_plan = plan_robot(
         planned.plan, planned.anatomy, robot_name, options=options, gantry=gantry,
-        alternatives=_alternatives(planned), registration=registration, progress=progress,
+        alternatives=alternatives_for(planned), registration=registration, progress=progress,
     )  # fmt: skip
     chances: tuple[Likelihood, ...] = ()
     metrics = planned.plan.metrics
@@ -90,15 +89,6 @@ def carry_out(
             budget, planned.queries, planned.plan.insertions, planned.zone_model, SCENARIOS, metrics.margin_mm, seed
         )
     return Carried(robot_plan, AxisSolver(robot_plan.robot).best_manipulability, chances)
-
-
-def _alternatives(planned: PlannedCase) -> Alternatives | None:
-    """All feasible paths where they were kept, else those that the skin map stands for."""
-    if planned.candidates is not None:
-        return alternatives_of(planned.candidates)
-    if planned.skin is None:
-        return None
-    return alternatives_of_skin(planned.skin, planned.anatomy.target.mesh.bounds_mm.mean(axis=0))
 
 
 def carried_to_json(carried: Carried) -> dict[str, JsonValue]:

@@ -20,6 +20,7 @@ from needleplan.app.pipeline import (
 from needleplan.app.progress import progress_bar
 from needleplan.app.report import write_report
 from needleplan.app.report_sections import Rehearsal as ReportedRehearsal
+from needleplan.app.robot_planning import alternatives_for
 from needleplan.app.summary import print_outcome
 from needleplan.assess import Assessment
 from needleplan.devices.catalogue import load_catalogue
@@ -133,7 +134,7 @@ def rehearse_into(
     plan, anatomy = planned.plan, planned.anatomy
     gate = AmplitudeGate(tolerance_mm=gate_mm)
     with progress_bar(console, "placing the robot"):
-        robot_plan = plan_robot(plan, anatomy, robot)
+        robot_plan = plan_robot(plan, anatomy, robot, alternatives=alternatives_for(planned))
     _forget_rehearsals(folder)
     write_json(folder.route, route_to_json(robot_plan.base.route))
     for item in robot_plan.base.evidence:

@@ -4,6 +4,7 @@ import numpy as np
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.app.pipeline import PlannedCase
 from needleplan.errors import OptionError, RobotError
 from needleplan.frames import FloatArray
 from needleplan.planning import PlanningOptions
@@ -61,6 +62,15 @@ def alternatives_of_skin(skin: SkinMap, target_mm: FloatArray, count: int = ALTE
     rows = rows[np.argsort(skin.best_cost[rows], kind="stable")]
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]
     return Alternatives(skin.entry_mm[rows], np.repeat(np.reshape(target_mm, (1, 3)), len(rows), axis=0))
+
+
+def alternatives_for(planned: PlannedCase) -> Alternatives | None:
+    """Alternatives to a plan: all feasible paths where they were kept, else those that the skin map stands for."""
+    if planned.candidates is not None:
+        return alternatives_of(planned.candidates)
+    if planned.skin is None:
+        return None
+    return alternatives_of_skin(planned.skin, planned.anatomy.target.mesh.bounds_mm.mean(axis=0))
 
 
 class ReachOfBestPlace:
