@@ -15,7 +15,7 @@ from robots.route_options import RouteOptions
 
 #: Searches of the first, quick look at a path, and of the second one where the first found nothing usable.
 QUICK_STARTS, QUICK_POSTURES = 12, 4
-LONG_STARTS, LONG_POSTURES = 48, 8
+LONG_STARTS, LONG_POSTURES = 48, 16
 #: Paths that are looked at together: what their postures take stays within a few hundred megabytes.
 BLOCK = 20_000
 
@@ -121,13 +121,13 @@ class _Block:
         """Stand-off after stand-off, first quickly, then longer, at what is not reached yet."""
         options, solver = self.reach._options, self.reach._solver
         longest = self.reach._robot.driver_stroke_m - self.depth + STROKE_TOLERANCE_M
-        for starts, keep, better in ((QUICK_STARTS, QUICK_POSTURES, False), (LONG_STARTS, LONG_POSTURES, True)):
+        for starts, keep in ((QUICK_STARTS, QUICK_POSTURES), (LONG_STARTS, LONG_POSTURES)):
             for stand_off in options.stand_offs_m:
                 rows = np.flatnonzero(np.isnan(self.stand_off) & (stand_off <= longest) & (self.depth > 0))
                 rows = rows[self._within_reach(rows, stand_off)]
                 if len(rows):
                     goals = self._goals(rows, stand_off)
-                    batch = solver.postures(goals, starts, keep, enough=starts, improve=better)
+                    batch = solver.postures(goals, starts, keep, improve=False)
                     self._take(rows, stand_off, batch.q, batch.count)
         reached = ~np.isnan(self.stand_off)
         if improve:

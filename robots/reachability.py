@@ -264,11 +264,14 @@ class _Judge:
         if not home.keeps(options.self_clearance_m, options.self_clearance_m)[0]:
             return 0, 0.0, 0.0, False
         reach = PathReach(robot, self.placement, X_WB, self.around, options, self.solver)
-        table = reach.measure(self.entry_mm, self.tip_mm)
-        own = table.reached[: self.insertions]
-        others = table.reached[self.insertions :]
+        own, count = (
+            reach.measure(self.entry_mm[: self.insertions], self.tip_mm[: self.insertions]),
+            self.insertions,
+        )
+        others = reach.reachable(self.entry_mm[count:], self.tip_mm[count:])
         share = float(others.mean()) if len(others) else 1.0
-        return int(own.sum()), share, float(table.score[: self.insertions][own].min(initial=1.0)) * own.any(), True
+        worst = float(own.score[own.reached].min()) if own.reached.any() else 0.0
+        return int(own.reached.sum()), share, worst, True
 
 
 def _step(share: float) -> float:
