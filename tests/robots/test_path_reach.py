@@ -94,7 +94,7 @@ def test_more_obstacles_or_more_clearance_never_add_a_path(arm, placement, torso
     entries, tips = candidates
     free = PathReach(arm, placement, BASE, Surroundings(placement, None)).reachable(entries, tips)
     clear = PathReach(arm, placement, BASE, Surroundings(placement, torso)).reachable(entries, tips)
-    strict = RouteOptions(clearance_m=0.1)
+    strict = RouteOptions(clearance_m=0.05)
     wide = PathReach(arm, placement, BASE, Surroundings(placement, torso), strict).reachable(entries, tips)
     assert not (clear & ~free).any() and not (wide & ~clear).any()
     assert free.sum() >= clear.sum() > wide.sum() > 0
