@@ -9,27 +9,31 @@ NEEDLEPLAN_DATA, 10 000 candidate paths of a real liver are asked for reach, bes
 table and patient; without, those of the built-in patient. Kernels are compiled before.
 """
 
-if __name__ != "__main__":
-    # The package of the robots has this name too: it must stay the one that imports find.
-    raise ImportError("benchmarks/robots.py is a script and no module: import robots_rows")
-
 import argparse
 import importlib
 import os
 import sys
 from pathlib import Path
 
-# This script's folder comes first on the path, where its own name hides the package: the package goes first.
-folder = sys.path.pop(0)
-importlib.import_module("robots")
-sys.path.insert(0, folder)
-main, PARTS = (getattr(importlib.import_module("robots_rows"), name) for name in ("main", "PARTS"))
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where to write the rows")
-parser.add_argument("--repeats", type=int, default=5, help="runs of every timed thing (5)")
-parser.add_argument("--data", type=Path, default=os.environ.get("NEEDLEPLAN_DATA") or None, help="real data")
-parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="NAME", help=", ".join(PARTS))
-parser.add_argument("--quick", action="store_true", help="a few goals and paths")
-arguments = parser.parse_args()
-main(arguments.json, arguments.repeats, arguments.data, arguments.quick, arguments.parts)
+def _package() -> None:
+    """Puts the package of the robots, which has this script's name too, where imports find it."""
+    here, path = Path(__file__).parent.resolve(), sys.path
+    sys.path = [entry for entry in path if Path(entry or ".").resolve() != here]
+    sys.modules.pop("robots", None)
+    importlib.import_module("robots")
+    sys.path = path
+
+
+# Whoever imports "robots" with this folder first on the path means the package.
+_package()
+if __name__ == "__main__":
+    main, PARTS = (getattr(importlib.import_module("robots_rows"), name) for name in ("main", "PARTS"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where to write the rows")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of every timed thing (5)")
+    parser.add_argument("--data", type=Path, default=os.environ.get("NEEDLEPLAN_DATA") or None, help="real data")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="NAME", help=", ".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="a few goals and paths")
+    arguments = parser.parse_args()
+    main(arguments.json, arguments.repeats, arguments.data, arguments.quick, arguments.parts)

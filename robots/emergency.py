@@ -117,6 +117,8 @@ def _withdrawn(
     route: InsertionRoute, robot: RobotModel, align: TimedPath, driver: DriverState, sample_s: float
 ) -> EmergencyRetract:
     """The needle drawn back from any state of the driver, then the arm back along align."""
+    if not np.isfinite([driver.position_m, driver.speed_m_s, driver.acceleration_m_s2]).all():
+        raise OptionError("the driver's position, speed and acceleration must be finite numbers")
     if not -1e-9 <= driver.position_m <= robot.driver_stroke_m + 1e-9:
         raise OptionError(
             f"the driver cannot stand at {driver.position_m * 1e3:.1f} mm: its stroke is "
@@ -137,6 +139,11 @@ def _withdrawn(
         raise OptionError(
             f"the driver at {driver.position_m * 1e3:.1f} mm and {driver.speed_m_s * 1e3:.1f} mm/s cannot stop "
             f"within its stroke of {robot.driver_stroke_m * 1e3:.0f} mm"
+        )
+    if float(depth.min()) < -1e-9:
+        raise OptionError(
+            f"the driver at {driver.position_m * 1e3:.1f} mm and {driver.speed_m_s * 1e3:.1f} mm/s cannot stop "
+            "before its rear end, where it stands at 0"
         )
     within = np.flatnonzero(depth > route.driver_entry_m)
     moving_in = np.flatnonzero(out.velocities[:, 0] > 1e-9)

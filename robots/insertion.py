@@ -61,8 +61,7 @@ def plan_insertions(
     chosen = options or RouteOptions()
     around = Surroundings(placement, surface, gantry, needles)
     routes = plan_in_order(insertions, robot, placement, X_WB, around, chosen)
-    notes = () if surface is not None else ("The arm's clearance from the patient was not checked: no surface.",)
-    return RobotRoute(robot.name, (*robot.joint_names, robot.driver_joint_name), X_WB, routes, notes)
+    return RobotRoute(robot.name, (*robot.joint_names, robot.driver_joint_name), X_WB, routes, around.notes)
 
 
 def plan_in_order(

@@ -73,7 +73,7 @@ class BaseMap:
         alternatives_share: (k,) share of the alternatives that are; 1 where there are none.
         worst_score: (k,) least manipulability (relative to the robot's best) times limit margin over the
             insertions that are reached; 0 where none is.
-        home_clear: (k,) True where the robot at rest touches nothing.
+        home_clear: (k,) True where the robot at rest keeps clear of everything, as its routes must.
         chosen: the row that was chosen: the best one by what is said here, until whole routes were planned.
     """
 
@@ -198,8 +198,7 @@ def place_base(
         progress("done", 1.0)
     assert best is not None
     row, routes = best
-    notes = () if around.has_patient else ("The arm's clearance from the patient was not checked: no surface.",)
-    route = RobotRoute(robot.name, (*robot.joint_names, robot.driver_joint_name), poses[row], routes, notes)
+    route = RobotRoute(robot.name, (*robot.joint_names, robot.driver_joint_name), poses[row], routes, around.notes)
     base_map = dataclasses.replace(judged, chosen=row)
     evidence = _evidence(route, base_map, planned, alternatives)
     return BasePlacement(_status(route), route, evidence, base_map, planned)
@@ -261,7 +260,7 @@ class _Judge:
     def _at(self, X_WB: RigidTransform) -> tuple[int, float, float, bool]:
         robot, options = self.robot, self.options
         home = posture_clearances(robot, X_WB, robot.home[None], self.around)
-        if not home.keeps(options.self_clearance_m, options.self_clearance_m)[0]:
+        if not home.keeps(options.clearance_m, options.self_clearance_m)[0]:
             return 0, 0.0, 0.0, False
         reach = PathReach(robot, self.placement, X_WB, self.around, options, self.solver)
         own, count = (
@@ -303,8 +302,8 @@ def _evidence(
         found.append(
             Evidence(
                 "places of the base",
-                f"At {touching} of {len(judged.places)} places the robot at rest touches patient, table, scanner "
-                "or itself; they were left out.",
+                f"At {touching} of {len(judged.places)} places the robot at rest comes too near to patient, table, "
+                "scanner or itself; they were left out.",
                 "Offer places farther away, or give the robot another home.",
             )
         )

@@ -18,6 +18,9 @@ from robots.gantry import Gantry
 #: What lies within this of the image's first and last section is moved out by so much: the body goes on there.
 END_SECTION_M = 0.001
 CONTINUED_M = 0.5
+#: An end looks along the table to at least this cosine, its faces' normals differ by less than this, and it holds
+#: at least this share of the body's section.
+END_COSINE, END_SPREAD, END_SHARE = 0.5, 0.04, 0.3
 #: Directions of the rays that tell inside from outside: up, tilted differently so that no two graze one edge.
 _RAYS = np.array([[0.0573, 0.0917, 1.0], [-0.1173, 0.0391, 1.0], [0.0311, -0.1297, 1.0]])
 
@@ -62,7 +65,8 @@ class Surroundings:
     """What the arm must keep clear of.
 
     The image shows only a part of the body. Beyond it the body is taken to go on with its last section towards
-    head and feet: what lies within ``END_SECTION_M`` of its ends along the table is moved out by ``CONTINUED_M``.
+    head and feet: where the image cuts it in a plane, across the table or oblique, what lies within
+    ``END_SECTION_M`` of that plane is moved out by ``CONTINUED_M`` along the table. A round end is the body's own.
     Otherwise its surface is taken as it is, every face of it. The base is not held against what it stands on.
     """
 
@@ -92,7 +96,10 @@ class Surroundings:
             )
         if gantry is not None:
             _check_fit(placement, surface, gantry)
-        self._patient = None if surface is None else MeshTree(_continued(placement, surface))
+        self._patient, self._continues = None, (False, False)
+        if surface is not None:
+            continued, self._continues = _continued(placement, surface)
+            self._patient = MeshTree(continued)
         ring = None if gantry is None else gantry.mesh()
         self._ring = None if ring is None else MeshTree(SurfaceMesh(placement.points_to_patient(ring[0]), ring[1]))
 
@@ -100,6 +107,24 @@ class Surroundings:
     def has_patient(self) -> bool:
         """True where the patient's surface is known."""
         return self._patient is not None
+
+    @property
+    def continues(self) -> tuple[bool, bool]:
+        """Whether the body is taken to go on beyond the image, towards feet and towards head."""
+        return self._continues
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of clearances must know."""
+        if self._patient is None:
+            return ("The arm's clearance from the patient was not checked: no surface.",)
+        ends = [name for name, goes_on in zip(("feet", "head"), self._continues, strict=True) if not goes_on]
+        if not ends:
+            return ()
+        return (
+            f"Towards the {' and the '.join(ends)} the patient's surface has no plane in which an image cuts it: "
+            "the body was not taken to go on there.",
+        )
 
     @property
     def placement(self) -> PatientPlacement:
@@ -120,7 +145,7 @@ class Surroundings:
         """The same surroundings with other needles in place; quick, as everything else is shared."""
         other = object.__new__(Surroundings)
         other._placement, other._gantry, other._needles = self._placement, self._gantry, tuple(needles)
-        other._patient, other._ring = self._patient, self._ring
+        other._patient, other._ring, other._continues = self._patient, self._ring, self._continues
         return other
 
     def distance_to_skin_m(self, exits: FloatArray, reach_m: FloatArray) -> FloatArray:
@@ -172,16 +197,59 @@ def _solid(tree: MeshTree | None, to_patient: FloatArray) -> tuple[NDArray[Any],
     return triangles, np.arange(len(triangles)), origin, boxes, child, bounds, rays
 
 
-def _continued(placement: PatientPlacement, surface: SurfaceMesh) -> SurfaceMesh:
-    """The surface (patient LPS mm) with its ends along the table, the world's y, moved out."""
+def _continued(placement: PatientPlacement, surface: SurfaceMesh) -> tuple[SurfaceMesh, tuple[bool, bool]]:
+    """The surface (patient LPS mm) with the flat ends in which the image cuts it moved out along the table.
+
+    An end is a plane of the surface towards head or feet, oblique or not, that holds a good part of the body's
+    section; a round end is one of the body itself and stays. Returns the surface, and whether it goes on towards
+    feet and head.
+    """
     metre = placement.points_to_patient([0.0, 1.0, 0.0]) - placement.points_to_patient(np.zeros(3))
     vertices = np.array(surface.vertices_mm)
-    along = vertices @ metre / (metre @ metre)
-    # A body shorter than two end sections keeps a middle.
-    edge = min(END_SECTION_M, 0.25 * float(np.ptp(along)))
-    vertices[along > along.max() - edge] += CONTINUED_M * metre
-    vertices[along < along.min() + edge] -= CONTINUED_M * metre
-    return SurfaceMesh(vertices, surface.faces)
+    axis = metre / np.linalg.norm(metre)
+    vectors = np.asarray(surface.area_vectors_mm2)
+    area = np.linalg.norm(vectors, axis=1)
+    normals = vectors / np.maximum(area, 1e-12)[:, None]
+    # The section of a closed body as the sum of what its faces show towards one side, each side once at least.
+    section = 0.5 * float(np.abs(vectors @ axis).sum())
+    moved = np.array(vertices)
+    found = []
+    for sign in (-1.0, 1.0):
+        plane = _end_plane(surface, normals, area, sign * axis)
+        if plane is None or plane[2] < END_SHARE * section:
+            found.append(False)
+            continue
+        normal, offset, _ = plane
+        heights = vertices @ normal
+        # A body shorter than two end sections keeps a middle.
+        edge = min(END_SECTION_M * 1e3, 0.25 * float(np.ptp(heights)))
+        moved[heights > offset - edge] += sign * CONTINUED_M * metre
+        found.append(True)
+    return SurfaceMesh(moved, surface.faces), (found[0], found[1])
+
+
+def _end_plane(
+    surface: SurfaceMesh, normals: FloatArray, area: FloatArray, outward: FloatArray
+) -> tuple[FloatArray, float, float] | None:
+    """The plane that holds most of the faces that look outward: normal, offset in mm, and its area across."""
+    faces = np.flatnonzero(normals @ outward > END_COSINE)
+    if not len(faces):
+        return None
+    # Faces of one direction, then of one height: the fullest cells of two histograms.
+    cells = np.round(normals[faces] / END_SPREAD).astype(np.int64)
+    _, cell = np.unique(cells, axis=0, return_inverse=True)
+    common = int(np.argmax(np.bincount(cell.ravel(), weights=area[faces])))
+    chosen = faces[cell.ravel() == common]
+    normal = (normals[chosen] * area[chosen, None]).sum(axis=0)
+    normal /= np.linalg.norm(normal)
+    chosen = faces[normals[faces] @ normal > 1.0 - 0.5 * END_SPREAD**2]
+    heights = surface.face_centres_mm[chosen] @ normal
+    bins = np.round(heights / (END_SECTION_M * 1e3)).astype(np.int64)
+    bins -= bins.min()
+    fullest = int(np.argmax(np.bincount(bins, weights=area[chosen])))
+    level = np.abs(bins - fullest) <= 1
+    offset = float(np.average(heights[level], weights=area[chosen][level]))
+    return normal, offset, float((area[chosen][level] * (normals[chosen][level] @ outward)).sum())
 
 
 def _check_fit(placement: PatientPlacement, surface: SurfaceMesh | None, gantry: Gantry) -> None:

@@ -1,7 +1,9 @@
 """What the carry command does: robots carry out the plan of a folder, and a table says how well."""
 
 import shutil
+import tempfile
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,19 +13,22 @@ from rich.table import Table
 from needleplan.app.carry import Carried, carried_to_json, carry_out
 from needleplan.app.cli import EXIT_INFEASIBLE, EXIT_OK
 from needleplan.app.folder import PlanFolder
-from needleplan.app.pipeline import assumed_registration
+from needleplan.app.pipeline import assumed_registration, default_route_options
 from needleplan.app.progress import progress_bar
 from needleplan.app.robot_planning import gantry_from
 from needleplan.app.summary import print_where
 from needleplan.errors import OptionError
 from needleplan.io.plan_file import write_json, write_text
+from needleplan.viz.canvas import Picture
 from robots.catalogue import list_robots, load_robot
 from robots.ros_message import write_trajectory_bag
 from robots.route import route_to_json
-from robots.route_options import RouteOptions
 from robots.semantic_description import srdf_text
 from robots.standing_robot import stand_in_world
 from robots.trajectory_text import route_to_csv
+
+#: The file by which a folder is known to be one of these.
+MAIN_FILE = "carried.json"
 
 
 def run(options: Namespace) -> int:
@@ -44,32 +49,53 @@ def run(options: Namespace) -> int:
         planned = load_planned(folder, options.data, progress)
     if not planned.plan.insertions:
         raise OptionError(f"{folder.plan}: the plan holds no insertion, so there is nothing to carry out")
-    route_options = RouteOptions(needles_stay=options.needles_stay)
     registration = assumed_registration(planned.anatomy, options.registration_mm)
     carried = []
     for name, robot in zip(names, robots, strict=True):
-        with progress_bar(console, f"{robot.name} carries out the plan") as progress:
+        with progress_bar(console, f"{escape(robot.name)} carries out the plan") as progress:
             found = carry_out(
-                planned, name, options=route_options, gantry=gantry, registration=registration,
-                seed=options.seed, progress=progress,
+                planned, name, options=default_route_options(robot, options.needles_stay), gantry=gantry,
+                registration=registration, seed=options.seed, progress=progress,
             )  # fmt: skip
-            write_carried(folder.robots / robot.name, found, bag=options.bag)
+            pictures: tuple[Picture, ...] = ()
             if not options.no_pictures:
                 from needleplan.app.robot_pictures import draw_robot_pictures
 
-                for picture in draw_robot_pictures(found.plan, planned.anatomy, planned.plan.insertions, gantry):
-                    picture.save(folder.robots / robot.name)
+                pictures = draw_robot_pictures(found.plan, planned.anatomy, planned.plan.insertions, gantry)
+            write_carried(folder.robots / robot.name, found, pictures, bag=options.bag)
         carried.append(found)
     print_carried(console, carried)
     print_where(console, [("robots", str(folder.robots))])
     return EXIT_OK if any(found.plan.base.route.reached.all() for found in carried) else EXIT_INFEASIBLE
 
 
-def write_carried(folder: Path, carried: Carried, bag: bool = False) -> None:
-    """Routes, trajectories, the robot as it stands, and what is expected of it, as files of one folder."""
+def write_carried(folder: Path, carried: Carried, pictures: Sequence[Picture] = (), bag: bool = False) -> None:
+    """Routes, trajectories, the robot as it stands, what is expected of it and pictures, as files of one folder.
+
+    The folder takes the place of the one that was written before, whole or not at all.
+
+    Raises:
+        OptionError: what stands there was not written by this.
+    """
+    if folder.exists() and not (folder / MAIN_FILE).is_file():
+        raise OptionError(f"{folder} holds no {MAIN_FILE}, so it was not written by carry: move it away first")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+    try:
+        _write_into(unfinished, carried, bag)
+        for picture in pictures:
+            picture.save(unfinished)
+        if folder.exists():
+            shutil.rmtree(folder)
+        unfinished.rename(folder)
+        folder.chmod(0o755)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write_into(folder: Path, carried: Carried, bag: bool) -> None:
     base, robot = carried.plan.base, carried.plan.robot
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "carried.json", carried_to_json(carried))
+    write_json(folder / MAIN_FILE, carried_to_json(carried))
     write_json(folder / "route.json", route_to_json(base.route))
     write_text(folder / "trajectory.csv", route_to_csv(base.route, robot))
     standing = stand_in_world(robot, base.X_WB)
@@ -117,7 +143,7 @@ def print_carried(console: Console, carried: list[Carried]) -> None:
     table = Table(title="the plan, carried out", title_justify="left")
     table.add_column("")
     for found in carried:
-        table.add_column(found.name, justify="right")
+        table.add_column(escape(found.name), justify="right")
     for label, values in zip(_LABELS, zip(*(_figures(found) for found in carried), strict=True), strict=True):
         table.add_row(label, *values)
     console.print(table)
@@ -131,5 +157,5 @@ def print_carried(console: Console, carried: list[Carried]) -> None:
         for item in found.plan.base.evidence:
             remedy = f" {item.remedy}" if item.remedy else ""
             console.print(
-                f"  {found.name}, {escape(item.subject)}: {escape(item.finding + remedy)}", soft_wrap=True
+                f"  {escape(found.name)}, {escape(item.subject)}: {escape(item.finding + remedy)}", soft_wrap=True
             )

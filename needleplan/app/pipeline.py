@@ -3,6 +3,7 @@
 Each step takes and returns plain values; what they mean is said where they are defined.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ def plan_robot(
         plan: its insertions, in the order of puncture.
         anatomy: the patient, who lies on the default table.
         robot_name: a robot of the catalogue or the path of a user's TOML; the default robot where None.
-        options: how the robot is to move.
+        options: how the robot is to move; ``default_route_options`` where None.
         gantry: the scanner's ring; None leaves it out.
         alternatives: paths that should be reached too.
         registration: how exactly the base is registered to the patient, in the patient's frame;
@@ -133,12 +134,23 @@ def plan_robot(
     robot = load_robot() if robot_name is None else load_robot(robot_name)
     placement = place_anatomy(anatomy)
     around = Surroundings(placement, anatomy.entry.mesh, gantry)
+    chosen = options or default_route_options(robot)
     base = place_base(
-        plan.insertions, robot, placement, around, options, alternatives=alternatives, progress=progress
+        plan.insertions, robot, placement, around, chosen, alternatives=alternatives, progress=progress
     )
     calibration = CalibrationErrors(registration or assumed_registration(anatomy))
     errors = route_errors(base.route, robot, placement, calibration)
     return RobotPlan(robot, placement, base, errors)
+
+
+def default_route_options(robot: RobotModel, needles_stay: bool = False) -> RouteOptions:
+    """The defaults, with needle speeds that the robot's driver can reach."""
+    usual = RouteOptions(needles_stay=needles_stay)
+    return dataclasses.replace(
+        usual,
+        insertion_speed_m_s=min(usual.insertion_speed_m_s, robot.driver_velocity_limit),
+        withdrawal_speed_m_s=min(usual.withdrawal_speed_m_s, robot.driver_velocity_limit),
+    )
 
 
 def assumed_registration(anatomy: Anatomy, std_mm: float | None = None) -> PoseCovariance:

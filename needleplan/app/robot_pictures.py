@@ -32,14 +32,14 @@ def draw_robot_pictures(
     robot_plan: RobotPlan, anatomy: Anatomy, insertions: Sequence[Insertion], gantry: Gantry | None = None
 ) -> tuple[Picture, ...]:
     """The map of places, and the robot at the deepest tip of its first insertion where one is reached."""
-    pictures = [_map_picture(robot_plan, anatomy)]
+    pictures = [_map_picture(robot_plan, anatomy, gantry)]
     reached = [route for route in robot_plan.base.route.insertions if route.reached]
     if reached and isinstance(robot_plan.robot, UrdfArm):
         pictures.insert(0, _robot_picture(robot_plan, robot_plan.robot, anatomy, insertions, reached[0], gantry))
     return tuple(pictures)
 
 
-def _map_picture(robot_plan: RobotPlan, anatomy: Anatomy) -> Picture:
+def _map_picture(robot_plan: RobotPlan, anatomy: Anatomy, gantry: Gantry | None) -> Picture:
     from scipy.spatial import ConvexHull
 
     base, placement = robot_plan.base, robot_plan.placement
@@ -48,7 +48,8 @@ def _map_picture(robot_plan: RobotPlan, anatomy: Anatomy) -> Picture:
     places = BasePlaces(
         judged.positions_m, judged.insertions_reached, len(base.route.insertions),
         judged.alternatives_share, judged.home_clear, judged.chosen, placement.table.half_width_m,
-        above[ConvexHull(above).vertices],
+        above[ConvexHull(above).vertices], int(base.route.reached.sum()),
+        None if gantry is None else gantry.extent_m,
     )  # fmt: skip
     name = robot_plan.robot.name
     pixels = draw_base_map(places, title=f"Places of the base of {name}, and what it reaches from there")
@@ -72,16 +73,17 @@ def _robot_picture(
         *_robot_bodies(robot_plan, robot, positions[:-1], float(positions[-1])),
         *_table_bodies(robot_plan, anatomy),
     ]
+    behind: list[Body] = []
     if robot.mount is Mount.FLOOR:
         bodies.append(_stand_body(robot_plan))
     legend = [LegendEntry(robot.name, _LINKS[0]), LegendEntry("table and stand", _TABLE)]
     if gantry is not None:
-        bodies.append(_gantry_body(robot_plan, gantry))
+        behind.append(_gantry_body(robot_plan, gantry))
         legend.append(LegendEntry("scanner", _GANTRY, opacity=0.5))
     shown = [insertion for insertion in insertions if insertion.order == route.order]
     pixels = render_patient(
         anatomy, shown, direction=_from_the_feet(robot_plan), up=np.asarray(anatomy.case.up), beside=bodies,
-        beside_legend=legend,
+        beside_legend=legend, behind=behind,
         title=f"{robot.name} at the deepest tip of needle {route.order}",
     )  # fmt: skip
     caption = (

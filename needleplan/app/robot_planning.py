@@ -4,7 +4,7 @@ import numpy as np
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
-from needleplan.app.pipeline import PlannedCase
+from needleplan.app.pipeline import PlannedCase, default_route_options
 from needleplan.errors import OptionError, RobotError
 from needleplan.frames import FloatArray
 from needleplan.planning import PlanningOptions
@@ -83,7 +83,7 @@ class ReachOfBestPlace:
         robot: the robot.
         options: what paths are feasible for the anatomy.
         zone_model: knows the applicator; the built-in tables where None.
-        route_options: how the robot is to move.
+        route_options: how the robot is to move; ``default_route_options`` where None.
         gantry: the scanner's ring; None leaves it out.
     """
 
@@ -97,9 +97,9 @@ class ReachOfBestPlace:
     ) -> None:
         self._robot, self._options = robot, options
         self._zone_model = zone_model or EllipsoidTableModel(setting=options.setting)
-        self._route_options, self._gantry = route_options, gantry
+        self._route_options, self._gantry = route_options or default_route_options(robot), gantry
         self.map: BaseMap | None = None
-        self.feasible_count = 0
+        self.feasible_count = self.drawn_count = 0
 
     def __call__(self, queries: AnatomyQueries) -> PathReach:
         """The robot's answer for a patient.
@@ -119,6 +119,7 @@ class ReachOfBestPlace:
         alternatives = alternatives_of(table)
         judged = judge_places((), alternatives, robot, placement, around, self._route_options)
         self.map, self.feasible_count = judged, int(table.feasible.sum())
+        self.drawn_count = 0 if alternatives is None else len(alternatives)
         if alternatives is not None and not judged.alternatives_share.any():
             raise RobotError(
                 f"{robot.name} reaches none of {len(alternatives)} paths, drawn evenly from {self.feasible_count} "
@@ -136,6 +137,6 @@ class ReachOfBestPlace:
         share = float(self.map.alternatives_share[self.map.chosen])
         return (
             f"planned for {self._robot.name} at ({x:.2f}, {y:.2f}, {z:.2f} m): the best of {len(self.map.places)} "
-            f"places, from which it reaches {share:.0%} of the {self.feasible_count} paths that are feasible for "
-            "the anatomy"
+            f"places, from which it reaches {share:.0%} of {self.drawn_count} paths drawn evenly from the "
+            f"{self.feasible_count} that are feasible for the anatomy"
         )

@@ -31,6 +31,8 @@ class BasePlaces:
         chosen: the row that was chosen.
         table_half_width_m: half the width of the table.
         outline_m: (m, 2) the patient from above, x and y.
+        carried_out: number of insertions for which a whole route from the chosen place was found.
+        scanner_m: where along y the scanner's ring begins and ends; None without one.
     """
 
     positions_m: FloatArray
@@ -41,6 +43,8 @@ class BasePlaces:
     chosen: int
     table_half_width_m: float
     outline_m: FloatArray
+    carried_out: int
+    scanner_m: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.positions_m)
@@ -107,6 +111,14 @@ def _draw_surroundings(axes: Any, places: BasePlaces, low: float, high: float) -
     half = places.table_half_width_m
     axes.add_patch(Rectangle((-half, low - 1), 2 * half, high - low + 2, color="#262c35", zorder=1))
     axes.add_patch(Polygon(places.outline_m, closed=True, color="#e6c8b4", alpha=0.35, lw=0, zorder=2))
+    if places.scanner_m is not None:
+        first, last = places.scanner_m
+        axes.axhspan(first, last, color="#5a6675", alpha=0.45, lw=0, zorder=2)
+        if first < high - 0.08:
+            axes.text(
+                0.0, 0.5 * (first + min(last, high)), "scanner", color=INK, fontsize=11, family=FONT, ha="center",
+                va="center", zorder=6,
+            )  # fmt: skip
     axes.plot([0], [0], marker="o", color=TARGET, markersize=9, zorder=5)
 
 
@@ -157,7 +169,7 @@ def _draw_key(figure: Any, places: BasePlaces, height: int) -> None:
     axes.add_patch(Rectangle((48, 0.1), 2.2, 0.42, color=NOT_ABLATED, lw=0))
     axes.text(50.8, 0.31, "so many insertions not reached", color=INK, fontsize=12, family=FONT, va="center")
     axes.plot([73.5], [0.31], marker="x", color=FAINT_INK, markersize=9, mew=1.8)
-    axes.text(75, 0.31, "touches at rest", color=INK, fontsize=12, family=FONT, va="center")
+    axes.text(75, 0.31, "too near at rest", color=INK, fontsize=12, family=FONT, va="center")
     axes.add_patch(Rectangle((87, 0.1), 2.2, 0.42, facecolor="none", edgecolor=HUB, lw=3.0))
-    share = float(places.alternatives_share[places.chosen])
-    axes.text(89.8, 0.31, f"chosen ({share:.0%})", color=INK, fontsize=12, family=FONT, va="center")
+    done = f"{places.carried_out} of {places.insertion_count} done"
+    axes.text(89.8, 0.31, f"chosen, {done}", color=INK, fontsize=12, family=FONT, va="center")

@@ -122,6 +122,7 @@ def render_patient(
     needles: Mapping[str, NeedleShape] | None = None,
     beside: Sequence[Body] = (),
     beside_legend: Sequence[LegendEntry] = (),
+    behind: Sequence[Body] = (),
     size: tuple[int, int] = (1500, 1050),
     title: str = "Patient with planned needles",
 ) -> RgbArray:
@@ -136,6 +137,7 @@ def render_patient(
         needles: outer shape of each applicator by name, for drawing to scale.
         beside: what stands beside the patient, a robot or a table, in patient LPS mm.
         beside_legend: what the legend says of it.
+        behind: what is drawn too and may reach out of the picture.
         size: (width, height) of the picture in pixels, legend included.
         title: heading in the picture.
 
@@ -154,7 +156,8 @@ def render_patient(
     points = np.concatenate([points, *(h[None] for h in hubs), *(body.mesh.vertices_mm for body in beside)])
     scene = (round(size[0] * (1 - LEGEND_SHARE)), size[1])
     view = view_of(direction, anatomy, points, scene[0] / scene[1], room=1.12, up=up)
-    bodies = [_structure_body(s) for s in shown] + _zone_bodies(zone, 0.30, 0.75) + list(beside)
+    bodies = [_structure_body(s) for s in shown] + _zone_bodies(zone, 0.30, 0.75)
+    bodies += [*beside, *behind]
     # A needle of true diameter would be a pixel wide at this scale.
     pixel_mm = view.height_mm / scene[1]
     for insertion in insertions:

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from needleplan.app.carry import carry_out
+from needleplan.app.carry_command import write_carried
 from needleplan.app.cli import main
 from needleplan.app.folder import PlanFolder
 from needleplan.app.outputs import load_planned
 from needleplan.app.pipeline import assumed_registration
 from needleplan.app.robot_planning import alternatives_of_skin, gantry_from
+from needleplan.errors import OptionError
 from needleplan.uncertainty.likelihoods import likelihoods_under
 from needleplan.uncertainty.placement_budget import placement_budget
 from needleplan.uncertainty.presets import preset_budget
@@ -110,7 +112,7 @@ def test_a_plan_for_a_robot_holds_only_what_it_reaches(case, tmp_path, capsys):
     arguments = ["plan", str(case), "--out", str(tmp_path), *QUICK, "--scenarios", "0", "--robot", "table_guide5"]
     code, out, err = run(capsys, *arguments)
     assert code == 0 and not err
-    assert "planned for table_guide5 at" in out and "paths that are feasible for the anatomy" in out
+    assert "planned for table_guide5 at" in out and "that are feasible for the anatomy" in out
     plan = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
     assert "robot reach" in json.dumps(plan)
     carried = carry_out(load_planned(PlanFolder(tmp_path), None), "table_guide5")
@@ -165,3 +167,23 @@ def test_robots_are_listed_and_own_ones_read(tmp_path, capsys):
     own.write_text("schema = 'needleplan.robot'\nversion = 2\n", encoding="utf-8")
     code, _, err = run(capsys, "robots", str(own))
     assert code == 2 and "own.toml" in err and "missing" in err
+
+
+@pytest.mark.long
+def test_a_second_run_takes_the_place_of_the_first_and_of_nothing_else(folder, tmp_path):
+    planned = load_planned(PlanFolder(folder), None)
+    found = carry_out(planned, "industrial_arm6")
+    place = tmp_path / "industrial_arm6"
+    write_carried(place, found, bag=True)
+    (place / "robot.png").write_bytes(b"old")
+    assert (place / "bag").is_dir()
+    write_carried(place, found)
+    names = {path.name for path in place.iterdir()}
+    assert names == {"carried.json", "route.json", "trajectory.csv", "robot.urdf", "robot.srdf"}
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "notes.txt").write_text("mine")
+    with pytest.raises(OptionError, match="not written by carry"):
+        write_carried(other, found)
+    assert [path.name for path in other.iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["industrial_arm6", "mine"]

@@ -6,10 +6,11 @@ from needleplan.plan import Insertion
 from robots.arm_settings import Mount
 from robots.base_grid import BaseGrid
 from robots.catalogue import list_robots, load_robot
-from robots.clearance import Surroundings
+from robots.clearance import Surroundings, posture_clearances
 from robots.gantry import Gantry
 from robots.path_reach import PathReach
-from robots.reachability import Alternatives, BaseStatus, place_base
+from robots.reachability import Alternatives, BaseStatus, judge_places, place_base
+from robots.route_options import RouteOptions
 
 SMALL = BaseGrid(gaps_m=(0.2, 0.35), along_m=(-0.15, 0.15), heights_m=(0.0,))
 
@@ -146,3 +147,17 @@ def test_impossible_grids_are_refused(arm, placement, around, insertions):
         Alternatives(np.zeros((3, 2)), np.zeros((3, 2)))
     with pytest.raises(OptionError, match="share"):
         Alternatives(np.zeros((3, 3)), np.zeros((3, 3)), 1.5)
+
+
+def test_a_place_where_the_robot_at_rest_is_nearer_than_its_routes_may_be_is_left_out(
+    arm, placement, torso, insertions
+):
+    """What counts at rest is the clearance that the routes keep, which begin there."""
+    grid = BaseGrid(gaps_m=(0.2,), along_m=(0.3, 0.4), heights_m=(0.0,))
+    around = Surroundings(placement, torso, Gantry(centre_along_table_m=0.9, depth_m=0.7))
+    judged = judge_places(insertions, None, arm, placement, around, None, grid)
+    rest = [posture_clearances(arm, X_WB, arm.home[None], around).gantry_m[0] for X_WB in judged.places]
+    options = RouteOptions()
+    assert options.self_clearance_m < rest[1] < options.clearance_m < rest[0]
+    assert judged.home_clear.tolist() == [True, False] * 2
+    assert (judged.insertions_reached[[1, 3]] == 0).all()

@@ -166,3 +166,14 @@ def test_routes_that_cannot_be_left_are_refused(carried):
     other = load_robot("needle_arm7" if robot.name != "needle_arm7" else "table_guide5")
     with pytest.raises(RobotError, match="joints and"):
         emergency_retract(route, other, Phase.INSERT, 0.0)
+
+
+def test_a_driver_that_cannot_stop_before_its_rear_end_is_refused(carried):
+    robot, _, route = carried
+    for state in (DriverState(0.0005, -0.05), DriverState(0.0, -0.02), DriverState(0.01, -0.05, -0.2)):
+        with pytest.raises(OptionError, match="rear end"):
+            emergency_retract(route, robot, Phase.INSERT, state)
+    for state in (DriverState(0.05, np.inf), DriverState(np.nan), DriverState(0.05, 0.0, np.inf)):
+        with pytest.raises(OptionError, match="finite numbers"):
+            emergency_retract(route, robot, Phase.INSERT, state)
+    assert emergency_retract(route, robot, Phase.INSERT, DriverState(0.05, -0.01)).deepest_m <= 0.05 + 1e-9

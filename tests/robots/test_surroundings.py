@@ -328,3 +328,40 @@ def test_a_link_that_no_joint_carries_is_refused(bare):
 
     with pytest.raises(RobotError, match="carried by none"):
         posture_clearances(Loose(ball(0.02)), WORLD, np.zeros(5), bare)
+
+
+def sheared_torso(angle_deg: float) -> SurfaceMesh:
+    """A box of a body whose ends are cut by an image that is tilted by so much."""
+    import trimesh
+
+    box = trimesh.creation.box(extents=[400.0, 250.0, 300.0]).subdivide().subdivide().subdivide()
+    vertices = np.array(box.vertices)
+    vertices[:, 2] += np.tan(np.deg2rad(angle_deg)) * vertices[:, 1]
+    return SurfaceMesh(vertices, np.asarray(box.faces, dtype=np.int32))
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 3.0, -10.0, 25.0])
+def test_the_body_goes_on_beyond_an_oblique_end_of_the_image(angle_deg):
+    surface = sheared_torso(angle_deg)
+    placement = place_patient(surface, [0.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0])
+    around = Surroundings(placement, surface)
+    assert around.continues == (True, True) and not around.notes
+    down = np.array([[0.0, y, 0.6, 0.0, 0.0, -1.0] for y in (-0.55, -0.4, 0.0, 0.4, 0.55)])
+    # The top of the body lies 0.25 m above the table, wherever along it.
+    np.testing.assert_allclose(around.distance_to_skin_m(down, np.full(5, 1.0)), 0.35, atol=1e-6)
+    aside = np.array([[1.0, y, 0.1, -1.0, 0.0, 0.0] for y in (-0.5, 0.5)])
+    np.testing.assert_allclose(around.distance_to_skin_m(aside, np.full(2, 2.0)), 0.8, atol=1e-6)
+
+
+def test_a_round_end_is_the_bodys_own_and_that_is_said():
+    import trimesh
+
+    ball = trimesh.creation.icosphere(subdivisions=4).apply_transform(np.diag([150.0, 100.0, 250.0, 1.0]))
+    surface = SurfaceMesh(np.array(ball.vertices), np.asarray(ball.faces, dtype=np.int32))
+    placement = place_patient(surface, [0.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0])
+    around = Surroundings(placement, surface)
+    assert around.continues == (False, False)
+    assert len(around.notes) == 1 and "feet and the head" in around.notes[0]
+    beyond = np.array([[0.0, 0.4, 0.6, 0.0, 0.0, -1.0]])
+    assert np.isinf(around.distance_to_skin_m(beyond, np.ones(1))[0])
+    assert "no surface" in Surroundings(placement, None).notes[0]

@@ -17,6 +17,7 @@ def made(**changes) -> BasePlaces:
         "usable": np.array([True] * 6 + [True, False]),
         "chosen": 4,
         "table_half_width_m": 0.25,
+        "carried_out": 2,
         "outline_m": np.array([[-0.2, -0.3], [0.2, -0.3], [0.2, 0.3], [-0.2, 0.3]]),
     }
     return BasePlaces(**(values | changes))
@@ -46,6 +47,8 @@ def test_one_height_and_one_place_are_drawn_too():
         usable=np.array([True]), chosen=0, insertion_count=1,
     )  # fmt: skip
     assert draw_base_map(one, title="one place").shape[2] == 3
+    plain, beside = (draw_base_map(made(scanner_m=scanner), title="places") for scanner in (None, (0.05, 0.7)))
+    assert (plain != beside).any(axis=2).mean() > 0.02
 
 
 def test_values_that_do_not_fit_are_refused():
