@@ -9,6 +9,7 @@ from robots.axis_solver import AxisSolver
 from robots.catalogue import list_robots, load_robot
 from robots.chain import KinematicChain
 from robots.kinematics import AxisStatus, axis_errors, guide_pose, limit_margin, manipulability, task_jacobian
+from robots.path_reach import QUICK_STARTS
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,9 @@ def test_ten_thousand_round_trips_end_where_they_began(any_solver):
     batch = any_solver.postures(goals, starts=48, keep=1, enough=1, improve=False)
     found = batch.q[:, 0]
     assert (batch.count > 0).mean() >= 0.9995
+    # What the reach of paths gives up on after its quick searches.
+    quick = any_solver.postures(goals, starts=QUICK_STARTS, keep=1, enough=1, improve=False)
+    assert (quick.count > 0).mean() >= 0.999
     kept = batch.count > 0
     assert (found[kept] >= robot.q_min).all() and (found[kept] <= robot.q_max).all()
     for row in np.flatnonzero(kept):
