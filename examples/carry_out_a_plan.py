@@ -49,6 +49,9 @@ def main(
         f"{registration.fre_mm:.2f} mm, target {tre_mm:.2f} mm (root mean square)"
     )
 
+    if not registration.hand_is_shown:
+        print(registration.hand)
+
     carried = carry_out(planned, robot_name, registration=registration.covariance, seed=seed)
     print(f"{robot_name} reaches {carried.reached_count} of {len(planned.plan.insertions)} insertions")
     for error in carried.plan.errors:

@@ -1,5 +1,6 @@
 """The companion TOML of a URDF: what the URDF does not say about a robot. Metres, radians, seconds."""
 
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -8,11 +9,31 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from needleplan.errors import RobotError
 from needleplan.frames import FloatArray, read_only
+from robots.mesh_file import lies_beside
 
 #: A TOML larger than this describes no robot.
 MAX_FILE_BYTES = 200_000
+#: Files and folders are called after the robot, so its name must be a plain file name on every system.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+#: Least and greatest plausible values with their units. From the slowest positioner to the fastest arm there are
+#: decades of room on both sides; what lies outside was written in degrees or millimetres, or is a slip.
+ACCELERATIONS = (0.01, 1000.0, "rad/s² or m/s²")
+JERKS = (0.1, 1e5, "rad/s³ or m/s³")
+JOINT_STDS = (0.0, 0.1, "rad or m")
+_BOUNDS = {
+    "acceleration_limits": ACCELERATIONS,
+    "jerk_limits": JERKS,
+    "driver_acceleration_limit_m_s2": (*ACCELERATIONS[:2], "m/s²"),
+    "driver_jerk_limit_m_s3": (*JERKS[:2], "m/s³"),
+    "joint_std": JOINT_STDS,
+    "guide_lateral_std_m": (0.0, 0.02, "m"),
+    "guide_angle_std_rad": (0.0, 0.2, "rad"),
+    "driver_depth_std_m": (0.0, 0.05, "m"),
+}
 
 
 class Mount(StrEnum):
@@ -101,27 +122,32 @@ def read_arm_settings(path: Path) -> ArmSettings:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RobotError(f"{path}: this is not valid TOML ({error})") from error
+    except ValueError as error:  # Python converts no integer of more than some thousand digits
+        raise RobotError(f"{path}: an integer in it has more digits than can be read") from error
     if table.get("schema") != "needleplan.robot" or table.get("version") != 2:
         raise RobotError(f'{path}: it must say schema = "needleplan.robot" and version = 2')
     _check_keys(table, _KEYS, str(path))
     texts = {key: _text(table, key, str(path)) for key in _TEXT_KEYS if key != "urdf"}
+    if not NAME.fullmatch(texts["name"]):
+        raise RobotError(
+            f"{path}: name = {texts['name'][:80]!r} must be a plain file name: at most 64 letters a to z, "
+            "digits, _, - and ., of which the last two do not begin it"
+        )
     if not isinstance(table["mount"], str) or table["mount"] not in set(Mount):
-        raise RobotError(f"{path}: mount must be one of {', '.join(Mount)}, not {table['mount']!r}")
+        raise RobotError(f"{path}: mount must be one of {', '.join(Mount)}")
     lists = {key: _numbers(table, key, str(path)) for key in _LIST_KEYS}
     numbers = {key: _number(table, key, str(path)) for key in _NUMBER_KEYS}
     for key in ("acceleration_limits", "jerk_limits"):
-        if (lists[key] <= 0).any():
-            raise RobotError(f"{path}: {key} must be greater than zero")
+        _check_plausible(key, lists[key], str(path))
     for key, value in numbers.items():
-        if value <= 0:
-            raise RobotError(f"{path}: {key} must be greater than zero")
+        _check_plausible(key, value, str(path))
     pairs = table["never_touch"]
     if not isinstance(pairs, list) or not all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(link, str) for link in pair) for pair in pairs
     ):
         raise RobotError(f"{path}: never_touch must be a list of pairs of link names")
     urdf = (path.parent / _text(table, "urdf", str(path))).resolve()
-    if not urdf.is_relative_to(path.parent.resolve()):
+    if not lies_beside(table["urdf"]) or not urdf.is_relative_to(path.parent.resolve()):
         raise RobotError(f"{path}: urdf must name a file beside it, not {table['urdf']!r}")
     return ArmSettings(
         name=texts["name"],
@@ -147,9 +173,20 @@ def _error(table: object, where: str) -> PositioningError:
     _check_keys(table, _ERROR_KEYS, where)
     joints = _numbers(table, "joint_std", where)
     numbers = {key: _number(table, key, where) for key in _ERROR_NUMBERS}
-    if (joints < 0).any() or min(numbers.values()) < 0:
-        raise RobotError(f"{where}: standard deviations must be zero or greater")
+    _check_plausible("joint_std", joints, where)
+    for key, value in numbers.items():
+        _check_plausible(key, value, where)
     return PositioningError(joint_std=joints, source=_text(table, "source", where), **numbers)
+
+
+def _check_plausible(key: str, values: FloatArray | float, where: str) -> None:
+    least, greatest, unit = _BOUNDS[key]
+    wrong = [value for value in np.atleast_1d(values).tolist() if not least <= value <= greatest]
+    if wrong:
+        raise RobotError(
+            f"{where}: {key} holds {wrong[0]:g} where {least:g} to {greatest:g} {unit} are plausible; it looks "
+            "like degrees, millimetres or a slip"
+        )
 
 
 def _check_keys(table: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> None:

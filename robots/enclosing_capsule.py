@@ -12,12 +12,9 @@ import numpy as np
 from needleplan.errors import RobotError
 from needleplan.frames import FloatArray, read_only
 from robots.description import Shape, ShapeKind
-from robots.mesh_file import read_mesh
+from robots.mesh_file import mesh_in_metres
 from robots.model import Capsule
 
-#: No part of an arm is longer or smaller than this; a mesh that is was drawn in other units.
-LARGEST_MESH_M = 3.0
-SMALLEST_MESH_M = 1e-3
 #: The axis is turned by steps that are halved from the first to the last.
 _FIRST_TURN_RAD, _LAST_TURN_RAD = 0.2, 0.005
 #: The radius is widened by this share, so that rounding leaves no vertex outside.
@@ -28,7 +25,7 @@ def enclosing_capsule(link: str, shape: Shape) -> Capsule:
     """The capsule around a collision shape of a link; raises RobotError for a mesh that cannot be one."""
     if shape.kind is ShapeKind.MESH:
         assert shape.mesh is not None
-        start, end, radius = capsule_around(_scaled_vertices(shape.mesh, shape.size_m))
+        start, end, radius = capsule_around(_hull_vertices(shape.mesh, shape.size_m))
     elif shape.kind is ShapeKind.SPHERE:
         start, end, radius = np.zeros(3), np.zeros(3), float(shape.size_m[0])
     elif shape.kind is ShapeKind.CYLINDER:
@@ -131,22 +128,11 @@ def _circumcentre(points: FloatArray) -> FloatArray:
     return np.asarray(points[0] + np.linalg.pinv(2.0 * ways) @ (ways**2).sum(axis=1))
 
 
-def _scaled_vertices(path: Path, scale: FloatArray) -> FloatArray:
+def _hull_vertices(path: Path, scale: FloatArray) -> FloatArray:
     """Vertices (n, 3) of the convex hull of a mesh, in metres."""
     from scipy.spatial import ConvexHull, QhullError
 
-    vertices, _ = read_mesh(path)
-    points = vertices * scale
-    extent = np.ptp(points, axis=0)
-    if extent.max() > LARGEST_MESH_M or np.abs(points).max() > 2 * LARGEST_MESH_M:
-        raise RobotError(
-            f"{path}: the mesh is {extent.max():g} m long or lies as far away, and no part of an arm is longer "
-            f'than {LARGEST_MESH_M:g} m; where it was drawn in millimetres, write scale="0.001 0.001 0.001"'
-        )
-    if extent.max() < SMALLEST_MESH_M:
-        raise RobotError(
-            f"{path}: the mesh is {extent.max():g} m long; write the scale that makes it metres, once only"
-        )
+    points, _ = mesh_in_metres(path, scale)
     try:
         hull = ConvexHull(points)
     except (QhullError, ValueError) as error:

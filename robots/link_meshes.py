@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from needleplan.frames import FloatArray
 from robots.description import Shape, ShapeKind
+from robots.mesh_file import mesh_in_metres
 from robots.urdf_arm import UrdfArm
 
 #: Corners of a circle's polygon.
@@ -40,8 +41,11 @@ def _mesh(shape: Shape) -> tuple[FloatArray, NDArray[np.int32]]:
         made = trimesh.creation.uv_sphere(radius=float(shape.size_m[0]), count=(SECTIONS // 2, SECTIONS))
     else:
         assert shape.mesh is not None
-        made = trimesh.load(shape.mesh, force="mesh", process=False)
-        made.apply_scale(shape.size_m)
-    vertices = np.asarray(made.vertices, dtype=np.float64)
-    placed = vertices @ shape.pose[:3, :3].T + shape.pose[:3, 3]
-    return placed, np.asarray(made.faces, dtype=np.int32)
+        return _placed(*mesh_in_metres(shape.mesh, shape.size_m), shape.pose)
+    return _placed(np.asarray(made.vertices, dtype=np.float64), np.asarray(made.faces), shape.pose)
+
+
+def _placed(
+    vertices: FloatArray, faces: NDArray[np.integer], pose: FloatArray
+) -> tuple[FloatArray, NDArray[np.int32]]:
+    return vertices @ pose[:3, :3].T + pose[:3, 3], np.asarray(faces, dtype=np.int32)

@@ -15,6 +15,7 @@ from robots.chain import KinematicChain
 from robots.chain_kernels import guide_jacobian, guide_matrix
 from robots.description import JointKind, UrdfJoint, UrdfTree
 from robots.enclosing_capsule import enclosing_capsule
+from robots.mesh_file import mesh_in_metres
 from robots.model import Capsule, RobotModel
 from robots.urdf_reader import read_urdf
 
@@ -80,9 +81,7 @@ class UrdfArm(RobotModel):
                 f"outside its limits {self._q_min[wrong]:g} to {self._q_max[wrong]:g} in {where}"
             )
         # Meshes are read here, so that one that cannot be used is found when the robot is loaded.
-        self._capsules = tuple(
-            enclosing_capsule(link.name, shape) for link in self._tree.links.values() for shape in link.collision
-        )
+        self._capsules = _read_shapes(self._tree)
 
     @classmethod
     def from_toml(cls, path: Path) -> "UrdfArm":
@@ -258,6 +257,22 @@ class UrdfArm(RobotModel):
             poses[joint.child] = poses[joint.parent] @ joint.origin @ motion
         to_base = np.linalg.inv(poses[self._settings.base_link])
         return {link: np.asarray(to_base @ pose) for link, pose in poses.items()}
+
+
+def _read_shapes(tree: UrdfTree) -> tuple[Capsule, ...]:
+    """The capsules of all collision shapes; raises RobotError for a mesh, also one to look at, that is unfit."""
+    capsules: list[Capsule] = []
+    for link in tree.links.values():
+        for what, shapes in (("visual", link.visual), ("collision", link.collision)):
+            for shape in shapes:
+                try:
+                    if what == "collision":
+                        capsules.append(enclosing_capsule(link.name, shape))
+                    elif shape.mesh is not None:
+                        mesh_in_metres(shape.mesh, shape.size_m)
+                except RobotError as error:
+                    raise RobotError(f"link {link.name!r}, {what}: {error}") from error
+    return tuple(capsules)
 
 
 def _axis_rotations(axis: FloatArray, angles: FloatArray) -> FloatArray:

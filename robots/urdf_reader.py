@@ -31,6 +31,8 @@ MAX_SLIDE_M_S = 10.0
 MAX_MASS_KG = 2000.0
 #: More links or joints than this are no arm.
 MAX_LINKS = 500
+#: Each shape is enclosed and compared with others; an arm of more is a drawing.
+MAX_SHAPES = 2000
 #: A number is written with fewer characters than this, even with all digits of a double.
 MAX_NUMBER_CHARACTERS = 400
 #: Why kinds of joints that the URDF knows are not taken.
@@ -111,7 +113,7 @@ class _Reader:
             matrix[:3, 3] = translation
         return read_only(matrix)
 
-    def shape(self, element: Any, where: str) -> Shape:
+    def shape(self, element: Any, where: str, visual: bool) -> Shape:
         geometry = element.find("geometry")
         kinds = [] if geometry is None else list(geometry)
         if len(kinds) != 1 or kinds[0].tag not in set(ShapeKind):
@@ -128,11 +130,11 @@ class _Reader:
         scale = self.numbers(node, "scale", 3, where, "1 1 1")
         if (scale == 0).any():
             raise self.refuse(f"{where}: scale={node.get('scale')!r} makes the mesh flat")
-        return Shape(kind, read_only(scale), pose, self.mesh(node, where))
+        return Shape(kind, read_only(scale), pose, self.mesh(node, where, visual))
 
-    def mesh(self, element: Any, where: str) -> Path:
+    def mesh(self, element: Any, where: str, visual: bool) -> Path:
         try:
-            return self.meshes.find(element.get("filename", ""), opened="collision" in where)
+            return self.meshes.find(element.get("filename", ""), visual)
         except RobotError as error:
             raise self.refuse(f"{where} {error}") from error
 
@@ -168,8 +170,8 @@ class _Reader:
         where = f"link {name!r}"
         return UrdfLink(
             name,
-            tuple(self.shape(node, f"{where}, visual") for node in element.findall("visual")),
-            tuple(self.shape(node, f"{where}, collision") for node in element.findall("collision")),
+            tuple(self.shape(node, f"{where}, visual", True) for node in element.findall("visual")),
+            tuple(self.shape(node, f"{where}, collision", False) for node in element.findall("collision")),
             self.inertia(element, where),
         )
 
@@ -254,6 +256,9 @@ def read_urdf(path: Path) -> UrdfTree:
     for tag in ("link", "joint"):
         if len(root.findall(tag)) > MAX_LINKS:
             raise reader.refuse(f"it has {len(root.findall(tag))} {tag}s and an arm has at most {MAX_LINKS}")
+    shapes = sum(1 for node in root.iter() if node.tag in ("visual", "collision"))
+    if shapes > MAX_SHAPES:
+        raise reader.refuse(f"it has {shapes} shapes and an arm has at most {MAX_SHAPES}")
     links = [reader.link(node) for node in root.findall("link")]
     joints = [reader.joint(node) for node in root.findall("joint")]
     for names in ([link.name for link in links], [joint.name for joint in joints]):

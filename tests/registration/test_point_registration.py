@@ -202,6 +202,123 @@ def test_sets_that_determine_no_pose_are_refused(fixed, moving, reason):
         registered(fixed, moving)
 
 
+def drawn(count, flatness_mm, fle_mm, mirrored, rng):
+    """Random points over the skin, and the same as the child frame has them, with localisation errors."""
+    fixed = rng.uniform(-1, 1, (count, 3)) * [90.0, 90.0, flatness_mm]
+    moving = seen(fixed * [-1 if mirrored else 1, 1, 1], X_PT)
+    return fixed, moving + rng.normal(0, fle_mm / np.sqrt(3), (count, 3))
+
+
+def outcomes(count, flatness_mm, fle_mm, mirrored, draws, options=None):
+    """How many sets are accepted as not mirrored, accepted as undecided, and refused as mirrored."""
+    rng = np.random.default_rng([count, draws])
+    shown = undecided = refused = 0
+    for _ in range(draws):
+        fixed, moving = drawn(count, flatness_mm, fle_mm, mirrored, rng)
+        try:
+            found = registered(fixed, moving, options=options)
+        except GeometryError as error:
+            refused += "mirror image" in str(error)
+        else:
+            shown += found.hand_is_shown
+            undecided += not found.hand_is_shown
+    return shown, undecided, refused
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known error", "unknown error"])
+@pytest.mark.parametrize(
+    ("count", "flatness_mm", "fle_mm", "undecided_share"),
+    [(4, 60.0, 1.0, 0.10), (4, 30.0, 2.0, 0.20), (4, 15.0, 3.0, 0.40), (5, 15.0, 2.0, 0.10), (6, 15.0, 2.0, 0.05)],
+)
+def test_mirrored_points_are_never_taken_for_others(count, flatness_mm, fle_mm, undecided_share, known):
+    draws = 150 if count == 4 else 40
+    options = PointOptions(fle_mm=fle_mm if known else None, level=1e-6)
+    shown, undecided, refused = outcomes(count, flatness_mm, fle_mm, True, draws, options)
+    assert shown <= 0.02 * draws and undecided <= undecided_share * draws and refused >= 0.5 * draws
+    shown, undecided, refused = outcomes(count, flatness_mm, fle_mm, False, draws, options)
+    assert refused <= 0.02 * draws and undecided <= undecided_share * draws and shown >= 0.5 * draws
+
+
+def test_odds_are_those_of_the_two_sums_of_squares():
+    rng = np.random.default_rng(17)
+    fixed, moving = drawn(4, 15.0, 2.0, False, rng)
+    centred = [points - points.mean(axis=0) for points in (fixed, moving)]
+    # The least sums of squares over rotations and over reflections, from the singular values alone.
+    size = sum((points**2).sum() for points in centred)
+    cross = centred[0].T @ centred[1]
+    values = np.linalg.svd(cross, compute_uv=False)
+    values[2] *= np.sign(np.linalg.det(cross))
+    squares, mirrored = size - 2 * values.sum(), size - 2 * (values.sum() - 2 * values[2])
+    assert registered(fixed, moving).unmirrored_odds == pytest.approx((mirrored / squares) ** 3, rel=1e-6)
+    found = registered(fixed, moving, options=PointOptions(fle_mm=2.0))
+    assert found.unmirrored_odds == pytest.approx(np.exp((mirrored - squares) / 2 / (4 / 3)), rel=1e-6)
+    # The same set with one frame inverted has the odds the other way round, and is refused where they are clear.
+    assert mirrored > 3 * squares
+    with pytest.raises(GeometryError, match="mirror image"):
+        registered(fixed, -moving)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("known", [0.5, None], ids=["known error", "unknown error"])
+def test_what_looks_the_same_mirrored_says_so(mirrored, known):
+    corners = [[-90, -70, 0], [80, -60, 0], [-20, 85, 0], [60, 40, 0], [-75, 30, 0], [10, -20, 0], [35, 90, 0]]
+    flat = np.array(corners, dtype=np.float64) @ oblique_pose().rotation.T
+    options = PointOptions(fle_mm=known)
+    for count in (3, 4, 7):
+        found = registered(flat[:count], -flat[:count] if mirrored else flat[:count], options=options)
+        assert found.unmirrored_odds == pytest.approx(1.0, rel=1e-3)
+        assert not found.hand_is_shown and "do not show whether one set is mirrored" in found.hand
+    three = registered(FIDUCIALS_MM[:3] * [-1 if mirrored else 1, 1, 1], MOVING[:3], options=options)
+    assert three.unmirrored_odds == pytest.approx(1.0, rel=1e-3) and not three.hand_is_shown
+    shown = registered(options=options)
+    assert shown.hand_is_shown and "neither set is mirrored" in shown.hand
+
+
+@pytest.mark.parametrize("wrong", [(3,), (0, 4)], ids=["one outlier", "two outliers"])
+def test_outliers_do_not_hide_a_mirror_nor_make_one(wrong):
+    rng = np.random.default_rng(19)
+    points = np.concatenate([FIDUCIALS_MM, [[30.0, -90.0, 470.0], [-120.0, -60.0, 610.0]]])
+    fixed = points + rng.normal(0, 0.3, points.shape)
+    for k, shift in zip(wrong, ([9.0, -6.0, 5.0], [-4.0, 12.0, 7.0]), strict=False):
+        fixed[k] += shift
+    assert registered(fixed, seen(points, X_PT)).hand_is_shown
+    with pytest.raises(GeometryError, match="mirror image"):
+        registered(fixed * [-1, 1, 1], seen(points, X_PT))
+
+
+def test_a_mirror_is_told_under_unequal_errors_of_both_frames():
+    image, tracker = np.diag([0.1, 0.1, 1.5]), np.diag([0.04, 0.3, 0.09])
+    errors = {"fixed_covariance_mm2": image, "moving_covariance_mm2": tracker}
+    rng = np.random.default_rng(20)
+    for _ in range(5):
+        noisy = FIDUCIALS_MM + rng.multivariate_normal(np.zeros(3), image, 6)
+        other = MOVING + rng.multivariate_normal(np.zeros(3), tracker, 6)
+        # Four points as well, which have few degrees of freedom.
+        for kept in (slice(None), [0, 1, 3, 4]):
+            assert registered(noisy[kept], other[kept], **errors).hand_is_shown
+            with pytest.raises(GeometryError, match="mirror image"):
+                registered(noisy[kept] * [1, -1, 1], other[kept], **errors)
+
+
+def test_residuals_beyond_the_greatest_that_are_allowed_are_refused():
+    rng = np.random.default_rng(21)
+    coarse = FIDUCIALS_MM + rng.normal(0, 8.0, FIDUCIALS_MM.shape)
+    with pytest.raises(GeometryError, match=r"where 5 mm are allowed; the farthest off is point \d"):
+        registered(coarse)
+    found = registered(coarse, options=PointOptions(greatest_fre_mm=30.0))
+    assert 5 < found.fre_mm < 30
+    # A localisation error that is stated great does not lift the limit.
+    with pytest.raises(GeometryError, match="5 mm are allowed"):
+        registered(coarse, options=PointOptions(fle_mm=14.0))
+    just = PointOptions(greatest_fre_mm=found.fre_mm * (1 + 1e-9))
+    assert registered(coarse, options=just).fre_mm == pytest.approx(found.fre_mm)
+    with pytest.raises(GeometryError, match="are allowed"):
+        registered(coarse, options=PointOptions(greatest_fre_mm=found.fre_mm * (1 - 1e-9)))
+    for wrong in (0.0, -1.0, np.nan):
+        with pytest.raises(OptionError, match="residuals that are allowed"):
+            PointOptions(greatest_fre_mm=wrong)
+
+
 def test_flipped_left_right_and_front_back_is_a_rotation_and_is_seen_in_the_pose():
     # LPS against RAS turns by half a turn about z: a proper rotation that points alone cannot refuse.
     found = registered(FIDUCIALS_MM * [-1, -1, 1])

@@ -14,9 +14,9 @@ from robots.axis_solver import AxisSolver
 from robots.catalogue import DESCRIPTIONS, load_robot
 from robots.enclosing_capsule import capsule_around
 from robots.frames import base_pose
+from robots.link_meshes import visual_meshes
 from robots.mesh_file import MAX_ALL_MESH_BYTES, MAX_MESH_BYTES, MeshFolder
 from robots.standing_robot import stand_in_world
-from robots.urdf_arm import UrdfArm
 from robots.urdf_reader import read_urdf
 
 URDF = (DESCRIPTIONS / "needle_arm7.urdf").read_text()
@@ -201,6 +201,11 @@ def test_a_mesh_that_cannot_be_used_is_refused(folder: Path, name, content, mess
         ("file:///etc/hostname", "beside the URDF"),
         ("/etc/hostname", "beside the URDF"),
         ("../outside.stl", "beside the URDF"),
+        ("../robot/inside.stl", r"not absolute and without \.\."),
+        ("meshes/../inside.stl", r"not absolute and without \.\."),
+        ("{own}/inside.stl", r"not absolute and without \.\."),
+        ("..\\robot\\inside.stl", r"not absolute and without \.\."),
+        ("C:\\robot\\inside.stl", r"not absolute and without \.\."),
         ("link.stl", "beside the URDF"),
         ("", "beside the URDF"),
         (".", "no such file"),
@@ -213,9 +218,12 @@ def test_a_mesh_elsewhere_is_refused_and_named(folder: Path, name, message, visu
     own.mkdir()
     (own / "mine.toml").write_text((folder / "mine.toml").read_text())
     lopsided_mesh().export(folder / "outside.stl")
+    lopsided_mesh().export(own / "inside.stl")
+    (own / "meshes").mkdir()
     os.symlink(folder / "outside.stl", own / "link.stl")
     with pytest.raises(RobotError, match=message):
-        load_robot(with_mesh(own, name, visual=visual))
+        load_robot(with_mesh(own, name.replace("{own}", str(own)), visual=visual))
+    load_robot(with_mesh(own, "inside.stl", visual=visual))
 
 
 def test_meshes_in_millimetres_are_noticed(folder: Path):
@@ -239,15 +247,17 @@ def test_too_large_meshes_are_refused_before_they_are_read(tmp_path: Path):
     with (tmp_path / "huge.stl").open("wb") as file:
         file.truncate(MAX_MESH_BYTES + 1)
     with pytest.raises(RobotError, match="coarser"):
-        folder.find("huge.stl", opened=True)
+        folder.find("huge.stl", visual=False)
     folder, count = MeshFolder(tmp_path), MAX_ALL_MESH_BYTES // MAX_MESH_BYTES
     for k in range(count + 1):
         with (tmp_path / f"part{k}.stl").open("wb") as file:
             file.truncate(MAX_MESH_BYTES)
     for k in range(count):
-        assert folder.find(f"part{k}.stl", opened=False) == folder.find(f"part{k}.stl", opened=True)
-    with pytest.raises(RobotError, match="all together"):
-        folder.find(f"part{count}.stl", opened=False)
+        assert folder.find(f"part{k}.stl", visual=k % 2 == 0) == tmp_path / f"part{k}.stl"
+    # A file counts as often as it is named, since it is read as often.
+    for name in (f"part{count}.stl", "part0.stl"):
+        with pytest.raises(RobotError, match="all together"):
+            folder.find(name, visual=True)
 
 
 def test_an_obj_reads_no_material_file(folder: Path, monkeypatch):
@@ -266,12 +276,59 @@ def test_an_obj_reads_no_material_file(folder: Path, monkeypatch):
     assert "part.obj" in opened and "secret.mtl" not in opened
 
 
-def test_a_visual_mesh_is_a_path_that_is_never_opened(folder: Path):
-    (folder / "seen.dae").write_bytes(b"not even XML")
-    robot = load_robot(with_mesh(folder, "seen.dae", visual=True))
-    assert isinstance(robot, UrdfArm)
-    (shape,) = robot.tree.links["link4"].visual
-    assert shape.mesh == (folder / "seen.dae").resolve()
+FLAT_OBJ = b"v 0 0 0\nv 0.1 0 0\nv 0 0.1 0\nf 1 2 3\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "scale", "message"),
+    [
+        ("seen.dae", b"not even XML", "", "'seen.dae'; here .* convert it to STL or OBJ, or leave the visual out"),
+        ("seen.glb", b"glTF", "", "convert it to STL or OBJ, or leave the visual out"),
+        ("seen.stl", b"", "", "no STL mesh|faces"),
+        ("seen.obj", b"", "", "no OBJ mesh|faces"),
+        ("seen.stl", binary_stl(300_000, b"\0" * 50 * 300_000), "", "300000 faces where 1 to 200000"),
+        ("seen.stl", binary_stl(1, one_triangle([0, 0, 0, np.nan, 0, 0, 0, 0.1, 0])), "", "finite"),
+        ("seen.obj", b"v 0 0 0\nv nan 0.1 0\nv 0 0.1 0\nf 1 2 3\n", "", "finite|no OBJ mesh"),
+        ("seen.obj", b"v 0 0 0\nv 0.1 0 0\nv 0 0.1 0\nf 1 2 9\n", "", "no OBJ mesh"),
+        ("seen.obj", FLAT_OBJ, ' scale="1000 1000 1000"', "100 m long.*millimetres"),
+        ("seen.obj", FLAT_OBJ, ' scale="1e300 1e300 -1e300"', "long or lies as far"),
+        ("seen.obj", b"v 9e307 0 0\nv 1e308 0 0\nv 9e307 0.1 0\nf 1 2 3\n", ' scale="9 1 1"', "lies as far"),
+        ("seen.obj", FLAT_OBJ, ' scale="1e-6 1e-6 1e-6"', "once only"),
+    ],
+)  # fmt: skip
+def test_a_visual_mesh_that_a_viewer_would_stumble_over_is_refused(folder: Path, name, content, scale, message):
+    """Simulators end without a word at malformed meshes, so those to look at are read when the robot is loaded."""
+    (folder / name).write_bytes(content)
+    with pytest.raises(RobotError, match=message) as error:
+        load_robot(with_mesh(folder, name, scale, visual=True))
+    assert name in str(error.value) and "link 'link4', visual" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_flat_mesh_is_fine_to_look_at_and_refused_to_collide_with(folder: Path):
+    (folder / "decal.obj").write_bytes(FLAT_OBJ)
+    robot = load_robot(with_mesh(folder, "decal.obj", visual=True))
+    ((vertices, faces),) = visual_meshes(robot)["link4"]
+    # The mesh stands where the cylinder stood: 0.105 m up the link.
+    np.testing.assert_allclose(vertices, [[0, 0, 0.105], [0.1, 0, 0.105], [0, 0.1, 0.105]], atol=1e-12)
+    assert faces.tolist() == [[0, 1, 2]]
+    with pytest.raises(RobotError, match=r"link 'link4', collision: .*decal\.obj.*no volume"):
+        load_robot(with_mesh(folder, "decal.obj"))
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0, 1.0), (0.6, 1.3, 0.8), (1.0, -1.1, 1.0), (-1.0, -1.0, -1.0)])
+def test_pictures_show_meshes_at_their_scale_with_outward_faces(folder: Path, scale):
+    mesh = lopsided_mesh()
+    mesh.export(folder / "seen.stl")
+    robot = load_robot(with_mesh(folder, "seen.stl", ' scale="{} {} {}"'.format(*scale), visual=True))
+    ((vertices, faces),) = visual_meshes(robot)["link4"]
+    # The signed volume of the closed surface (divergence theorem) is positive where faces look outward.
+    volume_m3 = (
+        np.einsum("ki,ki->", vertices[faces[:, 0]], np.cross(vertices[faces[:, 1]], vertices[faces[:, 2]])) / 6
+    )
+    assert volume_m3 == pytest.approx(mesh.volume * abs(np.prod(scale)), rel=1e-5)
+    expected = np.float32(mesh.vertices).astype(float) * scale + [0.0, 0.0, 0.105]
+    np.testing.assert_allclose(vertices.min(axis=0), expected.min(axis=0), atol=1e-7)
+    np.testing.assert_allclose(vertices.max(axis=0), expected.max(axis=0), atol=1e-7)
 
 
 def test_a_joint_that_nobody_commands_is_refused(folder: Path):

@@ -4,7 +4,9 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
+from xml.dom import minidom
 
 import numpy as np
 import pytest
@@ -325,14 +327,77 @@ def test_meshes_go_along_with_the_standing_robot(X_WB, tmp_path: Path):
     assert read_urdf(other / "standing.urdf").links["link4"].collision[0].mesh == other / "meshes" / "link4.stl"
 
 
-def test_a_place_in_other_frames_and_a_taken_name_are_refused(X_WB):
+def test_a_place_in_other_frames_is_refused(X_WB):
     robot = load_robot()
     with pytest.raises(FrameError, match="X_WB in metres"):
         stand_in_world(robot, X_WB.inverse())
     with pytest.raises(FrameError, match="in mm"):
         stand_in_world(robot, X_WB.in_unit(LengthUnit.MILLIMETRE))
-    with pytest.raises(RobotError, match="another name"):
-        stand_in_world(robot, X_WB, world_link="base_link")
+
+
+def own_robot(folder: Path, old: str, new: str, name: str = "mine", base: str = "base_link") -> RobotModel:
+    """The arm of seven joints with one replacement in its URDF, under another name."""
+    urdf = (DESCRIPTIONS / "needle_arm7.urdf").read_text()
+    assert old in urdf
+    (folder / "needle_arm7.urdf").write_text(urdf.replace(old, new))
+    toml = (DESCRIPTIONS / "needle_arm7.toml").read_text().replace('name = "needle_arm7"', f'name = "{name}"')
+    toml = toml.replace('base_link = "base_link"', f'base_link = "{base}"')
+    (folder / "mine.toml").write_text(toml)
+    return load_robot(folder / "mine.toml")
+
+
+@pytest.mark.parametrize("base", ["world", "base_link"])
+def test_a_robot_with_a_link_called_world_stands_in_another(X_WB, tmp_path: Path, base):
+    """A root called world is common; the base may be it, or hang on it somewhere else than in its origin."""
+    mount = (
+        '<link name="world"/><joint name="world_2_to_world" type="fixed"><parent link="world"/>'
+        '<child link="base_link"/><origin xyz="0.3 -0.2 0.7" rpy="0.1 0 1"/></joint>'
+        '<link name="world_1"/><joint name="other" type="fixed"><parent link="link3"/>'
+        '<child link="world_1"/></joint></robot>'
+    )
+    robot = own_robot(tmp_path, "</robot>", mount, base=base)
+    standing = stand_in_world(robot, X_WB)
+    assert standing.world_link == "world_2"
+    (tmp_path / "standing.urdf").write_text(standing.urdf)
+    tree = read_urdf(tmp_path / "standing.urdf")
+    assert tree.root == "world_2" and set(tree.links) == {"world_2", *robot.tree.links}
+    place = np.eye(4)
+    for joint in tree.chain("world_2", base):
+        place = place @ joint.origin
+    np.testing.assert_allclose(place, X_WB.matrix, atol=1e-12)
+    assert check_urdf(tmp_path / "standing.urdf").returncode == 0
+
+
+def test_a_name_with_two_dashes_leaves_well_formed_xml(X_WB, tmp_path: Path):
+    robot = own_robot(tmp_path, "<!--", "<!-- a-b -->\n<!--", name="a--b")
+    assert robot.name == "a--b"
+    for text in (stand_in_world(robot, X_WB).urdf, srdf_text(robot)):
+        strict = minidom.parseString(text)
+        assert strict.documentElement.tagName == "robot"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        '<extra><mesh filename="{name}"/></extra>',
+        '<visual><geometry><box size="0.1 0.1 0.1"><mesh filename="{name}"/></box></geometry></visual>',
+        '<visual><geometry><sphere radius="1"/></geometry><geometry><mesh filename="{name}"/></geometry></visual>',
+        '<link name="inner"><visual><geometry><mesh filename="{name}"/></geometry></visual></link>',
+    ],
+)  # fmt: skip
+def test_a_mesh_that_the_reader_does_not_look_at_is_not_exported(X_WB, tmp_path: Path, hidden):
+    """Meshes are copied by their names: one in a place that nobody checks could be any file, copied anywhere."""
+    name = "../../../evil.stl"
+    robot = own_robot(tmp_path, '<link name="link3">', f'<link name="link3">{hidden.format(name=name)}')
+    standing = stand_in_world(robot, X_WB)
+    assert standing.meshes == {} and "evil" not in standing.urdf and "<geometry>" in standing.urdf
+
+
+def test_hundreds_of_thousands_of_unknown_elements_are_left_out_at_once(X_WB, tmp_path: Path):
+    robot = own_robot(tmp_path, "</robot>", "<a/>" * 400_000 + "</robot>")
+    start = time.process_time()
+    assert "<a " not in stand_in_world(robot, X_WB).urdf
+    assert time.process_time() - start < 8.0
 
 
 def test_pinocchio_reads_home_and_free_pairs_from_the_srdf(robot, tmp_path: Path):

@@ -187,7 +187,11 @@ def test_a_missing_file_and_another_root_are_refused(tmp_path: Path):
         ("version = 2", 'version = "2"', "version = 2"),
         ("base_link =", "base_lnk =", "base_lnk.*base_link"),
         ("summary = ", "# summary = ", "'summary' is missing"),
-        ("driver_acceleration_limit_m_s2 = 0.2", "driver_acceleration_limit_m_s2 = -1", "greater than zero"),
+        (
+            "driver_acceleration_limit_m_s2 = 0.2",
+            "driver_acceleration_limit_m_s2 = -1",
+            "m_s2 holds -1 where 0.01 to 1000 m/s²",
+        ),
         ("home = [0.0,", "home = [nan,", "finite"),
         ("home = [0.0,", "home = [", "7|one a joint"),
         ("home = [0.0,", "home = [9.0,", "joint1 at 9, outside its limits -2.967.* to 2.967"),
@@ -200,10 +204,34 @@ def test_a_missing_file_and_another_root_are_refused(tmp_path: Path):
         ("[error]", "[[error]]", "error.*must be a table"),
         ("home = [0.0,", 'home = ["0.0",', "list of finite numbers"),
         ("home = [0.0,", "home = [true,", "list of finite numbers"),
-        ("jerk_limits = [30.0,", "jerk_limits = [-30.0,", "greater than zero"),
+        ("jerk_limits = [30.0,", "jerk_limits = [-30.0,", "jerk_limits holds -30 where 0.1 to 100000"),
         ('mount = "floor"', 'mount = "ceiling"', "floor, table"),
         ('mount = "floor"', "mount = []", "floor, table"),
         ('mount = "floor"', "mount = {}", "floor, table"),
+        ('mount = "floor"', f"mount = 0x{'f' * 5000}", "floor, table"),
+        ("home = [0.0,", f"home = [1{'0' * 5000},", "more digits than can be read"),
+        ('"needle_arm7.urdf"', '"../{folder}/needle_arm7.urdf"', "beside"),
+        ('"needle_arm7.urdf"', '"{path}/needle_arm7.urdf"', "beside"),
+        (
+            "acceleration_limits = [3.0,",
+            "acceleration_limits = [1e300,",
+            r"acceleration_limits holds 1e\+300.*rad/s²",
+        ),
+        ("acceleration_limits = [3.0,", "acceleration_limits = [1001,", "1001.*degrees, millimetres"),
+        ("acceleration_limits = [3.0,", "acceleration_limits = [0.009,", "0.009.*degrees, millimetres"),
+        ("jerk_limits = [30.0,", "jerk_limits = [1e-300,", "jerk_limits holds 1e-300 where .*rad/s³ or m/s³"),
+        ("jerk_limits = [30.0,", "jerk_limits = [1.1e5,", "110000.*degrees, millimetres"),
+        ("driver_acceleration_limit_m_s2 = 0.2", "driver_acceleration_limit_m_s2 = 2000", "2000 .*1000 m/s².*mill"),
+        ("driver_jerk_limit_m_s3 = 2.0", "driver_jerk_limit_m_s3 = 2e5", "200000 .*m/s³.*millimetres"),
+        (
+            "joint_std = [0.0003,",
+            "joint_std = [1e200,",
+            r"\[error\]: joint_std holds 1e\+200 where 0 to 0.1 rad or m",
+        ),
+        ("joint_std = [0.0003,", "joint_std = [-1e-9,", "joint_std holds -1e-09"),
+        ("guide_lateral_std_m = 0.00015", "guide_lateral_std_m = 0.15", "lateral_std_m holds 0.15 .*0.02 m .*mill"),
+        ("guide_angle_std_rad = 0.002", "guide_angle_std_rad = 0.3", "angle_std_rad holds 0.3 .*0.2 rad .*degrees"),
+        ("driver_depth_std_m = 0.0003", "driver_depth_std_m = 0.3", "depth_std_m holds 0.3 .*0.05 m .*millimetres"),
         ("home = [0.0,", f"home = [1{'0' * 400},", "list of finite numbers"),
         ('"needle_arm7.urdf"', '"\\u0000"', "one line"),
         ('["link5", "link7"]', '["link5"]', "pairs"),
@@ -216,9 +244,33 @@ def test_broken_settings_are_refused(tmp_path: Path, old, new, message):
     assert old in text
     (tmp_path / "needle_arm7.urdf").write_text(URDF.read_text())
     path = tmp_path / "needle_arm7.toml"
+    new = new.replace("{folder}", tmp_path.name).replace("{path}", str(tmp_path))
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(RobotError, match=message):
+    with pytest.raises(RobotError, match=message) as error:
         UrdfArm(read_arm_settings(path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../evil", "/tmp/evil", "a/b", "a\\\\b", "..", ".hidden", "-rf", "x[/red]y", "a b", "a:b", "<b>",
+        "Ä", "x" * 65, "a\\n",
+    ],
+)  # fmt: skip
+def test_a_name_that_is_no_plain_file_name_is_refused(tmp_path: Path, name):
+    """Files and folders are called after the robot: no name may lead out of the folder of a plan."""
+    path = tmp_path / "needle_arm7.toml"
+    path.write_text(TOML.read_text().replace('name = "needle_arm7"', f'name = "{name}"'))
+    with pytest.raises(RobotError, match=r"name = .* must be a plain file name|name must be a text of one line"):
+        read_arm_settings(path)
+
+
+@pytest.mark.parametrize("name", ["a", "7", "Arm_7-b.v2", "a--b", "x" * 64, "_"])
+def test_plain_names_are_taken(tmp_path: Path, name):
+    path = tmp_path / "needle_arm7.toml"
+    path.write_text(TOML.read_text().replace('name = "needle_arm7"', f'name = "{name}"'))
+    assert read_arm_settings(path).name == name
 
 
 def test_a_xacro_file_is_refused_with_what_to_do(tmp_path: Path):
@@ -241,6 +293,7 @@ def test_a_xacro_file_is_refused_with_what_to_do(tmp_path: Path):
         ("<robot>" + "<link>" * 100_000 + "</link>" * 100_000 + "</robot>", "deep"),
         ("<robot>" + '<link name="a"/>' * 60_000 + "</robot>", "60000 links"),
         ("<robot>" + '<joint name="a"/>' * 60_000 + "</robot>", "60000 joints"),
+        ('<robot><link name="a">' + "<visual/>" * 30_000 + "</link></robot>", "30000 shapes"),
         ("<robot>" + " " * 4_000_001 + "</robot>", "4000000 bytes"),
         ('<?xml version="1.0" encoding="no-such"?><robot/>', "well-formed"),
         ("\x00\x01", "well-formed"),
