@@ -121,7 +121,7 @@ class _Block:
         """Stand-off after stand-off, first quickly, then longer, at what is not reached yet."""
         options, solver = self.reach._options, self.reach._solver
         longest = self.reach._robot.driver_stroke_m - self.depth + STROKE_TOLERANCE_M
-        # A path that none of the quick searches arrives at is left alone: of reachable ones not one in a thousand is.
+        # A path that no quick search arrives at is left alone: of reachable ones not one in a thousand is that.
         met = {stand_off: np.ones(len(self.q), dtype=np.bool_) for stand_off in options.stand_offs_m}
         for starts, keep in ((QUICK_STARTS, QUICK_POSTURES), (LONG_STARTS, LONG_POSTURES)):
             for stand_off in options.stand_offs_m:
