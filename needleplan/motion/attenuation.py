@@ -1,8 +1,9 @@
-"""How the other structures follow the breathing of the target's organ.
+"""How the other structures follow the breathing of the target's organ, each as one rigid piece.
 
-A breathing model says how the target's organ moves. Every other structure gets a share of that displacement by
-its role, with the source of each figure beside it; what nobody measured is an assumption and is called one.
-Structures move rigidly; only the skin has a share that varies over its surface.
+A breathing model says how the target's organ moves. Every other structure gets a share of that displacement from
+the table of organ motion, with its source; what nobody measured is an assumption and is called one. Structures
+move rigidly, which is what proofs over a whole breath rest on; only the skin has a share that varies over its
+surface. :class:`needleplan.motion.body_motion.BodyMotion` deforms the body by the same table.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from needleplan.anatomy.model import Anatomy, StructureSurface
 from needleplan.case.model import Role
 from needleplan.frames import FloatArray
 from needleplan.motion.contract import RespiratoryMotion
+from needleplan.motion.organ_motion import organ_motion
 
 #: Millimetres by which the upper side of the abdominal wall rises for one millimetre of the target to inferior.
-SKIN_RISE = 0.25
+SKIN_RISE = organ_motion("skin", Role.SKIN).anterior_ratio
 
 #: A structure with at least this share of its surface inside the target's organ or against it (a gallbladder, or
 #: vessels that an exclusive label map has cut out of the organ) moves with the organ.
@@ -41,26 +43,17 @@ class MotionShare:
 
 TARGET_SHARE = MotionShare(1.0, "by definition: the breathing model is that of the target and its organ")
 INSIDE_ORGAN_SHARE = MotionShare(1.0, "assumption: what lies in the target's organ, or against it, moves with it")
-KIDNEY_SHARE = MotionShare(
-    0.65, "Song et al., J Magn Reson Imaging 2011;33:143: kidney over diaphragm 0.6 to 0.7 in ten volunteers"
-)
-PANCREAS_SHARE = MotionShare(
-    0.97, "Bussels et al., Radiother Oncol 2003;68:69: pancreas 23.7 mm, liver 24.4 mm cranio-caudal"
-)
+SKIN_SHARE = MotionShare(SKIN_RISE, "assumption: the upper wall rises by this share, the lower rests")
+BONE_SHARE = MotionShare(0.0, "assumption: the spine rests on the table, the rise of the ribs is left out")
+REGION_SHARE = MotionShare(0.0, "a region in space, not tissue")
 
-_BY_ROLE = {
+_WITHOUT_TABLE = {
     Role.TARGET: TARGET_SHARE,
-    Role.BONE: MotionShare(0.0, "assumption: the spine rests on the table, the rise of the ribs is left out"),
-    Role.LUNG: MotionShare(1.0, "assumption: the base of the lung stays on the diaphragm, which moves the liver"),
-    Role.ORGAN: MotionShare(0.65, "assumption: like the kidneys"),
-    Role.CRITICAL: MotionShare(0.65, "assumption: like the kidneys"),
-    Role.BOWEL: MotionShare(0.5, "assumption: half, it lies further below the diaphragm"),
-    Role.AIRWAY: MotionShare(0.5, "assumption: half, from the resting trachea to the moving base of the lung"),
-    Role.VESSEL: MotionShare(0.2, "assumption: a vessel outside the target's organ is held by the spine"),
-    Role.SKIN: MotionShare(SKIN_RISE, "assumption: the upper wall rises by this share, the lower rests"),
-    Role.ENTRY_REGION: MotionShare(0.0, "a region in space, not tissue"),
-    Role.NO_GO: MotionShare(0.0, "a region in space, not tissue"),
-    Role.ALLOWED: MotionShare(0.0, "a region in space, not tissue"),
+    Role.BONE: BONE_SHARE,
+    Role.SKIN: SKIN_SHARE,
+    Role.ENTRY_REGION: REGION_SHARE,
+    Role.NO_GO: REGION_SHARE,
+    Role.ALLOWED: REGION_SHARE,
 }
 
 
@@ -78,7 +71,7 @@ class TissueMotion:
         organ = _organ_of_target(anatomy)
         self._organ = None if organ is None else organ.name
         self._shares = {surface.name: _share(surface, organ) for surface in anatomy.surfaces}
-        self._shares.setdefault(anatomy.entry.name, _BY_ROLE[Role.SKIN])
+        self._shares.setdefault(anatomy.entry.name, SKIN_SHARE)
 
     @property
     def motion(self) -> RespiratoryMotion:
@@ -138,7 +131,6 @@ def _organ_of_target(anatomy: Anatomy) -> StructureSurface | None:
 
 
 def _share(surface: StructureSurface, organ: StructureSurface | None) -> MotionShare:
-    name = surface.name.lower()
     if organ is not None and surface.name == organ.name:
         return TARGET_SHARE
     if organ is not None and surface.role in (Role.VESSEL, Role.AIRWAY, Role.CRITICAL, Role.ORGAN):
@@ -153,11 +145,10 @@ def _share(surface: StructureSurface, organ: StructureSurface | None) -> MotionS
             near = tree.segment_distance_mm(points, points + 1e-3, cap_mm=3.0) < 3.0
             if np.mean(near | tree.contains(points)) >= INSIDE_SHARE:
                 return INSIDE_ORGAN_SHARE
-    if "kidney" in name:
-        return KIDNEY_SHARE
-    if "pancreas" in name:
-        return PANCREAS_SHARE
-    return _BY_ROLE[surface.role]
+    if surface.role in _WITHOUT_TABLE:
+        return _WITHOUT_TABLE[surface.role]
+    row = organ_motion(surface.name, surface.role)
+    return MotionShare(row.cranial_ratio, row.source)
 
 
 def _sample(surface: StructureSurface) -> FloatArray:

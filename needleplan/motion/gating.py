@@ -1,6 +1,7 @@
 """Respiratory gating: when the target is near enough to end-exhale for a needle to advance."""
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from needleplan.errors import MotionError
 from needleplan.frames import FloatArray
 from needleplan.motion.contract import RespiratoryMotion
+from needleplan.motion.lujan import LujanMotion
 
 #: Sampling of a breathing model where its gate windows are searched, seconds.
 GATE_SAMPLING_S = 0.01
@@ -86,3 +88,19 @@ def breathing_phase(motion: RespiratoryMotion, time_s: ArrayLike) -> FloatArray:
         peaks = np.concatenate([[2.0 * peaks[0] - peaks[1]], peaks])
     k = np.clip(np.searchsorted(peaks, times, side="right") - 1, 0, len(peaks) - 2)
     return np.asarray(np.mod((times - peaks[k]) / (peaks[k + 1] - peaks[k]), 1.0))
+
+
+def lujan_duty_cycle(motion: LujanMotion, tolerance_mm: float) -> float:
+    """Share of the time in which Lujan's curve lies within ``tolerance_mm`` of end-exhale, in closed form.
+
+    ``A cos^{2n}(x) <= tolerance`` for all but ``2 arccos((tolerance / A)^{1 / 2n})`` of each turn of pi. For a peak
+    of 15 mm and 2 mm: 24 % with n = 1, 41 % with n = 2, 51 % with n = 3.
+    """
+    share = AmplitudeGate(tolerance_mm).tolerance_mm / max(motion.peak_mm, tolerance_mm)
+    return float(1.0 - 2.0 / np.pi * np.arccos(share ** (0.5 / motion.exponent)))
+
+
+def lujan_mean_mm(motion: LujanMotion) -> float:
+    """Mean displacement of Lujan's curve along its direction: ``A C(2n, n) / 4^n`` (Wallis)."""
+    n = motion.exponent
+    return float(motion.peak_mm * comb(2 * n, n) / 4.0**n)

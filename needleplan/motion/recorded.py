@@ -1,23 +1,24 @@
 """Breathing from a recorded trace."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from needleplan.errors import MotionError
-from needleplan.frames import FloatArray, read_only
+from needleplan.frames import FloatArray
 from needleplan.motion.contract import RespiratoryMotion
-
-#: Below this rate a trace cannot tell the ends of a breath apart.
-MINIMUM_RATE_HZ = 2.0
+from needleplan.motion.trace import BreathingTrace, TraceNote
+from needleplan.motion.trace_checks import check_jumps, check_times
 
 #: A longer hole in a trace could hide the turn of a breath.
 MAXIMUM_GAP_S = 1.0
 
 #: A trace that moves less than this along its main axis shows no breathing.
 MINIMUM_RANGE_MM = 0.05
+
+#: A trace that moves more than this (livers reach 55 mm in the deepest breaths, AAPM report 91) is not in mm.
+MAXIMUM_RANGE_MM = 100.0
 
 #: Length of the stretch before the seam over which a looped trace is drawn to its own beginning.
 SEAM_S = 2.0
@@ -28,43 +29,6 @@ class BeyondEnd(StrEnum):
 
     LOOP = "loop"  #: begin again, from end-exhale to end-exhale
     REFUSE = "refuse"  #: raise MotionError
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BreathingTrace:
-    """A recorded position over time.
-
-    Attributes:
-        time_s: (n,) sample times from zero, strictly growing.
-        displacement_mm: (n, 3) position in patient LPS mm relative to an arbitrary origin.
-        source: where it came from and what was assumed when it was read.
-    """
-
-    time_s: FloatArray
-    displacement_mm: FloatArray
-    source: str
-
-    def __post_init__(self) -> None:
-        times, values = read_only(self.time_s), read_only(self.displacement_mm)
-        if times.ndim != 1 or values.shape != (len(times), 3):
-            raise MotionError(f"{self.source}: a breathing trace needs n times and n by 3 positions")
-        if len(times) < 8:
-            raise MotionError(f"{self.source}: a breathing trace needs at least 8 samples, but has {len(times)}")
-        bad = ~(np.isfinite(times) & np.isfinite(values).all(axis=1))
-        if bad.any():
-            row = int(np.argmax(bad)) + 1
-            raise MotionError(f"{self.source}: sample {row} of the breathing trace is not a finite number")
-        steps = np.diff(times)
-        if (steps <= 0).any():
-            row = int(np.argmax(steps <= 0)) + 2
-            raise MotionError(f"{self.source}: the time of sample {row} is not later than that of the one before")
-        object.__setattr__(self, "time_s", read_only(times - times[0]))
-        object.__setattr__(self, "displacement_mm", values)
-
-    @property
-    def duration_s(self) -> float:
-        """Time from the first to the last sample."""
-        return float(self.time_s[-1])
 
 
 def _inhalation(trace: BreathingTrace) -> FloatArray:
@@ -93,7 +57,12 @@ def end_exhale_indices(trace: BreathingTrace) -> NDArray[np.intp]:
     signal = _inhalation(trace)
     spread = float(np.percentile(signal, 95) - np.percentile(signal, 5))
     if spread < MINIMUM_RANGE_MM:
-        raise MotionError(f"{trace.source}: the trace moves only {spread:.3g} mm, which is not breathing")
+        unit = ": are its positions in metres?" if spread > MINIMUM_RANGE_MM / 1000.0 else ""
+        raise MotionError(f"{trace.source}: the trace moves only {spread:.3g} mm, which is not breathing{unit}")
+    if spread > MAXIMUM_RANGE_MM:
+        raise MotionError(
+            f"{trace.source}: the trace moves by {spread:.3g} mm, which is not breathing: are its positions in mm?"
+        )
     step = float(np.median(np.diff(trace.time_s)))
     found, _ = find_peaks(-signal, prominence=0.25 * spread, distance=max(1, int(np.ceil(1.5 / step))))
     if len(found) < 3:
@@ -127,21 +96,13 @@ class RecordedMotion(RespiratoryMotion):
             maximum_gap_s: longest allowed time between two samples.
 
         Raises:
-            MotionError: fewer than 2 samples a second, a gap, no motion, or fewer than three breaths.
+            MotionError: fewer than 2 samples a second or too many, a gap, a jump, no motion, or fewer than three
+            breaths.
         """
         from scipy.interpolate import PchipInterpolator
 
-        steps = np.diff(trace.time_s)
-        if np.median(steps) > 1.0 / MINIMUM_RATE_HZ + 1e-9:
-            raise MotionError(
-                f"{trace.source}: {1.0 / np.median(steps):.2g} samples a second are too few, at least "
-                f"{MINIMUM_RATE_HZ:g} are needed"
-            )
-        if steps.max() > maximum_gap_s + 1e-9:
-            at = float(trace.time_s[int(np.argmax(steps))])
-            raise MotionError(
-                f"{trace.source}: a gap of {steps.max():.2f} s after {at:.2f} s is longer than {maximum_gap_s:g} s"
-            )
+        check_times(trace.time_s, maximum_gap_s, trace.source)
+        check_jumps(trace.time_s, trace.displacement_mm, trace.source)
         if not np.isfinite(start_s) or start_s < 0:
             raise MotionError(f"the start within a trace must be zero or later, not {start_s}")
         exhale = end_exhale_indices(trace)
@@ -160,7 +121,7 @@ class RecordedMotion(RespiratoryMotion):
             values = values + weight[:, None] * (values[0] - values[-1])
         self._duration_s = float(times[-1])
         self._curve = PchipInterpolator(times, values, axis=0)
-        self._speed_bound_mm_s = _greatest_speed_mm_s(self._curve.x, self._curve.c)
+        self._speed_bound_mm_s = greatest_speed_mm_s(self._curve.x, self._curve.c)
 
     @property
     def name(self) -> str:
@@ -224,7 +185,41 @@ class RecordedMotion(RespiratoryMotion):
         return np.asarray(self._curve(times))
 
 
-def _greatest_speed_mm_s(knots_s: FloatArray, coefficients: FloatArray) -> float:
+def pieces_without_gaps(
+    trace: BreathingTrace, maximum_gap_s: float = MAXIMUM_GAP_S, minimum_duration_s: float = 20.0
+) -> tuple[BreathingTrace, ...]:
+    """The stretches of a trace between its gaps, each a trace of its own that says where it was cut.
+
+    Args:
+        trace: the recording.
+        maximum_gap_s: longer steps are gaps.
+        minimum_duration_s: shorter stretches are left out; each piece counts the samples that are not in it.
+
+    Raises:
+        MotionError: no stretch is long enough.
+    """
+    ends = np.flatnonzero(np.diff(trace.time_s) > maximum_gap_s + 1e-9)
+    if len(ends) == 0:
+        return (trace,)
+    found = []
+    for first, last in zip([0, *(ends + 1)], [*ends, len(trace.time_s) - 1], strict=True):
+        begin, end = float(trace.time_s[first]), float(trace.time_s[last])
+        if last - first < 7 or end - begin < minimum_duration_s:
+            continue
+        keep = slice(int(first), int(last) + 1)
+        note = TraceNote(
+            f"samples beyond a gap cut off, {begin:.2f} to {end:.2f} s kept",
+            int(len(trace.time_s) - (last - first + 1)),
+        )
+        source = f"{trace.source}, {note}"
+        piece = BreathingTrace(trace.time_s[keep], trace.displacement_mm[keep], source, (*trace.notes, note))
+        found.append(piece)
+    if not found:
+        raise MotionError(f"{trace.source}: no stretch without a gap is as long as {minimum_duration_s:g} s")
+    return tuple(found)
+
+
+def greatest_speed_mm_s(knots_s: FloatArray, coefficients: FloatArray) -> float:
     """A bound of the speed of a piecewise cubic: the greatest speeds along the axes within a piece, put together.
 
     Args:

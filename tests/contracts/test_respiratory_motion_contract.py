@@ -6,9 +6,14 @@ from found_implementations import implementations
 
 from needleplan.errors import MotionError
 from needleplan.motion.contract import RespiratoryMotion
+from needleplan.motion.cough import BreathingEvent, Cough, CoughingMotion, EventKind
+from needleplan.motion.hysteresis import HystereticMotion
+from needleplan.motion.irregular import Irregularity, IrregularMotion
 from needleplan.motion.lujan import LujanMotion
-from needleplan.motion.recorded import BeyondEnd, BreathingTrace, RecordedMotion
+from needleplan.motion.recorded import BeyondEnd, RecordedMotion
 from needleplan.motion.static import StaticMotion
+from needleplan.motion.surrogate import SurrogateMotion
+from needleplan.motion.trace import BreathingTrace
 
 
 def made_trace():
@@ -23,6 +28,8 @@ def made_trace():
     return BreathingTrace(times, [40.0, -7.0, 300.0] + size[:, None] * [0.1, -0.4, -0.9], "made")
 
 
+HELD_OUT, HELD_IN = BreathingEvent(EventKind.APNOEA, 20.0, 25.0), BreathingEvent(EventKind.INHALE_HOLD, 50.0, 52.0)
+
 #: For each class its instances, the time over which each is asked, and how near it must come to end-exhale.
 MOTIONS = {
     "lujan n=1": (LujanMotion(12.0, 3.7, 1, 0.3), 40.0, 1e-3),
@@ -33,10 +40,38 @@ MOTIONS = {
     "recorded, looped": (RecordedMotion(made_trace()), 90.0, 0.2),
     "recorded, started late": (RecordedMotion(made_trace(), start_s=11.3), 90.0, 0.2),
     "recorded, once": (RecordedMotion(made_trace(), beyond_end=BeyondEnd.REFUSE), 30.0, 0.2),
-}
+    "hysteresis, an ellipse": (HystereticMotion(LujanMotion(12.0, 3.7, 1, 0.3), 40.0), 40.0, 0.01),
+    "hysteresis, inhaling first across": (
+        HystereticMotion(LujanMotion(14.0, 4.4, 3, 1.9, (0.2, -0.6, -1.0)), -25.0, (0.1, 0.2, -1.0)), 40.0, 1e-3,
+    ),
+    "irregular": (IrregularMotion(LujanMotion(9.0, 4.0, 2, 0.7), Irregularity(0.1, 0.15, 0.5), 3, 60.0), 70.0, 1.6),
+    "irregular with everything": (
+        IrregularMotion(
+            HystereticMotion(LujanMotion(8.0, 4.2, 2)),
+            Irregularity(0.1, 0.1, 0.4, 20.0, (0.1, 0.5, -1.0), 2.0, Cough(12.0, 0.7), 1.5, 3.0),
+            5, 80.0, (HELD_OUT, HELD_IN),
+        ), 110.0, 1.5,
+    ),
+    "coughing": (CoughingMotion(LujanMotion(10.0, 4.0, 2), (7.3, 12.0), Cough(15.0), repeat_s=30.0), 40.0, 1e-3),
+    "driven by the skin": (
+        SurrogateMotion(LujanMotion(8.0, 4.0, 2, 0.5, (0.0, -1.0, 0.0)), (0.1, -0.3, -1.2), (0.0, -0.1, 0.02)),
+        40.0, 0.02,
+    ),
+    "driven by a recorded skin, late and noisy": (
+        SurrogateMotion(
+            RecordedMotion(made_trace()), (0.0, -0.4, -2.0), shift_deg=57.0, latency_s=0.1, noise_mm=0.3, seed=4
+        ), 90.0, 1.5,
+    ),
+}  # fmt: skip
 every_motion = pytest.mark.parametrize(("motion", "span_s", "rest_mm"), MOTIONS.values(), ids=MOTIONS)
 #: No made motion moves faster: 20 mm at n = 2 in 5.1 s turn at 16 mm/s, 11 mm at n = 2 in 4.6 s at 10 mm/s.
 FASTEST_MM_S = 25.0
+#: A cough of 12 mm in 0.7 s or of 15 mm in 0.8 s adds 59 mm/s.
+FASTEST_COUGHING_MM_S = FASTEST_MM_S + 59.0
+
+
+def _coughs(motion):
+    return [event for event in getattr(motion, "events", ()) if event.kind is EventKind.COUGH]
 
 
 def test_every_motion_of_the_packages_is_held_to_its_contract():
@@ -71,7 +106,9 @@ def test_end_exhale_is_zero_and_is_reached(motion, span_s, rest_mm):
     size = np.linalg.norm(motion.displacement_mm(np.linspace(0, span_s, 20_001)), axis=1)
     assert np.isfinite(size).all() and size.min() <= rest_mm
     # In every breath, not only once.
-    step = round(20_001 * 1.35 * motion.period_s / span_s)
+    # An irregular breath may be half as long again, and be held.
+    longest = 2.5 if isinstance(motion, IrregularMotion) else 1.35
+    step = round(20_001 * longest * motion.period_s / span_s)
     assert all(size[k : k + step].min() <= rest_mm for k in range(0, len(size) - step, step // 3))
 
 
@@ -87,11 +124,12 @@ def test_inhalation_leads_to_inferior(motion, span_s, rest_mm):
 def test_it_never_jumps(motion, span_s, rest_mm):
     # Also where a trace begins again: bisection towards the largest step would find a jump at any scale.
     low, high = 0.0, span_s
+    fastest = FASTEST_COUGHING_MM_S if _coughs(motion) else FASTEST_MM_S
     for _ in range(5):
         times = np.linspace(low, high, 20_001)
         steps = np.linalg.norm(np.diff(motion.displacement_mm(times), axis=0), axis=1)
         worst = int(steps.argmax())
-        assert steps[worst] <= FASTEST_MM_S * (times[1] - times[0]) + 1e-9
+        assert steps[worst] <= fastest * (times[1] - times[0]) + 1e-9
         low, high = times[max(0, worst - 100)], times[min(20_000, worst + 100)]
 
 
@@ -110,8 +148,10 @@ def test_the_period_is_the_time_between_two_breaths(motion, span_s, rest_mm):
     size = np.linalg.norm(motion.displacement_mm(np.linspace(0, span_s, 20_001)), axis=1)
     if size.max() == 0.0:
         return
-    rising = np.count_nonzero((size[:-1] < 0.5 * size.max()) & (size[1:] >= 0.5 * size.max()))
-    assert span_s / motion.period_s == pytest.approx(rising, abs=2.0)
+    # Half of a common breath: a cough may be deeper than all of them, and count as one.
+    half = 0.5 * min(size.max(), np.percentile(size, 95))
+    rising = np.count_nonzero((size[:-1] < half) & (size[1:] >= half))
+    assert span_s / motion.period_s == pytest.approx(rising, abs=2.0 + 2.0 * len(_coughs(motion)))
 
 
 @every_motion
@@ -143,7 +183,12 @@ def test_a_recording_that_starts_after_its_end_has_no_span():
 
 def test_equal_motions_are_equal_and_different_phases_are_not():
     times = np.linspace(0, 20, 500)
-    for make in (lambda: LujanMotion(9.0, 4.2, 3, 1.1), StaticMotion, lambda: RecordedMotion(made_trace())):
+    lujan = LujanMotion(9.0, 4.2, 3, 1.1)
+    for make in (
+        lambda: LujanMotion(9.0, 4.2, 3, 1.1), StaticMotion, lambda: RecordedMotion(made_trace()),
+        lambda: HystereticMotion(lujan), lambda: IrregularMotion(lujan, Irregularity(coughs_per_min=3.0), 7),
+        lambda: SurrogateMotion(lujan, (0.0, 0.0, -2.0), noise_mm=1.0, seed=7),
+    ):  # fmt: skip
         np.testing.assert_array_equal(make().displacement_mm(times), make().displacement_mm(times))
     late = RecordedMotion(made_trace(), start_s=11.3).displacement_mm(times)
     np.testing.assert_allclose(late, RecordedMotion(made_trace()).displacement_mm(times + 11.3), atol=1e-9)

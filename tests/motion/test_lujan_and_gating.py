@@ -6,7 +6,7 @@ import pytest
 from needleplan.case.model import Case, PatientPosition, Role, Structure
 from needleplan.errors import MotionError
 from needleplan.grid import Grid, VoxelMask
-from needleplan.motion.gating import AmplitudeGate, breathing_phase
+from needleplan.motion.gating import AmplitudeGate, breathing_phase, lujan_duty_cycle, lujan_mean_mm
 from needleplan.motion.lujan import LujanMotion, anterior_direction, inhalation_direction
 from needleplan.motion.static import StaticMotion
 
@@ -31,6 +31,31 @@ def test_share_of_the_cycle_near_exhale(exponent: int, expected: float) -> None:
     closed_form = 1.0 - 2.0 / np.pi * np.arccos((2.0 / 15.0) ** (1.0 / (2 * exponent)))
     assert closed_form == pytest.approx(expected, abs=5e-4)
     assert AmplitudeGate(2.0).duty_cycle(motion) == pytest.approx(closed_form, abs=0.005)
+    assert lujan_duty_cycle(motion, 2.0) == pytest.approx(closed_form, abs=1e-12)
+
+
+@pytest.mark.parametrize("exponent", [1, 2, 3])
+def test_duty_cycle_mean_period_and_amplitude_in_closed_form(exponent: int) -> None:
+    motion = LujanMotion(17.0, 4.7, exponent, 0.8, (0.3, -0.5, -1.0))
+    times = (np.arange(200_000) + 0.5) * 4.7 / 200_000
+    moved = motion.displacement_mm(times)
+    for tolerance in (0.3, 2.0, 9.0, 16.9):
+        share = np.mean(np.linalg.norm(moved, axis=1) <= tolerance)
+        assert lujan_duty_cycle(motion, tolerance) == pytest.approx(share, abs=1e-4)
+    assert lujan_duty_cycle(motion, 17.0) == lujan_duty_cycle(motion, 40.0) == 1.0
+    # Means of cos^2, cos^4 and cos^6: 1/2, 3/8, 5/16.
+    assert lujan_mean_mm(motion) == pytest.approx(17.0 * {1: 0.5, 2: 0.375, 3: 0.3125}[exponent], rel=1e-12)
+    mean = moved.mean(axis=0)
+    assert mean == pytest.approx(lujan_mean_mm(motion) * np.asarray(motion.direction), abs=1e-6)
+    assert np.linalg.norm(moved, axis=1).max() == pytest.approx(17.0, abs=1e-6)
+    # The period is the shortest time after which all comes again.
+    lags = np.array(
+        [np.abs(motion.displacement_mm(times[::100] + lag) - moved[::100]).max() for lag in (2.35, 4.7)]
+    )
+    assert lags[0] > 1.0 and lags[1] < 1e-9
+    for tolerance in (0.0, float("nan"), 100.0):
+        with pytest.raises(MotionError):
+            lujan_duty_cycle(motion, tolerance)
 
 
 @pytest.mark.parametrize(("exponent", "expected"), [(2, 15.3), (3, 18.3)])

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from needleplan.errors import MotionError
 from needleplan.io.traces import read_breathing_trace
 from needleplan.motion.gating import AmplitudeGate
 from needleplan.motion.lujan import LujanMotion
-from needleplan.motion.recorded import BeyondEnd, BreathingTrace, RecordedMotion
+from needleplan.motion.recorded import BeyondEnd, RecordedMotion, pieces_without_gaps
+from needleplan.motion.trace import BreathingTrace
 
 DATA = Path(os.environ.get("NEEDLEPLAN_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -85,6 +87,18 @@ def test_unusable_traces_are_refused_in_one_sentence() -> None:
     _refused(np.repeat(times, 2)[: len(times)], values, "not later")
     _refused(times[:4], values[:4], "at least 8")
     _refused(times, values[:, :2], "n by 3")
+    # Other units, told from the size of what should be breathing.
+    _refused(times, values / 1000.0, "in metres")
+    _refused(times, values * 1000.0, "it jumps by .* another unit")
+    _refused(times, values * 12.0, "are its positions in mm")
+    _refused(times * 1000.0, values, "times in milliseconds")
+    _refused(times / 1000.0, values, "times in seconds")
+    jump = values.copy()
+    jump[57] += [0.0, 70.0, 20.0]
+    _refused(times, jump, "jumps by .* after 5.60 s")
+    infinite = times.copy()
+    infinite[8] = np.inf
+    _refused(infinite, values, "sample 9")
 
 
 def test_a_gap_within_the_limit_is_bridged() -> None:
@@ -95,6 +109,23 @@ def test_a_gap_within_the_limit_is_bridged() -> None:
     )
     truth = LujanMotion(12.0, 4.0, 2, 0.4).displacement_mm(10.15)
     assert motion.displacement_mm(10.15) == pytest.approx(truth, abs=0.5)
+
+
+def test_a_trace_is_cut_at_its_gaps_in_words() -> None:
+    trace = _trace(duration=100.0)
+    keep = (trace.time_s < 30.0) | ((trace.time_s > 32.0) & (trace.time_s < 40.0)) | (trace.time_s > 45.0)
+    holed = BreathingTrace(trace.time_s[keep], trace.displacement_mm[keep], "holed")
+    with pytest.raises(MotionError, match="cut the trace there"):
+        RecordedMotion(holed)
+    first, last = pieces_without_gaps(holed)
+    assert first.duration_s == pytest.approx(29.9) and last.duration_s == pytest.approx(54.8)
+    assert "0.00 to 29.90 s kept" in first.source and "45.10 to 99.90 s kept" in last.source
+    for piece in (first, last):
+        assert piece.notes[-1].count == len(holed.time_s) - len(piece.time_s)
+        assert RecordedMotion(piece).period_s == pytest.approx(4.0, abs=0.05)
+    assert pieces_without_gaps(trace) == (trace,)
+    with pytest.raises(MotionError, match="no stretch"):
+        pieces_without_gaps(holed, minimum_duration_s=60.0)
 
 
 MARKERS = '"Frame";"Timestamp";"x";"y";"z"\n'
@@ -118,6 +149,79 @@ def test_marker_table_with_its_traps(tmp_path: Path) -> None:
     assert "2 rows of zeros" in trace.source and "inferred" in trace.source
 
 
+def _noted(trace: BreathingTrace) -> dict[str, int]:
+    assert all(str(note) in trace.source for note in trace.notes)
+    return {note.what: note.count for note in trace.notes}
+
+
+def test_every_repair_of_a_marker_table_is_counted_and_told(tmp_path: Path) -> None:
+    rows = _rows(80)
+    rows[70] = rows[70].replace(";7000;", ";7030;")
+    rows[60:60] = ["60;6000;0;0;0", "60;6000;0;0;0"]
+    rows[50:50] = [rows[49]]
+    rows[40:40] = ["39;3900;-400,0;1,0;60,0", "39;3900;-401,0;1,0;60,0"]
+    rows[20:20] = ["0;0;0;0;0"]
+    rows.append("0;0;0;0;0")
+    trace = read_breathing_trace(_file(tmp_path, MARKERS + "\n".join(rows)))
+    assert _noted(trace) == {
+        "rows of zeros dropped": 2,
+        "lost markers at the origin dropped": 2,
+        "repeated row dropped": 1,
+        "second positions of stamps dropped": 2,
+        "uneven steps of 0.07 to 0.13 s": 2,
+    }
+    clean = read_breathing_trace(_file(tmp_path, MARKERS + "\n".join(_rows(80)), "clean.csv"))
+    assert clean.notes == () and len(trace.time_s) == len(clean.time_s) == 80
+    np.testing.assert_array_equal(trace.displacement_mm, clean.displacement_mm)
+
+
+def test_a_frozen_sensor_leaves_a_gap(tmp_path: Path) -> None:
+    times = np.arange(0.0, 60.0, 0.1)
+    position = LujanMotion(12.0, 4.0, 2, 0.4).displacement_mm(times)
+    position += 0.01 * np.random.default_rng(1).standard_normal(position.shape)  # no breath exactly like another
+
+    def written(values: np.ndarray) -> BreathingTrace:
+        rows = [f"{t:.1f} {x:.4f} {z:.4f} {-y:.4f} 0 0 0" for t, (x, y, z) in zip(times, values, strict=True)]
+        return read_breathing_trace(_file(tmp_path, "\n".join(rows), "t.txt"))
+
+    short, long = position.copy(), position.copy()
+    short[200:206] = short[200]  # half a second at the same place may be true
+    long[200:225] = long[200]
+    assert written(short).notes == () and RecordedMotion(written(short)).period_s == pytest.approx(4.0, abs=0.1)
+    frozen = written(long)
+    assert _noted(frozen)["frozen samples dropped"] == 24
+    with pytest.raises(MotionError, match=r"gap of 2\.50 s after 20\.00 s"):
+        RecordedMotion(frozen)
+    with pytest.raises(MotionError, match="not breathing"):
+        RecordedMotion(written(np.ones_like(position)))
+
+
+def test_a_stretch_that_comes_again_is_told(tmp_path: Path) -> None:
+    times = np.arange(0.0, 100.0, 0.2)
+    rng = np.random.default_rng(3)
+    position = LujanMotion(12.0, 4.1, 2, 0.4).displacement_mm(times) + 0.1 * rng.standard_normal((500, 3))
+    position[300:370] = position[100:170]
+
+    def written(values: np.ndarray) -> BreathingTrace:
+        rows = [f"{t:.1f} {x:.6g} {z:.6g} {-y:.6g} 0 0 0" for t, (x, y, z) in zip(times, values, strict=True)]
+        return read_breathing_trace(_file(tmp_path, "\n".join(rows), "t.txt"))
+
+    assert _noted(written(position)) == {"samples from 20.0 to 33.8 s come again at 60.0 s": 70}
+    position[300:370:40] += 0.001
+    assert written(position).notes == ()
+
+
+def test_a_long_recording_is_read_in_time(tmp_path: Path) -> None:
+    times = np.arange(60_000) / 1000.0
+    values = np.random.default_rng(0).integers(-99, 99, (60_000, 3))
+    values[45_000:] = values[10_000:25_000]
+    rows = [f"{t:.3f} {x} {y} {z} 0 0 0" for t, (x, y, z) in zip(times, values, strict=True)]
+    start = perf_counter()
+    trace = read_breathing_trace(_file(tmp_path, "\n".join(rows), "t.txt"))
+    assert _noted(trace)["samples from 10.0 to 25.0 s come again at 45.0 s"] == 15_000
+    assert perf_counter() - start < 15.0  # comparing every pair of windows takes minutes
+
+
 def test_platform_file(tmp_path: Path) -> None:
     text = "\n".join(f"{0.2 * k:.1f} {0.1 * k} {-2.0 * k} {0.5 * k} 0 0 0" for k in range(20))
     trace = read_breathing_trace(_file(tmp_path, text, "t.txt"))
@@ -131,6 +235,7 @@ def test_platform_file(tmp_path: Path) -> None:
         ("", "empty"),
         (MARKERS, "no samples"),
         ("a;b;c\n1;2;3\n", "header must be"),
+        (MARKERS + "0;0;0;0;0\n0;0;0;0;0\n", "nothing but zeros"),
         (MARKERS + "0;0;1,0;2,0\n", "line 2 has 4 fields"),
         (MARKERS + "0;0;1,0;2,0;x\n", "not a number"),
         (MARKERS + "0;0;1.5;2,0;3,0\n", "point where a decimal comma"),
@@ -179,11 +284,30 @@ def test_recorded_liver_traces(name: str) -> None:
 
 
 @needs_data
+def test_the_liver_traces_are_known_to_repeat_themselves() -> None:
+    folder, found = DATA / "breathing-kim-liver", {}
+    for path in sorted(folder.glob("LiverTraj_*.txt")):
+        (note,) = read_breathing_trace(path).notes
+        found[path.name.removeprefix("LiverTraj_").split("_")[0].removesuffix("70s")] = note.count
+        assert "come again at" in note.what
+    # 22 to 38 s at 5 Hz.
+    assert set(found) == {"BreathHold1", "Erratic", "LargeSIandAP", "RegularBreathing"}
+    assert all(22 * 5 <= count <= 38.5 * 5 for count in found.values())
+
+
+@needs_data
+def test_a_held_breath_moves_less_than_a_millimetre() -> None:
+    motion = RecordedMotion(read_breathing_trace(DATA / "breathing-kim-liver" / "LiverTraj_BreathHold1_robot.txt"))
+    assert motion.amplitude_mm(motion.duration_s) < 1.5
+    assert AmplitudeGate(2.0).duty_cycle(motion, motion.duration_s) == 1.0
+
+
+@needs_data
 def test_recorded_skin_markers_lose_their_bogus_last_row() -> None:
     folder = DATA / "breathing-extmarker"
     for path in sorted(folder.glob("*.csv")):
         trace = read_breathing_trace(path)
-        assert "1 row of zeros" in trace.source
+        assert "1 row of zeros" in trace.source and "uneven steps of 0.1 to 0.117 s" in trace.source
         assert np.linalg.norm(np.diff(trace.displacement_mm, axis=0), axis=1).max() < 10.0
         motion = RecordedMotion(trace)
         # The chest wall comes forward with inhalation.
