@@ -21,14 +21,11 @@ from needleplan.frames import FloatArray, Frame, LengthUnit, RigidTransform
 from needleplan.plan import Insertion
 from robots.clearance import Gantry, PlacedNeedle, Surroundings
 from robots.frames import PatientPlacement, in_base
-from robots.model import RobotModel
+from robots.model import STROKE_TOLERANCE_M, RobotModel
 from robots.moves import ArmMoves
 from robots.remote_centre import axis_distances, denser
 from robots.route import InsertionRoute, RobotRoute, RouteStatus
 from robots.route_options import RouteOptions
-
-#: Rounding of the length that the driver must have.
-STROKE_TOLERANCE_M = 1e-9
 
 
 def plan_insertions(

@@ -1,4 +1,4 @@
-"""The shapes of a robot's links as triangles, for pictures and for exact comparisons of distance. Metres."""
+"""The shapes of a robot's links as triangles, for pictures. Metres."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,11 +18,6 @@ SECTIONS = 48
 def visual_meshes(robot: UrdfArm) -> dict[str, tuple[tuple[FloatArray, NDArray[np.int32]], ...]]:
     """For each link its visual shapes as vertices (n, 3) in the link's frame and faces (m, 3)."""
     return {link.name: _meshes(link.visual) for link in robot.tree.links.values()}
-
-
-def collision_meshes(robot: UrdfArm) -> dict[str, tuple[tuple[FloatArray, NDArray[np.int32]], ...]]:
-    """For each link its collision shapes as vertices (n, 3) in the link's frame and faces (m, 3)."""
-    return {link.name: _meshes(link.collision) for link in robot.tree.links.values()}
 
 
 def _meshes(shapes: Sequence[Shape]) -> tuple[tuple[FloatArray, NDArray[np.int32]], ...]:
