@@ -31,7 +31,7 @@ from needleplan.app.phantom_files import save_phantom
 from needleplan.app.pipeline import PlannedCase, RobotPlan, plan_robot, rehearse_plan
 from needleplan.app.progress import progress_bar
 from needleplan.app.report import write_report
-from needleplan.app.report_sections import Rehearsal
+from needleplan.app.report_rehearsals import Rehearsal
 from needleplan.assess import assess
 from needleplan.case.load import load_case
 from needleplan.coverage.ablations import choose_ablations

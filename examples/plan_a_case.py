@@ -18,6 +18,8 @@ from needleplan.io.plan_file import write_plan
 from needleplan.motion.lujan import LujanMotion, inhalation_direction
 from needleplan.plan import Metrics, Plan
 from needleplan.planning import PlanningOptions
+from sim.compensation.amplitude_gating import AmplitudeGating
+from sim.compensation.free_breathing import FreeBreathing
 
 
 def main(
@@ -54,9 +56,10 @@ def main(
         print(f"  {item.subject}: {item.finding}")
 
     motion = LujanMotion(peak_mm=15.0, period_s=4.0, direction=inhalation_direction(case))
-    for gating in (True, False):
-        outcome = rehearse_plan(plan, robot_plan, planned.anatomy, motion, seed=seed, gating=gating).outcome
-        print(f"rehearsal in the breathing patient, {'gated at end-exhale' if gating else 'without gating'}:")
+    for strategy in (AmplitudeGating(), FreeBreathing()):
+        rehearsal = rehearse_plan(plan, robot_plan, planned.anatomy, motion, seed=seed, strategy=strategy)
+        outcome = rehearsal.outcome
+        print(f"rehearsal in the breathing patient, {outcome.strategy_details}:")
         for needle in outcome.needles:
             print(f"  needle {needle.planned.order}: tip {needle.tip_error_mm:.2f} mm from where it was planned")
         for order, reason in outcome.not_reached:

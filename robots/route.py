@@ -72,7 +72,10 @@ class Segment:
 
     def at(self, time_s: float) -> FloatArray:
         """(n + 1,) positions at a time, linear between samples, held before and after."""
-        return np.array([np.interp(time_s, self.time_s, column) for column in self.positions.T])
+        k = int(np.clip(np.searchsorted(self.time_s, time_s, side="right") - 1, 0, len(self.time_s) - 2))
+        share = np.clip((time_s - self.time_s[k]) / (self.time_s[k + 1] - self.time_s[k]), 0.0, 1.0)
+        # So that the ends are met to the last bit.
+        return np.asarray((1.0 - share) * self.positions[k] + share * self.positions[k + 1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,54 +12,51 @@ from needleplan.errors import OptionError
 from needleplan.outcome import Outcome
 from needleplan.plan import Insertion
 from needleplan.viz.canvas import Picture
+from needleplan.viz.needles import needle_points
 from robots.frames import PatientPlacement, place_anatomy
 from sim.controller import State
+from sim.film_captions import draw_banner, draw_legend, draw_room_caption
+from sim.film_curves import RecordedCurves
+from sim.film_frames import FilmOptions, select_frames
 from sim.film_panel import FilmPanel, PanelText
-from sim.film_scene import FilmScene
+from sim.film_scene import FilmScene, FilmView
 from sim.recorder import SceneRecorder, SceneState
+
+__all__ = ["FilmOptions", "FilmPart", "make_film", "make_film_of_parts", "make_stills"]
 
 #: Share of the width that the room takes, and of the height that the close view of the target takes.
 _ROOM_SHARE, _DETAIL_SHARE = 0.6875, 0.40
-
-#: How much film time a second of each state gets, relative to the others: the arm's long ways are shown faster.
-_WEIGHTS = {
-    State.APPROACH: 0.4,
-    State.ALIGN: 0.6,
-    State.ADVANCE: 0.6,
-    State.SETTLE: 1.5,
-    State.RETRACT: 0.25,
-    State.WITHDRAW: 0.25,
-}
+#: Height of a picture at which letters have their nominal size in pixels.
+_NOMINAL_HEIGHT = 720.0
+#: States in which a fault has been answered: what is recorded of it is why the needle was stopped.
+_STOPPED = frozenset({State.STOPPED, State.WITHDRAW, State.DONE, State.GIVEN_UP})
 
 
-@dataclass(frozen=True, slots=True)
-class FilmOptions:
-    """How a film is made.
+@dataclass(frozen=True, slots=True, eq=False)
+class FilmPart:
+    """One rehearsal in a film of several.
 
     Attributes:
-        width: of the picture in pixels, even.
-        height: of the picture in pixels, even.
-        frames_per_s: frames a second of film.
-        seconds_per_insertion: length of film for one insertion.
-        largest_film_s: a film of many insertions is shortened to this.
+        outcome: what it achieved.
+        insertions: as planned for it.
+        start_s: time of the recorder at which it begins.
+        announcement: what is said on a picture that rests before it begins; "" for nothing.
     """
 
-    width: int = 1280
-    height: int = 720
-    frames_per_s: int = 12
-    seconds_per_insertion: float = 6.0
-    largest_film_s: float = 18.0
+    outcome: Outcome
+    insertions: tuple[Insertion, ...]
+    start_s: float = 0.0
+    announcement: str = ""
 
-    def __post_init__(self) -> None:
-        for name, low, high in (("width", 960, 3840), ("height", 600, 2160)):
-            value = getattr(self, name)
-            if not low <= value <= high or value % 2:
-                raise OptionError(f"the {name} of a film must be even and between {low} and {high}, not {value}")
-        if not 4 <= self.frames_per_s <= 60:
-            raise OptionError(f"a film must have 4 to 60 frames a second, not {self.frames_per_s}")
-        for name in ("seconds_per_insertion", "largest_film_s"):
-            if not 1.0 <= getattr(self, name) <= 600.0:
-                raise OptionError(f"{name} must lie between 1 and 600 s, not {getattr(self, name):g}")
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """One frame: the state, how much faster than real time it runs, its part, and what is announced."""
+
+    state: SceneState
+    speed: float
+    part: int
+    announcement: str = ""
 
 
 def make_film(
@@ -92,10 +89,44 @@ def make_film(
         OptionError: nothing was recorded.
         RenderingError: no off-screen rendering is possible here.
     """
+    part = FilmPart(outcome, _planned(outcome, insertions))
+    return make_film_of_parts(
+        path, recorder, [part], anatomy, placement=placement, options=options, progress=progress
+    )
+
+
+def make_film_of_parts(
+    path: Path,
+    recorder: SceneRecorder,
+    parts: Sequence[FilmPart],
+    anatomy: Anatomy,
+    *,
+    placement: PatientPlacement | None = None,
+    options: FilmOptions | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Path:
+    """Write one film of several rehearsals of the same patient that follow each other.
+
+    Args:
+        path: file to write; folders are made.
+        recorder: what all of them recorded, one after the other.
+        parts: the rehearsals in the order of time.
+        anatomy: the patient.
+        placement: how the patient lies, the same in all of them.
+        options: size and length.
+        progress: called with what is being done and the fraction done.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        OptionError: nothing was recorded, or the parts are not in the order of time.
+        RenderingError: no off-screen rendering is possible here.
+    """
     import imageio_ffmpeg
 
     chosen = options or FilmOptions()
-    frames = select_frames(recorder.states, chosen)
+    frames = _frames(recorder.states, parts, chosen)
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = imageio_ffmpeg.write_frames(
         str(path),
@@ -111,8 +142,7 @@ def make_film(
     )
     writer.send(None)
     try:
-        pictures = _pictures(frames, recorder, outcome, anatomy, insertions, placement, chosen)
-        for index, picture in enumerate(pictures):
+        for index, picture in enumerate(_pictures(frames, recorder, parts, anatomy, placement, chosen)):
             writer.send(np.ascontiguousarray(picture))
             if progress:
                 progress("film", (index + 1) / len(frames))
@@ -135,7 +165,7 @@ def make_stills(
     Arguments and errors as of :func:`make_film`.
     """
     chosen = options or FilmOptions()
-    frames: list[tuple[SceneState, float]] = []
+    frames: list[_Frame] = []
     names: list[tuple[str, str, str]] = []
     for needle in outcome.needles:
         order = needle.planned.order
@@ -151,61 +181,89 @@ def make_stills(
             ),
         ):
             for state in found:
-                frames.append((state, 1.0))
+                frames.append(_Frame(state, 1.0, 0))
                 names.append((f"rehearsal_{order}_{name}", f"Rehearsal, needle {order}", caption))
     if not frames:
         return ()
-    pictures = _pictures(frames, recorder, outcome, anatomy, insertions, placement, chosen)
+    part = FilmPart(outcome, _planned(outcome, insertions))
+    pictures = _pictures(frames, recorder, [part], anatomy, placement, chosen)
     return tuple(Picture(*name, picture) for name, picture in zip(names, pictures, strict=True))
 
 
-def select_frames(states: Sequence[SceneState], options: FilmOptions) -> list[tuple[SceneState, float]]:
-    """The states that become frames, each with how much faster than real time the film runs there.
+def _planned(outcome: Outcome, insertions: Sequence[Insertion] | None) -> tuple[Insertion, ...]:
+    return tuple(needle.planned for needle in outcome.needles) if insertions is None else tuple(insertions)
 
-    Film time is shared out among the states by their duration and by a weight of what is being done, so that
-    the insertion fills most of the film.
-    """
-    if len(states) < 2:
-        raise OptionError("no film can be made: the rehearsal recorded nothing")
-    time = np.array([state.time_s for state in states])
-    weight = np.array([_WEIGHTS.get(state.state, 1.0) for state in states])
-    film = np.concatenate([[0.0], np.cumsum(np.diff(time) * weight[:-1])])
-    needles = len({state.needle for state in states})
-    length = min(options.largest_film_s, needles * options.seconds_per_insertion)
-    wanted = np.linspace(0.0, film[-1], max(2, round(length * options.frames_per_s)))
-    chosen = np.clip(np.searchsorted(film, wanted), 0, len(states) - 1)
-    film_to_s = length / film[-1]
-    return [(states[k], 1.0 / (weight[k] * film_to_s)) for k in chosen]
+
+def _frames(states: Sequence[SceneState], parts: Sequence[FilmPart], options: FilmOptions) -> list[_Frame]:
+    """All frames in their order, with a rest before every part that is announced."""
+    starts = [part.start_s for part in parts]
+    if not parts or starts != sorted(starts):
+        raise OptionError("the parts of a film must be given in the order of time, and there must be one")
+    frames: list[_Frame] = []
+    before = -1
+    for state, speed in select_frames(states, options):
+        part = max(0, int(np.searchsorted(starts, state.time_s + 1e-9, side="right")) - 1)
+        if part != before and parts[part].announcement:
+            rest = round(options.announcement_s * options.frames_per_s)
+            frames += [_Frame(state, 1.0, part, parts[part].announcement)] * rest
+        frames.append(_Frame(state, speed, part))
+        before = part
+    return frames
 
 
 def _pictures(
-    frames: Sequence[tuple[SceneState, float]],
+    frames: Sequence[_Frame],
     recorder: SceneRecorder,
-    outcome: Outcome,
+    parts: Sequence[FilmPart],
     anatomy: Anatomy,
-    insertions: Sequence[Insertion] | None,
     placement: PatientPlacement | None,
     options: FilmOptions,
 ) -> Iterator[NDArray[np.uint8]]:
-    planned = [n.planned for n in outcome.needles] if insertions is None else list(insertions)
     size = (options.width, options.height)
     room_width = round(_ROOM_SHARE * size[0])
     detail_height = round(_DETAIL_SHARE * size[1])
-    text = PanelText(
-        f"Rehearsal, breathing: {outcome.motion.split('(')[0]}",
-        max(1, len(planned)),
-        recorder.gate_mm,
-        outcome.gating,
-    )
-    panel = FilmPanel((size[0] - room_width, size[1] - detail_height), text, recorder.states, outcome)
+    unit_px = size[1] / _NOMINAL_HEIGHT
+    curves = RecordedCurves(recorder.states, recorder.gate_mm)
+    panels = _panels(parts, (size[0] - room_width, size[1] - detail_height), curves)
+    robot = parts[0].outcome.robot
+    room_words = f"{robot}, breathing patient" + (", scanner cut open" if recorder.gantry is not None else "")
     scene = FilmScene(
-        anatomy, placement or place_anatomy(anatomy), recorder, planned, size,
-        room_width / size[0], detail_height / size[1],
+        anatomy, placement or place_anatomy(anatomy), recorder, [one for part in parts for one in part.insertions],
+        size, room_width / size[0], detail_height / size[1],
     )  # fmt: skip
+    paths_mm = [needle_points([one]) for part in parts for one in part.insertions]
+    kept_free_px = np.zeros((0, 2))
+    if paths_mm:
+        kept_free_px = scene.pixels(np.concatenate(paths_mm), FilmView.TARGET) - (room_width, 0.0)
     try:
-        for state, speed in frames:
-            picture = scene.render(state)
-            picture[detail_height:, room_width:] = panel.draw(state, speed)
+        for frame in frames:
+            part = parts[frame.part]
+            announced = bool(frame.announcement)
+            shown = [i for i in part.insertions if announced or i.order == frame.state.needle]
+            picture = scene.render(frame.state, shown)
+            room, detail = picture[:, :room_width], picture[:detail_height, room_width:]
+            draw_room_caption(room, room_words, unit_px)
+            draw_legend(detail, scene.shown_nearby, scene.pixels_per_mm, unit_px, kept_free_px)
+            if announced:
+                draw_banner(room, "Planned anew", frame.announcement, unit_px, alarm=False)
+            elif frame.state.fault:
+                stopped = frame.state.state in _STOPPED
+                words = frame.state.fault if stopped else frame.state.fault.replace("-", " ")
+                draw_banner(room, "Stopped" if stopped else "Fault", words, unit_px)
+            picture[detail_height:, room_width:] = panels[frame.part].draw(frame.state, frame.speed)
             yield picture
     finally:
         scene.close()
+
+
+def _panels(parts: Sequence[FilmPart], size: tuple[int, int], curves: RecordedCurves) -> list[FilmPanel]:
+    """The panel of each part; needles are counted through the whole film as they are placed."""
+    panels = []
+    placed: tuple[int, ...] = ()
+    for part in parts:
+        orders = placed + tuple(one.order for one in part.insertions if one.order not in placed)
+        motion = part.outcome.motion.split("(")[0]
+        title = f"{part.outcome.strategy.replace('-', ' ')}, breathing {motion}".capitalize()
+        panels.append(FilmPanel(size, PanelText(title, orders), curves, part.insertions, part.outcome))
+        placed += tuple(n.planned.order for n in part.outcome.needles if n.planned.order not in placed)
+    return panels

@@ -1,35 +1,39 @@
-"""The panel of a film: what the controller does, the gate, the breathing curve and the depth of the tip."""
+"""The panel of a film: what controller and strategy do, breathing, gate and force over time, the tip's depth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from needleplan.frames import FloatArray
 from needleplan.outcome import Outcome
+from needleplan.plan import Insertion
 from needleplan.viz.palette import BACKGROUND, FAINT_INK, INK, PANEL, needle_color
 from sim.controller import State
+from sim.film_curves import FORCE, GATE, SEEN_WAY, TRUE_WAY, RecordedCurves
+from sim.film_text import Sheet
 from sim.recorder import SceneState
 
-#: Time that the breathing curve shows before the present moment.
-WINDOW_S = 14.0
-_OPEN, _CLOSED, _CURVE = "#3ecf8e", "#e5636b", "#7fb2ff"
-#: Everything is drawn at twice its size and scaled down, which smooths lines and letters.
-_SCALE = 2
+_OPEN, _CLOSED = "#3ecf8e", "#e5636b"
+#: The panel is laid out for this size; a larger one is drawn larger.
+_LEAST_WIDTH, _LEAST_HEIGHT = 350.0, 432.0
+_EDGE = 20.0
+#: Tip errors up to this are written in green.
+_GOOD_MM = 2.0
 
 _WORDS = {
     State.APPROACH: "Arm approaches",
     State.ALIGN: "Guide aligns on the path",
     State.ADVANCE: "Needle to the skin",
-    State.WAIT: "Waiting for end-exhale",
+    State.WAIT: "Needle waits at the skin",
     State.INSERT: "Needle advances",
-    State.HOLD: "Holding until end-exhale",
+    State.HOLD: "Needle rests in tissue",
+    State.VERIFY: "Control scan",
+    State.CORRECT: "Needle is corrected",
     State.SETTLE: "Tip in place",
-    State.RETRACT: "Needle out, arm home",
-    State.WITHDRAW: "Given up: needle out",
+    State.RETRACT: "Arm goes home",
+    State.STOPPED: "Needle stopped",
+    State.WITHDRAW: "Needle is drawn out",
     State.DONE: "Done",
     State.GIVEN_UP: "Given up",
 }
@@ -37,190 +41,117 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class PanelText:
-    """What stays the same through the film.
+    """What stays the same through one rehearsal of a film.
 
     Attributes:
-        title: heading.
-        needle_count: number of insertions of the plan.
-        gate_mm: tolerance of the gate.
-        gating: True where insertion waited for the gate.
+        title: heading, such as how breathing is met.
+        needles: orders of all insertions, for "needle 2 of 3".
     """
 
     title: str
-    needle_count: int
-    gate_mm: float
-    gating: bool
+    needles: tuple[int, ...]
 
 
 class FilmPanel:
     """Draws the panel for each state."""
 
     def __init__(
-        self, size: tuple[int, int], text: PanelText, states: Sequence[SceneState], outcome: Outcome
+        self,
+        size: tuple[int, int],
+        text: PanelText,
+        curves: RecordedCurves,
+        insertions: Sequence[Insertion],
+        outcome: Outcome,
     ) -> None:
-        """Prepare the curve of the whole rehearsal.
+        """Prepare what is shown.
 
         Args:
             size: (width, height) of the panel in pixels.
             text: what stays the same.
-            states: all recorded states, in the order of time.
+            curves: what was recorded over time.
+            insertions: as planned, for their depths.
             outcome: tip errors, shown once a tip is in place.
         """
         self._size = size
         self._text = text
-        self._time = np.array([s.time_s for s in states])
-        self._way = np.linalg.norm(np.array([s.displacement_mm for s in states]), axis=1)
-        self._open = np.array([s.gate_open for s in states])
-        self._most = max(5.0, 1.12 * float(self._way.max()))
+        self._curves = curves
         self._errors = {n.planned.order: n.tip_error_mm for n in outcome.needles}
-        self._depths = {n.planned.order: n.planned.depth_mm for n in outcome.needles}
+        self._depths = {insertion.order: insertion.depth_mm for insertion in insertions}
+        self._unit_px = min(size[0] / _LEAST_WIDTH, size[1] / _LEAST_HEIGHT)
 
     def draw(self, state: SceneState, speed: float) -> NDArray[np.uint8]:
         """(height, width, 3) panel for one state; ``speed`` is how much faster than real time the film runs."""
-        from PIL import Image, ImageDraw
+        sheet = Sheet(self._size, self._unit_px, BACKGROUND)
+        right = sheet.width - _EDGE
+        self._heading(sheet, state, right)
+        self._breathing(sheet, state, right)
+        self._force(sheet, state, right)
+        self._depth(sheet, state, right)
+        self._footer(sheet, state, speed, right)
+        return sheet.picture()
 
-        width, height = self._size
-        image = Image.new("RGB", (_SCALE * width, _SCALE * height), BACKGROUND)
-        pen = ImageDraw.Draw(image)
-        self._heading(pen, state)
-        self._gate(pen, state)
-        self._curve(pen, state, (56, 170, width - 22, 170 + 112))
-        self._depth(pen, state, 312)
-        self._footer(pen, state, speed)
-        small = image.resize((width, height), Image.Resampling.LANCZOS)
-        return np.asarray(small)
+    def _heading(self, sheet: Sheet, state: SceneState, right: float) -> None:
+        number = self._number(state.needle)
+        wide = sheet.text((right, 11), number, 14, needle_color(state.needle), bold=True, anchor="ra")
+        sheet.text((_EDGE, 12), self._text.title, 12.5, FAINT_INK, widest=right - _EDGE - wide - 14)
+        sheet.text((_EDGE, 33), words_of(state), 21, INK, bold=True, widest=right - _EDGE)
+        status = sheet.wrapped(state.status, 12.5, right - _EDGE, lines=2)
+        for row, words in enumerate(status):
+            sheet.text((_EDGE, 65 + 17 * row), words, 12.5, FAINT_INK)
+        sheet.line([(_EDGE, 106), (right, 106)], PANEL, 2)
 
-    def _heading(self, pen: Any, state: SceneState) -> None:
-        width = self._size[0]
-        _text(pen, (20, 14), self._text.title, 13, FAINT_INK)
-        _text(pen, (20, 36), f"Needle {state.needle} of {self._text.needle_count}", 15, needle_color(state.needle))
-        words = _WORDS[state.state]
-        if state.state is State.INSERT and not self._text.gating:
-            words = "Needle advances, gating off"
-        _text(pen, (20, 60), words, 22, INK, bold=True)
-        pen.line(_scaled((20, 98, width - 20, 98)), fill=PANEL, width=2 * _SCALE)
-
-    def _gate(self, pen: Any, state: SceneState) -> None:
-        color = _OPEN if state.gate_open else _CLOSED
-        pen.ellipse(_scaled((20, 113, 36, 129)), fill=color)
-        word = "open" if state.gate_open else "closed"
-        if self._text.gating:
-            _text(pen, (46, 111), f"Gate {word}", 15, INK)
-        else:
-            _text(pen, (46, 111), f"Gating off (gate would be {word})", 15, INK)
-        _text(pen, (20, 142), "Target from end-exhale, mm", 13, FAINT_INK)
-        way = f"{np.linalg.norm(state.displacement_mm):.1f}"
-        _text(pen, (self._size[0] - 22, 138), way, 18, color, bold=True, anchor="ra")
-
-    def _curve(self, pen: Any, state: SceneState, box: tuple[int, int, int, int]) -> None:
-        left, top, right, bottom = box
-        begin = state.time_s - WINDOW_S
-
-        def x(time: FloatArray | float) -> FloatArray:
-            return left + (np.asarray(time) - begin) / WINDOW_S * (right - left)
-
-        def y(way: FloatArray | float) -> FloatArray:
-            return bottom - np.asarray(way) / self._most * (bottom - top)
-
-        pen.rectangle(_scaled((left, top, right, bottom)), fill=PANEL)
-        pen.rectangle(_scaled((left, float(y(self._text.gate_mm)), right, bottom)), fill="#1e3a33")
-        for tick in _ticks(self._most):
-            pen.line(_scaled((left, float(y(tick)), right, float(y(tick)))), fill="#323946", width=_SCALE)
-            _text(pen, (left - 8, float(y(tick))), f"{tick:g}", 12, FAINT_INK, anchor="rm")
-        for back in range(0, int(WINDOW_S), 4):
-            at = float(x(state.time_s - back))
-            _text(
-                pen,
-                (at, bottom + 5),
-                "now" if back == 0 else f"-{back} s",
-                12,
-                FAINT_INK,
-                anchor="ma" if back else "ra",
-            )
-        shown = (self._time >= begin) & (self._time <= state.time_s + 1e-9)
-        points = np.stack([x(self._time[shown]), y(self._way[shown])], axis=1) * _SCALE
-        gate = self._open[shown]
-        for value, color in ((False, _CURVE), (True, _OPEN)):
-            for first, last in _runs(gate, value):
-                # One point more, so that stretches of both colours meet.
-                piece = points[first : min(last + 2, len(points))]
-                if len(piece) > 1:
-                    pen.line([tuple(p) for p in piece], fill=color, width=2 * _SCALE, joint="curve")
-        if len(points):
-            px, py = points[-1]
-            r = 5 * _SCALE
-            pen.ellipse((px - r, py - r, px + r, py + r), fill=INK)
-        _text(
-            pen,
-            (left + 6, float(y(self._text.gate_mm)) - 3),
-            f"gate {self._text.gate_mm:g} mm",
-            11,
-            _OPEN,
-            anchor="lb",
+    def _number(self, order: int) -> str:
+        """The needle's number and how many there are; needles that were planned later have other numbers."""
+        needles = self._text.needles
+        place = needles.index(order) + 1 if order in needles else order
+        return (
+            f"Needle {order} of {len(needles)}" if place == order else f"Needle {order} ({place} of {len(needles)})"
         )
 
-    def _depth(self, pen: Any, state: SceneState, top: int) -> None:
-        width = self._size[0]
+    def _breathing(self, sheet: Sheet, state: SceneState, right: float) -> None:
+        color = _OPEN if state.gate_open else _CLOSED
+        sheet.dot((_EDGE + 7, 123), 7, color)
+        sheet.text((_EDGE + 22, 123), "May advance" if state.gate_open else "Must wait", 14, INK, anchor="lm")
+        way = f"{self._curves.way_mm(state):.1f} mm"
+        sheet.text((right, 123), way, 16, TRUE_WAY, bold=True, anchor="rm")
+        across = _EDGE + sheet.text((_EDGE, 141), "Target from end-exhale, mm", 12, FAINT_INK)
+        key = [("true", TRUE_WAY), ("as seen", SEEN_WAY)]
+        if self._curves.gate_mm > 0.0:
+            key.append((f"gate ±{self._curves.gate_mm:g}", GATE))
+        for words, shade in key:
+            across += 10 + sheet.text((across + 10, 141), words, 12, shade)
+        self._curves.draw_way(sheet, state.time_s, (_EDGE + 26, 160, right, 252))
+
+    def _force(self, sheet: Sheet, state: SceneState, right: float) -> None:
+        sheet.text((_EDGE, 277), "Force along the needle, N", 12, FAINT_INK)
+        sheet.text((right, 275), f"{state.force_n:.1f} N", 14, FORCE, bold=True, anchor="ra")
+        self._curves.draw_force(sheet, state.time_s, (_EDGE + 26, 296, right, 342))
+
+    def _depth(self, sheet: Sheet, state: SceneState, right: float) -> None:
         full = self._depths.get(state.needle, 0.0)
         depth = max(0.0, state.depth_mm)
-        _text(pen, (20, top), "Tip behind the entry", 13, FAINT_INK)
-        _text(
-            pen,
-            (width - 22, top - 3),
-            f"{depth:.0f} of {full:.0f} mm" if full else f"{depth:.0f} mm",
-            15,
-            INK,
-            anchor="ra",
-        )
-        pen.rounded_rectangle(_scaled((20, top + 24, width - 22, top + 36)), radius=6 * _SCALE, fill=PANEL)
+        sheet.text((_EDGE, 353), "Tip behind the entry", 12, FAINT_INK)
+        words = f"{depth:.0f} of {full:.0f} mm" if full else f"{depth:.0f} mm"
+        sheet.text((right, 351), words, 14, INK, bold=True, anchor="ra")
+        sheet.box((_EDGE, 372, right, 382), PANEL, radius=5)
         share = min(1.0, depth / full) if full else 0.0
-        if share > 0.02:
-            end = 20 + share * (width - 42)
-            pen.rounded_rectangle(
-                _scaled((20, top + 24, end, top + 36)), radius=6 * _SCALE, fill=needle_color(state.needle)
-            )
+        if share > 0.03:
+            sheet.box((_EDGE, 372, _EDGE + share * (right - _EDGE), 382), needle_color(state.needle), radius=5)
 
-    def _footer(self, pen: Any, state: SceneState, speed: float) -> None:
-        width, height = self._size
+    def _footer(self, sheet: Sheet, state: SceneState, speed: float, right: float) -> None:
         error = self._errors.get(state.needle)
         if error is not None and state.state in (State.SETTLE, State.RETRACT, State.DONE):
-            color = _OPEN if error <= self._text.gate_mm else _CLOSED
-            _text(pen, (20, height - 53), f"Tip error in the target: {error:.1f} mm", 16, color, bold=True)
+            color = _OPEN if error <= _GOOD_MM else _CLOSED
+            sheet.text((_EDGE, 388), f"Tip error in the target: {error:.1f} mm", 14, color, bold=True)
         minutes, seconds = divmod(state.time_s, 60.0)
-        _text(pen, (20, height - 28), f"{int(minutes)}:{seconds:04.1f} min", 13, FAINT_INK)
-        if speed > 1.0:
-            _text(pen, (width - 22, height - 28), f"shown {speed:.0f} times faster", 13, FAINT_INK, anchor="ra")
+        sheet.text((_EDGE, sheet.height - 9), f"{int(minutes)}:{seconds:04.1f} min", 12, FAINT_INK, anchor="ls")
+        if speed >= 1.2:
+            words = f"shown {speed:.1f} times faster" if speed < 3.0 else f"shown {speed:.0f} times faster"
+            sheet.text((right, sheet.height - 9), words, 12, FAINT_INK, anchor="rs")
 
 
-def _ticks(most: float) -> FloatArray:
-    step = next(s for s in (2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if most / s <= 5.0 or s == 100.0)
-    return np.arange(0.0, most, step)
-
-
-def _runs(values: NDArray[np.bool_], wanted: bool) -> list[tuple[int, int]]:
-    """First and last index of each stretch of ``wanted``."""
-    state = np.concatenate([[False], values == wanted, [False]])
-    edges = np.flatnonzero(state[1:] != state[:-1])
-    return [(int(a), int(b) - 1) for a, b in zip(edges[0::2], edges[1::2], strict=True)]
-
-
-def _scaled(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    return (box[0] * _SCALE, box[1] * _SCALE, box[2] * _SCALE, box[3] * _SCALE)
-
-
-def _text(
-    pen: Any, at: tuple[float, float], words: str, size: int, color: str, *, bold: bool = False, anchor: str = "la"
-) -> None:
-    pen.text((at[0] * _SCALE, at[1] * _SCALE), words, font=_font(size * _SCALE, bold), fill=color, anchor=anchor)
-
-
-@cache
-def _font(size: int, bold: bool) -> Any:
-    """DejaVu Sans, which comes with matplotlib, so that every machine draws the same letters."""
-    from pathlib import Path
-
-    import matplotlib
-    from PIL import ImageFont
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+def words_of(state: SceneState) -> str:
+    """What the controller does, in words; a needle that still slows down after the gate closed is stopping."""
+    if state.state is State.INSERT and not state.gate_open:
+        return "Needle stops"
+    return _WORDS[state.state]

@@ -1,49 +1,55 @@
 """The pictures of a film, rendered by VTK without a display: the room with arm and patient, and the target.
 
-One window holds both views. The arm stands as PyBullet's link poses say, every structure is displaced by its share
-of the breathing, and the skin is bent smoothly where the simulation moves two rigid halves.
+One window holds both views. The arm stands as PyBullet's link poses say, tissue is deformed as the breathing body
+is, and the needles are bent as the rehearsal says.
 """
 
 import os
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from needleplan.anatomy.mesh import SurfaceMesh
-from needleplan.anatomy.model import Anatomy
+from needleplan.anatomy.model import Anatomy, StructureSurface
 from needleplan.case.model import Role
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray, unit_vector
-from needleplan.motion.attenuation import TissueMotion
-from needleplan.motion.static import StaticMotion
 from needleplan.plan import Insertion
-from needleplan.viz.offscreen import RenderingError, polydata
-from needleplan.viz.palette import needle_color, rgb
+from needleplan.viz.offscreen import RenderingError
 from robots.frames import PatientPlacement
+from sim.film_needles import DrawnNeedles, PlannedPaths
+from sim.film_room import Cart, add_furniture, add_gantry
 from sim.film_shapes import (
     fit_camera,
-    frame_with_y,
     is_needle,
     make_renderer,
-    output_of,
     shape_data,
     shape_extent,
     solid_actor,
-    tissue_actor,
     vtk_matrix,
 )
-from sim.patient import REGION_ROLES, PatientSurfaces
+from sim.film_tissue import MovingTissue
+from sim.patient import REGION_ROLES
 from sim.recorder import SceneRecorder, SceneState, VisualShape
 
-#: A needle of true diameter would be thinner than a pixel: in the view of the room it is at least this thick.
+#: A needle of true diameter would be thinner than a pixel in the room: there it is at least this thick.
 _NEEDLE_RADIUS_M = 0.0016
-#: Colours of the room.
-_TABLE, _MATTRESS, _FLOOR, _CART = "#8f9aa8", "#44566b", "#262d38", "#4a515c"
+#: Radius of a needle where the arm has no visual shape for one.
+_USUAL_RADIUS_M = 0.0009
+_ROOM_ANGLE_DEG = 26.0
 #: Translucent hulls are drawn in this order, from the inside out, each with its front faces alone: that is the
 #: right order for hulls inside each other, at a third of the time that sorting every pixel takes.
 _HULLS = (Role.TARGET, Role.VESSEL, Role.CRITICAL, Role.BOWEL, Role.AIRWAY, Role.ORGAN, Role.LUNG, Role.BONE)
+
+
+class FilmView(StrEnum):
+    """The views of a scene."""
+
+    ROOM = "room"  #: arm, patient and scanner
+    TARGET = "target"  #: the target close by
 
 
 class FilmScene:
@@ -65,7 +71,7 @@ class FilmScene:
             anatomy: the patient.
             placement: how the patient lies.
             recorder: what the rehearsal recorded; the camera is set so that it sees the arm at all times.
-            insertions: as planned; their paths are drawn close to the target.
+            insertions: all that are planned in the course of the film.
             size: (width, height) of the whole picture in pixels.
             room_share: share of the width that the room takes, on the left.
             detail_share: share of the height that the close view takes, at the upper right.
@@ -82,51 +88,76 @@ class FilmScene:
 
         self._size = size
         self._placement = placement
-        self._tissue = TissueMotion(anatomy, StaticMotion())
+        self._body = recorder.patient.body
+        self._insertions = tuple(insertions)
         self._links: list[tuple[str, FloatArray, Any]] = []
-        self._organs: list[tuple[float, Any]] = []
-        self._carried: list[tuple[int, _Shifted]] = []
         self._window: Any = vtkRenderWindow()
         self._window.SetOffScreenRendering(1)
         self._window.SetMultiSamples(0)
         self._window.SetAlphaBitPlanes(1)
         self._window.SetSize(*size)
-        room, detail = (
-            make_renderer((0.0, 0.0, room_share, 1.0)),
-            make_renderer((room_share, 1.0 - detail_share, 1.0, 1.0)),
+        room = make_renderer((0.0, 0.0, room_share, 1.0))
+        detail = make_renderer((room_share, 1.0 - detail_share, 1.0, 1.0))
+        self._views = {FilmView.ROOM: room, FilmView.TARGET: detail}
+        for renderer in self._views.values():
+            self._window.AddRenderer(renderer)
+
+        towards_camera = self._aim_room(room, anatomy, recorder)
+        self._aim_detail(detail, anatomy)
+        add_furniture(room, placement.table)
+        if recorder.gantry is not None:
+            add_gantry(room, recorder.gantry, towards_camera)
+        self._base_link = next(iter(recorder.states[0].link_poses))
+        base_m = recorder.states[0].link_poses[self._base_link][:3, 3]
+        self._cart = Cart(room, base_m, -placement.table.height_m)
+        self._add_arm(room, recorder.shapes)
+        shafts = {order for state in recorder.states for order, _ in state.shafts_mm}
+        orders = sorted(shafts | {state.needle for state in recorder.states})
+        needle = next((shape for shape in recorder.shapes if is_needle(shape)), None)
+        radius_m = _USUAL_RADIUS_M if needle is None else needle.size_m[1]
+        self._needles = (
+            DrawnNeedles(room, placement, needle, orders, max(radius_m, _NEEDLE_RADIUS_M), hubs=True),
+            DrawnNeedles(detail, placement, needle, orders, radius_m, hubs=False),
         )
-        self._window.AddRenderer(room)
-        self._window.AddRenderer(detail)
-        self._add_furniture(room, recorder.states)
-        self._add_arm(room, recorder.shapes, thick_needle=True)
-        self._add_arm(detail, [shape for shape in recorder.shapes if is_needle(shape)], thick_needle=False)
-        self._aim_detail(detail, anatomy, insertions)
-        self._add_patient(room, anatomy, recorder.patient)
-        self._add_neighbourhood(detail, anatomy)
-        self._add_paths(detail, insertions)
-        self._aim_room(room, anatomy, recorder, insertions)
-        for renderer in (room, detail):
+        self._paths = PlannedPaths(detail, placement, insertions)
+        # The patient last, and the skin last of all: what is translucent is drawn over what lies within.
+        self._tissue = MovingTissue(self._body.body, placement)
+        shown = self._add_neighbourhood(detail, anatomy)
+        rigid = [part for part in recorder.patient.parts if part.surface is not anatomy.entry]
+        for part in sorted(rigid, key=lambda part: _HULLS.index(part.surface.role)):
+            self._tissue.add(room, part.surface, part.mesh)
+        self._tissue.add(room, anatomy.entry, recorder.patient.skin)
+        self.shown_nearby: tuple[StructureSurface, ...] = shown
+        for renderer in self._views.values():
             renderer.ResetCameraClippingRange()
 
     def close(self) -> None:
         """Give back the window's memory."""
         self._window.Finalize()
 
-    def render(self, state: SceneState) -> NDArray[np.uint8]:
-        """(height, width, 3) picture of one state; raises RenderingError where VTK cannot draw off screen."""
+    def render(self, state: SceneState, insertions: Sequence[Insertion] | None = None) -> NDArray[np.uint8]:
+        """(height, width, 3) picture of one state.
+
+        Args:
+            state: what is drawn.
+            insertions: whose planned paths are drawn, of those given at the beginning; None draws that of the
+                needle which is being placed.
+
+        Raises:
+            RenderingError: VTK cannot draw off screen.
+        """
         from vtkmodules.util.numpy_support import vtk_to_numpy
         from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
 
         for link, pose, actor in self._links:
             actor.SetUserMatrix(vtk_matrix(state.link_poses[link] @ pose))
-        shift = self._placement.displacement_to_world(state.displacement_mm)
-        for fraction, actor in self._organs:
-            actor.SetPosition(*(fraction * shift))
-        for order, path in self._carried:
-            path.place(shift, visible=order == state.needle)
-        rise = self._tissue.skin_mm(self._skin_mm, state.displacement_mm)
-        self._skin_points[:] = self._placement.points_to_world(self._skin_mm + rise)
-        self._skin_data.GetPoints().Modified()
+        self._cart.place(state.link_poses[self._base_link][:3, 3])
+        for needles in self._needles:
+            needles.pose(state)
+        body = self._body.state(state.displacement_mm, state.wall_mm)
+        self._tissue.pose(body)
+        current = [i for i in self._insertions if i.order == state.needle] if insertions is None else insertions
+        self._paths.pose(body, current)
         self._window.Render()
         width, height = self._size
         pixels = vtkUnsignedCharArray()
@@ -139,61 +170,50 @@ class FilmScene:
             )
         return np.array(values.reshape(height, width, 4)[::-1, :, :3])
 
-    def _add_furniture(self, room: Any, states: Sequence[SceneState]) -> None:
-        from vtkmodules.vtkFiltersSources import vtkCubeSource
+    def pixels(self, points_mm: ArrayLike, view: FilmView) -> FloatArray:
+        """(n, 2) pixels from the picture's upper left corner where points (n, 3) in patient LPS mm are drawn."""
+        renderer = self._views[view]
+        matrix = renderer.GetActiveCamera().GetCompositeProjectionTransformMatrix(self._aspect(renderer), -1.0, 1.0)
+        projection = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+        world = self._placement.points_to_world(np.atleast_2d(np.asarray(points_mm, dtype=np.float64)))
+        clip = np.column_stack([world, np.ones(len(world))]) @ projection.T
+        share = 0.5 * (clip[:, :2] / clip[:, 3:] + 1.0)
+        left, bottom, right, top = renderer.GetViewport()
+        across = left + share[:, 0] * (right - left)
+        up = bottom + share[:, 1] * (top - bottom)
+        return np.stack([across * self._size[0], (1.0 - up) * self._size[1]], axis=1)
 
-        low, high = self._placement.table.box_m
-        floor = -self._placement.table.height_m
-        base = states[0].link_poses[next(iter(states[0].link_poses))][:3, 3]
-        middle = np.array([0.0, (low[1] + high[1]) / 2])
-        boxes = [
-            (np.array([low[0], low[1], low[2]]), np.array([high[0], high[1], -0.03]), _TABLE),
-            (
-                np.array([low[0] + 0.02, low[1] + 0.02, -0.03]),
-                np.array([high[0] - 0.02, high[1] - 0.02, 0.0]),
-                _MATTRESS,
-            ),
-            (np.array([-0.16, middle[1] - 0.35, floor]), np.array([0.16, middle[1] + 0.35, low[2]]), _CART),
-            (np.array([-2.2, -2.6, floor - 0.02]), np.array([2.2, 2.6, floor]), _FLOOR),
-        ]
-        if base[2] > floor + 0.01:
-            half = np.array([0.13, 0.13])
-            boxes.append((np.append(base[:2] - half, floor), np.append(base[:2] + half, base[2]), _CART))
-        for corner, opposite, color in boxes:
-            source = vtkCubeSource()
-            source.SetBounds(*np.stack([corner, opposite], axis=1).ravel())
-            room.AddActor(solid_actor(output_of(source), rgb(color), specular=0.1))
+    @property
+    def pixels_per_mm(self) -> float:
+        """Scale of the close view, which is the same everywhere in it."""
+        renderer = self._views[FilmView.TARGET]
+        _, bottom, _, top = renderer.GetViewport()
+        return float((top - bottom) * self._size[1] / (2e3 * renderer.GetActiveCamera().GetParallelScale()))
 
-    def _add_arm(self, renderer: Any, shapes: Sequence[VisualShape], thick_needle: bool) -> None:
+    def _aspect(self, renderer: Any) -> float:
+        left, bottom, right, top = renderer.GetViewport()
+        return float(self._size[0] * (right - left) / (self._size[1] * (top - bottom)))
+
+    def _add_arm(self, room: Any, shapes: Sequence[VisualShape]) -> None:
+        """Draw the arm without its needle and hub, which bend and may stay in the patient."""
+        needle_links = {shape.link for shape in shapes if is_needle(shape)}
         for shape in shapes:
-            output = shape_data(shape, _NEEDLE_RADIUS_M if thick_needle else 0.0)
-            actor = solid_actor(output, shape.color, specular=0.35)
-            renderer.AddActor(actor)
-            self._links.append((shape.link, shape.pose, actor))
+            if shape.link not in needle_links:
+                actor = solid_actor(shape_data(shape), shape.color, specular=0.35)
+                room.AddActor(actor)
+                self._links.append((shape.link, shape.pose, actor))
 
-    def _add_patient(self, room: Any, anatomy: Anatomy, patient: PatientSurfaces) -> None:
-        rigid = [part for part in patient.parts if part.surface is not anatomy.entry]
-        for part in sorted(rigid, key=lambda part: _HULLS.index(part.surface.role)):
-            actor = tissue_actor(self._world_data(part.mesh), part.surface)
-            room.AddActor(actor)
-            self._organs.append((part.fraction, actor))
-        from vtkmodules.util.numpy_support import vtk_to_numpy
-
-        self._skin_mm = np.array(patient.skin.vertices_mm)
-        self._skin_data = self._world_data(patient.skin)
-        self._skin_points = vtk_to_numpy(self._skin_data.GetPoints().GetData())
-        room.AddActor(tissue_actor(self._skin_data, anatomy.entry))
-
-    def _add_neighbourhood(self, detail: Any, anatomy: Anatomy) -> None:
+    def _add_neighbourhood(self, detail: Any, anatomy: Anatomy) -> tuple[StructureSurface, ...]:
         """What the close view sees, in full resolution: thin vessels do not survive having their faces reduced."""
         camera = detail.GetActiveCamera()
         view = np.asarray(camera.GetDirectionOfProjection())
         focus = np.asarray(camera.GetFocalPoint())
         reach = 2.2 * camera.GetParallelScale()
-        shares = self._tissue.shares
         left_out = REGION_ROLES | {Role.SKIN, Role.BONE, Role.LUNG}
-        shown = [surface for surface in anatomy.surfaces if surface.role not in left_out]
-        for surface in sorted(shown, key=lambda surface: _HULLS.index(surface.role)):
+        shown = []
+        for surface in sorted(anatomy.surfaces, key=_depth_of_hull):
+            if surface.role in left_out:
+                continue
             offset = self._placement.points_to_world(surface.mesh.vertices_mm) - focus
             across = np.linalg.norm(offset - np.outer(offset @ view, view), axis=1)
             faces = surface.mesh.faces[(across[surface.mesh.faces] < reach).all(axis=1)]
@@ -201,79 +221,37 @@ class FilmScene:
                 continue
             # The tumour lets the needle's tip inside it be seen.
             opacity = 0.4 if surface.role is Role.TARGET else None
-            data = self._world_data(SurfaceMesh(surface.drawn_mesh.vertices_mm, faces))
-            actor = tissue_actor(data, surface, opacity)
-            detail.AddActor(actor)
-            self._organs.append((shares[surface.name].fraction, actor))
+            self._tissue.add(detail, surface, SurfaceMesh(surface.drawn_mesh.vertices_mm, faces), opacity)
+            shown.append(surface)
+        return tuple(shown)
 
-    def _world_data(self, mesh: SurfaceMesh) -> Any:
-        """The mesh in world metres with smooth normals, as vtkPolyData."""
-        from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
-
-        normals = vtkPolyDataNormals()
-        normals.SetInputData(polydata(SurfaceMesh(self._placement.points_to_world(mesh.vertices_mm), mesh.faces)))
-        normals.SplittingOff()
-        normals.ConsistencyOff()
-        normals.Update()
-        return normals.GetOutput()
-
-    def _add_paths(self, detail: Any, insertions: Sequence[Insertion]) -> None:
-        """Planned paths and tips; they belong to the target and move with it."""
-        from vtkmodules.vtkFiltersSources import vtkCylinderSource, vtkSphereSource
-
-        for insertion in insertions:
-            color = rgb(needle_color(insertion.order))
-            tip = self._placement.points_to_world(insertion.tip_mm)
-            out = -self._placement.directions_to_world(insertion.direction)
-            ball = vtkSphereSource()
-            ball.SetCenter(*tip)
-            ball.SetRadius(0.0022)
-            ball.SetThetaResolution(20)
-            ball.SetPhiResolution(20)
-            self._carry(detail, insertion.order, solid_actor(output_of(ball), color, specular=0.2), np.eye(4))
-            # A dashed line, so that it is not taken for the needle.
-            for start in np.arange(0.006, min(insertion.depth_mm * 1e-3, 0.06), 0.006):
-                rod = vtkCylinderSource()
-                rod.SetRadius(0.0005)
-                rod.SetHeight(0.003)
-                actor = solid_actor(output_of(rod), color, specular=0.0)
-                matrix = np.eye(4)
-                matrix[:3, :3] = frame_with_y(out)
-                matrix[:3, 3] = tip + (start + 0.0015) * out
-                self._carry(detail, insertion.order, actor, matrix)
-
-    def _carry(self, detail: Any, order: int, actor: Any, pose: FloatArray) -> None:
-        detail.AddActor(actor)
-        self._carried.append((order, _Shifted(actor, pose)))
-
-    def _aim_room(
-        self, room: Any, anatomy: Anatomy, recorder: SceneRecorder, insertions: Sequence[Insertion]
-    ) -> None:
-        """Look from the patient's feet and from the side away from the arm, a little down."""
+    def _aim_room(self, room: Any, anatomy: Anatomy, recorder: SceneRecorder) -> FloatArray:
+        """Look from the patient's feet and from the side away from the arm, a little down; (3,) where from."""
         states = recorder.states[:: max(1, len(recorder.states) // 60)]
         arm = np.concatenate([shape_extent(shape, state) for state in states for shape in recorder.shapes])
         skin = self._placement.points_to_world(anatomy.entry.mesh.vertices_mm[::11])
-        entries = [self._placement.points_to_world(i.entry_mm) for i in insertions]
+        entries = self._placement.points_to_world([i.entry_mm for i in self._insertions] or np.zeros((0, 3)))
         centre = self._placement.points_to_world(anatomy.target.mesh.vertices_mm.mean(axis=0))
         near = skin[np.abs(skin[:, 1] - centre[1]) < 0.22]
-        points = np.concatenate([arm, near, *(e[None] for e in entries)])
+        points = np.concatenate([arm, near, entries])
         side = 1.0 if arm[:, 0].mean() < 0 else -1.0
         direction = unit_vector([0.62 * side, -0.85, 0.62])
         camera = room.GetActiveCamera()
         camera.SetViewUp(0.0, 0.0, 1.0)
-        camera.SetViewAngle(26.0)
-        viewport = room.GetViewport()
-        aspect = self._size[0] * (viewport[2] - viewport[0]) / self._size[1]
-        focus, distance = fit_camera(points, direction, np.array([0.0, 0.0, 1.0]), 26.0, aspect)
+        camera.SetViewAngle(_ROOM_ANGLE_DEG)
+        focus, distance = fit_camera(
+            points, direction, np.array([0.0, 0.0, 1.0]), _ROOM_ANGLE_DEG, self._aspect(room)
+        )
         camera.SetFocalPoint(*focus)
         camera.SetPosition(*(focus + distance * direction))
+        return direction
 
-    def _aim_detail(self, detail: Any, anatomy: Anatomy, insertions: Sequence[Insertion]) -> None:
+    def _aim_detail(self, detail: Any, anatomy: Anatomy) -> None:
         """Look at the target across the needles, the head up as far as it goes."""
         from needleplan.viz.viewpoint import choose_direction
 
         opaque = [s for s in anatomy.surfaces if s.role in (Role.VESSEL, Role.CRITICAL, Role.BOWEL)]
-        direction = self._placement.directions_to_world(choose_direction(anatomy, insertions, hiding=opaque))
+        direction = self._placement.directions_to_world(choose_direction(anatomy, self._insertions, hiding=opaque))
         focus = self._placement.points_to_world(anatomy.target.mesh.vertices_mm.mean(axis=0))
         up = np.array([0.0, 1.0, 0.0]) if abs(direction[1]) < 0.9 else np.array([0.0, 0.0, 1.0])
         size = float(np.ptp(anatomy.target.mesh.vertices_mm, axis=0).max()) * 1e-3
@@ -285,15 +263,5 @@ class FilmScene:
         camera.SetViewUp(*up)
 
 
-class _Shifted:
-    """An actor with a pose of its own that is shifted in world axes."""
-
-    def __init__(self, actor: Any, pose: FloatArray) -> None:
-        self._actor, self._pose = actor, pose
-
-    def place(self, shift: FloatArray, visible: bool) -> None:
-        """Shift it by ``shift`` (3,) in metres from its own pose."""
-        matrix = self._pose.copy()
-        matrix[:3, 3] += shift
-        self._actor.SetUserMatrix(vtk_matrix(matrix))
-        self._actor.SetVisibility(visible)
+def _depth_of_hull(surface: StructureSurface) -> int:
+    return _HULLS.index(surface.role) if surface.role in _HULLS else len(_HULLS)

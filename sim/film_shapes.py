@@ -111,8 +111,8 @@ def tissue_actor(data: Any, surface: StructureSurface, opacity: float | None = N
     return actor
 
 
-def shape_data(shape: VisualShape, least_needle_radius_m: float) -> Any:
-    """A shape of the arm in its own frame, as vtkPolyData; a needle is at least so thick."""
+def shape_data(shape: VisualShape) -> Any:
+    """A shape of the arm in its own frame, as vtkPolyData."""
     from vtkmodules.vtkCommonTransforms import vtkTransform
     from vtkmodules.vtkFiltersGeneral import vtkTransformPolyDataFilter
     from vtkmodules.vtkFiltersSources import vtkCubeSource, vtkCylinderSource, vtkSphereSource
@@ -134,7 +134,7 @@ def shape_data(shape: VisualShape, least_needle_radius_m: float) -> Any:
         return output_of(source)
     source = vtkCylinderSource()
     source.SetHeight(shape.size_m[0])
-    source.SetRadius(max(shape.size_m[1], least_needle_radius_m) if is_needle(shape) else shape.size_m[1])
+    source.SetRadius(shape.size_m[1])
     source.SetResolution(48)
     turn = vtkTransform()
     turn.RotateX(90.0)  # VTK's cylinders stand along y, a URDF's along z

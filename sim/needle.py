@@ -1,16 +1,7 @@
-"""Where a needle really ends: the mechanics of needle, guide and moving tissue, and the robot's placement error.
+"""What an insertion achieved in the target's own frame, and the robot's placement error.
 
-The model has three parts, each the simplest that keeps the effect which matters:
-
-* From the puncture until the tip stops, the guide holds the needle's axis in the room, and the tissue slides along
-  and past it. The needle is straight and stiff.
-* When the tip stops, the tissue there grips it and from then on carries it along. So in the target's own frame,
-  at its reference position of end-exhale, the tip lies at its position in the room minus the target's displacement
-  at that moment.
-* The skin grips the needle when it is punctured, so the entry in the patient is the point in the room minus the
-  skin's displacement at the puncture.
-
-Bending, tissue that is dragged along, and cutting forces are left out.
+Everything is stated for the body at rest, at end-exhale, where the plan was made: the tip and the place in the skin
+are the points of tissue in which they came to lie, carried back to rest by the body's motion.
 """
 
 import dataclasses
@@ -19,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from needleplan.errors import OptionError
+from needleplan.errors import OptionError, RobotError
 from needleplan.frames import FloatArray, Frame, LengthUnit, RigidTransform, perpendicular_axes
 from needleplan.outcome import NeedleOutcome
 from needleplan.plan import Ablation, Insertion, vector3
+from sim.tissue_needle import TissueNeedle
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,52 +94,55 @@ def _rotation_about(vector: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Puncture:
-    """The moment at which the skin was punctured.
+    """The moment at which the skin was passed.
 
     Attributes:
         time_s: when.
         target_mm: (3,) displacement of the target then.
-        skin_mm: (3,) displacement of the skin at the entry then.
+        breaths: number of breaths until then.
     """
 
     time_s: float
     target_mm: FloatArray
-    skin_mm: FloatArray
+    breaths: float
 
 
-def depth_mm(planned: Insertion, tip_mm: ArrayLike) -> float:
-    """Depth of a tip (3,) in the room (patient LPS mm) behind the entry, along the planned axis."""
-    return float((np.asarray(tip_mm) - np.asarray(planned.entry_mm)) @ planned.direction)
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """The moment at which the tip came to rest and the needle was let go.
+
+    Attributes:
+        time_s: when.
+        target_mm: (3,) displacement of the target then.
+        breaths: number of breaths until then.
+        bend_mm: distance of the tip from the guide's axis, before the needle was let go.
+        waited_s: time for which the needle was not allowed to advance.
+        corrections: number of corrections.
+    """
+
+    time_s: float
+    target_mm: FloatArray
+    breaths: float
+    bend_mm: float
+    waited_s: float
+    corrections: int
 
 
-def needle_outcome(
-    planned: Insertion,
-    tip_mm: FloatArray,
-    axis: FloatArray,
-    puncture: Puncture,
-    end_s: float,
-    target_at_end_mm: FloatArray,
-    waited_s: float,
-) -> NeedleOutcome:
+def needle_outcome(planned: Insertion, needle: TissueNeedle, puncture: Puncture, arrival: Arrival) -> NeedleOutcome:
     """What one insertion achieved, in the target's own frame.
 
     Args:
         planned: as planned.
-        tip_mm: (3,) where the tip stopped in the room, patient LPS mm.
-        axis: (3,) unit direction of the needle in the room, patient LPS.
-        puncture: when the skin was punctured.
-        end_s: when the tip stopped.
-        target_at_end_mm: (3,) displacement of the target then.
-        waited_s: time spent waiting for the gate.
+        needle: as it lies in the tissue now.
+        puncture: when the skin was passed.
+        arrival: when the tip came to rest.
     """
-    planned_entry, planned_tip = np.asarray(planned.entry_mm), np.asarray(planned.tip_mm)
+    if needle.entry_at_rest_mm is None:
+        raise RobotError(f"insertion {planned.order}: the tip arrived and never passed the skin")
+    entry, tip = np.asarray(needle.entry_at_rest_mm), np.asarray(needle.tip_at_rest_mm)
     direction = planned.direction
-    # The needle passed the skin where its axis meets the plane across the planned path at the planned entry.
-    back = float((tip_mm - planned_entry) @ direction) / float(axis @ direction)
-    entry = tip_mm - back * axis - puncture.skin_mm
-    tip = tip_mm - target_at_end_mm
     executed_direction = (tip - entry) / np.linalg.norm(tip - entry)
-    error = tip - planned_tip
+    error = tip - np.asarray(planned.tip_mm)
     along = float(error @ direction)
     sine = float(np.linalg.norm(np.cross(direction, executed_direction)))
     executed = dataclasses.replace(
@@ -165,10 +160,15 @@ def needle_outcome(
         depth_error_mm=along,
         angle_error_deg=float(np.rad2deg(np.arctan2(sine, float(direction @ executed_direction)))),
         start_s=puncture.time_s,
-        end_s=end_s,
-        waited_s=waited_s,
+        end_s=arrival.time_s,
+        waited_s=arrival.waited_s,
         displacement_at_start_mm=float(np.linalg.norm(puncture.target_mm)),
-        displacement_at_end_mm=float(np.linalg.norm(target_at_end_mm)),
+        displacement_at_end_mm=float(np.linalg.norm(arrival.target_mm)),
+        breaths=arrival.breaths - puncture.breaths,
+        bend_mm=arrival.bend_mm,
+        corrections=arrival.corrections,
+        peak_force_n=needle.peak_force_n,
+        peak_tip_force_n=needle.peak_tip_force_n,
     )
 
 

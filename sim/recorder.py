@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from needleplan.frames import FloatArray
+from robots.gantry import Gantry
 from sim.controller import State
 from sim.patient import PatientSurfaces
 
@@ -17,19 +18,32 @@ class SceneState:
         time_s: time of the rehearsal.
         link_poses: (4, 4) pose of every link in the world, metres.
         displacement_mm: (3,) displacement of the target from end-exhale, patient LPS.
-        gate_open: True where the target lies within the gate.
+        wall_mm: way of the liver to inferior that ribs and skin follow; None where they follow the target.
+        gate_open: True where the strategy lets the needle advance.
         state: what the controller does.
+        status: what the strategy does, in words.
         needle: order of the insertion.
         depth_mm: depth of the tip behind the entry, negative outside.
+        force_n: force along the needle.
+        fault: the fault that is present, or what the controller stopped for; "" for neither.
+        seen_mm: (3,) displacement of the target that the strategy last saw; None before its first sample.
+        shafts_mm: order and (k, 3) polyline in patient LPS from hub to tip of the needle in the guide and of those
+            that were left in the patient, bent as they are.
     """
 
     time_s: float
     link_poses: dict[str, FloatArray]
     displacement_mm: FloatArray
+    wall_mm: float | None
     gate_open: bool
     state: State
+    status: str
     needle: int
     depth_mm: float
+    force_n: float
+    fault: str
+    seen_mm: FloatArray | None
+    shafts_mm: tuple[tuple[int, FloatArray], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,14 +74,20 @@ class SceneRecorder:
     Attributes:
         states: scene states in the order of time.
         shapes: visual shapes of the arm.
-        patient: the patient's simplified surfaces; None before the rehearsal began.
-        gate_mm: tolerance of the gate; zero before the rehearsal began.
+        patient: the patient's simplified surfaces and how they move; None before the rehearsal began.
+        gate_mm: tolerance of an amplitude gate; zero for strategies without one.
+        gantry: the scanner's ring; None where there is none.
+        start_s: time at which the present rehearsal began: several in a row are one film.
+        wanted: False where nobody will look: nothing is collected, which saves time.
     """
 
     states: list[SceneState] = field(default_factory=list)
     shapes: tuple[VisualShape, ...] = ()
     patient: PatientSurfaces | None = None
     gate_mm: float = 0.0
+    gantry: Gantry | None = None
+    start_s: float = 0.0
+    wanted: bool = True
 
     def add(self, state: SceneState) -> None:
         """Keep one more state."""

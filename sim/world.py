@@ -1,59 +1,39 @@
-"""The simulated room in PyBullet: table, floor, the breathing patient and the arm (metres, radians, no display).
+"""The simulated room in PyBullet: table, floor, gantry, the breathing patient, needles left in him, and the arm.
 
 Everything is posed, nothing is pushed: the arm's joints are reset to the commanded positions and the patient's
 surfaces to where the breathing puts them, so a run is the same every time. Where things are is then asked back
 from PyBullet, by its own forward kinematics of the same URDF that the planner used, and PyBullet's collision
-detection says what touches.
+detection says what touches. Metres and radians inside, patient LPS in millimetres at the edge.
+
+Limits of PyBullet: a surface has at most ``sim.bullet.MAX_FACES`` faces, shapes are rounded to single precision,
+surfaces are hollow, so that what lies wholly within one does not touch it, and links with meshes touch as their
+convex hulls. Its rays come in batches of limited size; none are used here, distances are the planner's own.
 """
 
-import ctypes
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from needleplan.errors import RobotError
+from needleplan.errors import OptionError
 from needleplan.frames import FloatArray, Frame, LengthUnit, RigidTransform
+from needleplan.motion.body_motion import BodyState
+from needleplan.viz.palette import look_of, rgb
 from robots.frames import PatientPlacement
+from robots.gantry import Gantry
 from robots.model import RobotModel
-from sim.patient import PatientPart
+from sim.bullet import Bullet, quaternions_of
+from sim.patient import PatientSurfaces
 from sim.recorder import VisualShape
+from sim.world_arm import SimulatedArm
+from sim.world_needles import NEEDLE_RADIUS_M, LeftNeedle
 
 #: Thickness of the slab that stands for the floor.
 _FLOOR_M = 0.1
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Keeps what the C library prints (a banner at import) away from the program's output."""
-    sys.stdout.flush()
-    libc = ctypes.CDLL(None)
-    kept = [(number, os.dup(number)) for number in (1, 2)]
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for number, _ in kept:
-            os.dup2(sink, number)
-        yield
-    finally:
-        libc.fflush(None)  # C buffers its output where it is no terminal
-        for number, copy in kept:
-            os.dup2(copy, number)
-            os.close(copy)
-        os.close(sink)
-
-
-def _pybullet() -> Any:
-    if "pybullet" not in sys.modules:
-        with _silenced():
-            import pybullet
-    import pybullet
-
-    return pybullet
+#: Colours of the room, red, green, blue and opacity, where it is shown.
+_TABLE, _FLOOR, _GANTRY = (
+    np.array([0.56, 0.6, 0.66, 1.0]), np.array([0.15, 0.18, 0.22, 1.0]), np.array([0.9, 0.92, 0.95, 0.25]),
+)  # fmt: skip
 
 
 class RehearsalWorld:
@@ -63,30 +43,43 @@ class RehearsalWorld:
     """
 
     def __init__(
-        self, robot: RobotModel, X_WB: RigidTransform, placement: PatientPlacement, parts: Sequence[PatientPart]
+        self,
+        robot: RobotModel,
+        X_WB: RigidTransform,
+        placement: PatientPlacement,
+        patient: PatientSurfaces,
+        *,
+        gantry: Gantry | None = None,
+        display: bool = False,
     ) -> None:
         """Build the room.
 
         Args:
-            robot: the arm; its URDF is loaded as it is.
+            robot: the arm; PyBullet reads a copy of its URDF that holds only what was checked.
             X_WB: pose of its base in the world, metres.
             placement: how the patient lies, and the table.
-            parts: surfaces of the patient.
+            patient: surfaces of the patient.
+            gantry: the scanner's ring; None leaves it out.
+            display: True to show the room in a window.
 
         Raises:
-            RobotError: the URDF cannot be loaded, or its links are not those of ``robot``.
+            RobotError: PyBullet cannot take the URDF or a surface, or its links are not those of ``robot``.
+            OptionError: there is no display to show the room on.
         """
-        self._p = _pybullet()
-        self._robot = robot
-        self._placement = placement
-        self._parts = tuple(parts)
-        self._client: int = self._p.connect(self._p.DIRECT)
+        self._placement, self._patient = placement, patient
+        self._bullet: Bullet | None = Bullet.connect(display)
+        self._needles: dict[int, LeftNeedle] = {}
+        #: Pairs that touched when the needle was let go and have not been apart since.
+        self._releasing: set[tuple[str, str]] = set()
+        self._just_left: set[str] = set()
         try:
-            self._load_arm(X_WB)
-            self._obstacles = self._load_furniture() | self._load_patient()
+            self._arm = SimulatedArm(self._bullet, robot, X_WB)
+            self._obstacles = self._load_furniture(self._bullet, gantry) | self._load_patient(self._bullet)
         except BaseException:
             self.close()
             raise
+        if display:
+            self._aim()
 
     def __enter__(self) -> "RehearsalWorld":
         return self
@@ -98,105 +91,117 @@ class RehearsalWorld:
 
     def close(self) -> None:
         """Disconnect; a second call does nothing."""
-        if self._client >= 0:
-            self._p.disconnect(physicsClientId=self._client)
-            self._client = -1
+        if self._bullet is not None:
+            self._bullet.disconnect()
+            self._bullet = None
 
-    def _load_arm(self, X_WB: RigidTransform) -> None:
-        p, client = self._p, self._client
-        try:
-            with _silenced():
-                self._arm: int = p.loadURDF(str(self._robot.urdf_path), useFixedBase=True, physicsClientId=client)
-        except p.error as error:
-            raise RobotError(f"PyBullet cannot load {self._robot.urdf_path.name}: {error}") from error
-        self._joint: dict[str, int] = {}
-        self._link: dict[str, int] = {p.getBodyInfo(self._arm, physicsClientId=client)[0].decode(): -1}
-        for index in range(p.getNumJoints(self._arm, physicsClientId=client)):
-            info = p.getJointInfo(self._arm, index, physicsClientId=client)
-            self._joint[info[1].decode()] = index
-            self._link[info[12].decode()] = index
-        wanted = (*self._robot.joint_names, self._robot.driver_joint_name)
-        missing = [name for name in wanted if name not in self._joint]
-        if missing:
-            raise RobotError(f"PyBullet finds no joint {missing[0]!r} in {self._robot.urdf_path.name}")
-        self._driven = tuple(self._joint[name] for name in wanted)
-        self._posed = [float("nan")] * len(wanted)
-        self._needle = self._joint[self._robot.driver_joint_name]
-        self._link_names = {index: name for name, index in self._link.items()}
-        # getBasePosition speaks of the base's centre of mass, so its offset from the link frame is taken off.
-        inertial = p.getDynamicsInfo(self._arm, -1, physicsClientId=client)
-        self._base_inertial = (inertial[3], inertial[4])
-        self.place_base(X_WB)
+    @property
+    def _world(self) -> Bullet:
+        if self._bullet is None:
+            raise OptionError("the simulated room was closed; build another one")
+        return self._bullet
 
-    def _load_furniture(self) -> dict[int, str]:
+    def _load_furniture(self, bullet: Bullet, gantry: Gantry | None) -> dict[int, str]:
         table = self._placement.table
-        low, high = table.box_m
         floor_low = np.array([-3.0, -3.0, -table.height_m - _FLOOR_M])
         floor_high = np.array([3.0, 3.0, -table.height_m])
-        return {self._box(low, high): "table", self._box(floor_low, floor_high): "floor"}
+        obstacles = {
+            bullet.box("the table", table.box_m[0], table.box_m[1], _TABLE): "table",
+            bullet.box("the floor", floor_low, floor_high, _FLOOR): "floor",
+        }
+        if gantry is not None:
+            obstacles[bullet.surface("the gantry", *gantry.mesh(), _GANTRY)] = "gantry"
+        return obstacles
 
-    def _box(self, low: FloatArray, high: FloatArray) -> int:
-        p, client = self._p, self._client
-        shape = p.createCollisionShape(p.GEOM_BOX, halfExtents=((high - low) / 2).tolist(), physicsClientId=client)
-        return int(p.createMultiBody(0, shape, basePosition=((high + low) / 2).tolist(), physicsClientId=client))
-
-    def _load_patient(self) -> dict[int, str]:
-        p, client = self._p, self._client
+    def _load_patient(self, bullet: Bullet) -> dict[int, str]:
         bodies = {}
         self._bodies: list[int] = []
-        for part in self._parts:
-            # Mesh in patient axes, so that a displacement is all that a breath changes.
-            shape = p.createCollisionShape(
-                p.GEOM_MESH,
-                vertices=(part.mesh.vertices_mm * 1e-3).tolist(),
-                indices=part.mesh.faces.ravel().tolist(),
-                flags=p.GEOM_FORCE_CONCAVE_TRIMESH,
-                physicsClientId=client,
+        for part in self._patient.parts:
+            look = look_of(part.surface)
+            # Mesh in patient axes, so that its pose is the patient's with what a breath adds.
+            body = bullet.surface(
+                part.name, part.mesh.vertices_mm * 1e-3, part.mesh.faces, np.append(rgb(look.color), look.opacity)
             )
-            if shape < 0:
-                raise RobotError(f"PyBullet cannot take the surface of {part.name} ({len(part.mesh.faces)} faces)")
-            body = int(p.createMultiBody(0, shape, physicsClientId=client))
             # The needle is meant to pass through tissue; the rest of the arm is not.
-            p.setCollisionFilterPair(self._arm, body, self._needle, -1, 0, physicsClientId=client)
+            bullet.p.setCollisionFilterPair(
+                self._arm.body, body, self._arm.needle, -1, 0, physicsClientId=bullet.client
+            )
             bodies[body] = part.name
             self._bodies.append(body)
         return bodies
 
+    def _aim(self) -> None:
+        """Look at the patient from his feet and from the side, a little down."""
+        bullet = self._world
+        bullet.p.resetDebugVisualizerCamera(1.8, 35.0, -30.0, [0.0, 0.0, 0.1], physicsClientId=bullet.client)
+
     def place_base(self, X_WB: RigidTransform) -> None:
-        """Put the arm's base at ``X_WB`` (metres)."""
-        if (
-            X_WB.parent is not Frame.WORLD
-            or X_WB.child is not Frame.ROBOT_BASE
-            or X_WB.unit is not LengthUnit.METRE
-        ):
-            raise RobotError(f"the base must be placed by X_WB in metres, not X_{X_WB.parent}{X_WB.child}")
-        position, orientation = self._p.multiplyTransforms(
-            X_WB.translation.tolist(), _quaternion(X_WB.rotation), *self._base_inertial
-        )
-        self._p.resetBasePositionAndOrientation(self._arm, position, orientation, physicsClientId=self._client)
+        """Put the arm's base at ``X_WB``; raises RobotError where that is no pose of it in the world in metres."""
+        self._arm.place_base(X_WB)
 
     def pose_arm(self, positions: ArrayLike) -> None:
-        """Set the joints (n + 1,): radians, and last the driver in metres."""
-        values = np.asarray(positions, dtype=np.float64).tolist()
-        for index, (joint, value) in enumerate(zip(self._driven, values, strict=True)):
-            if value != self._posed[index]:
-                self._p.resetJointState(self._arm, joint, value, physicsClientId=self._client)
-                self._posed[index] = value
+        """Set the joints (n + 1,): radians or metres, and last the driver in metres."""
+        self._arm.pose(positions)
 
-    def pose_patient(self, displacement_mm: ArrayLike, skin_rise_mm: ArrayLike) -> None:
-        """Move every part of the patient.
+    def pose_patient(self, state: BodyState) -> FloatArray:
+        """Move every part of the patient to where the tissue is.
+
+        Returns:
+            (n,) for each part the greatest distance in mm that its rigid pose leaves; see ``PatientSurfaces``.
+        """
+        bullet = self._world
+        poses, misfit = self._patient.poses(state)
+        positions = self._placement.points_to_world(poses[:, :3, 3])
+        quaternions = quaternions_of(self._placement.X_WP.rotation @ poses[:, :3, :3])
+        for body, position, quaternion in zip(self._bodies, positions, quaternions, strict=True):
+            bullet.place(body, position, quaternion)
+        return misfit
+
+    def place_needle(self, order: int, polyline_mm: ArrayLike, radius_mm: float = NEEDLE_RADIUS_M * 1e3) -> None:
+        """Leave a needle in the patient: an obstacle for the arm from now on, called ``needle`` with its order.
+
+        What touches it at that moment, as the guide that lets it go does, counts as touching it only after they
+        have been found apart by :meth:`touches`.
 
         Args:
-            displacement_mm: (3,) displacement of the target from end-exhale, patient LPS.
-            skin_rise_mm: (3,) displacement of the highest point of the skin.
+            order: order of the insertion.
+            polyline_mm: (k, 3) its axis, patient LPS.
+            radius_mm: its radius.
+
+        Raises:
+            OptionError: there is a needle of that order already.
+            GeometryError: the polyline is none, or the radius is impossible.
         """
-        target, skin = np.asarray(displacement_mm), np.asarray(skin_rise_mm)
-        X_WP = self._placement.X_WP
-        orientation = _quaternion(X_WP.rotation)
-        for part, body in zip(self._parts, self._bodies, strict=True):
-            moved = part.fraction * target + part.skin_rise * skin
-            position = self._placement.points_to_world(moved).tolist()
-            self._p.resetBasePositionAndOrientation(body, position, orientation, physicsClientId=self._client)
+        if order in self._needles:
+            raise OptionError(f"needle {order} is in the patient already; move it instead")
+        needle = LeftNeedle(self._world, order, self._polyline_m(polyline_mm), radius_mm * 1e-3)
+        self._needles[order] = needle
+        self._just_left.add(needle.name)
+        self._note(needle)
+
+    def move_needle(self, order: int, polyline_mm: ArrayLike) -> None:
+        """Lay a needle that was left in the patient along another polyline (k, 3), patient LPS.
+
+        Raises:
+            OptionError: there is no needle of that order.
+            GeometryError: the polyline is none.
+        """
+        if order not in self._needles:
+            there = ", ".join(str(number) for number in self._needles) or "none"
+            raise OptionError(f"no needle {order} was left in the patient: there are {there}")
+        needle = self._needles[order]
+        before = tuple(needle.bodies)
+        needle.move(self._polyline_m(polyline_mm))
+        if before != tuple(needle.bodies):
+            for body in before:
+                del self._obstacles[body]
+            self._note(needle)
+
+    def _note(self, needle: LeftNeedle) -> None:
+        self._obstacles |= dict.fromkeys(needle.bodies, needle.name)
+
+    def _polyline_m(self, polyline_mm: ArrayLike) -> FloatArray:
+        return self._placement.points_to_world(np.atleast_2d(np.asarray(polyline_mm, dtype=np.float64)))
 
     def needle_pose(self) -> RigidTransform:
         """X_WN by PyBullet's forward kinematics: origin at the tip, +z along the insertion, metres."""
@@ -204,88 +209,31 @@ class RehearsalWorld:
 
     def needle_matrix(self) -> FloatArray:
         """(4, 4) matrix of :meth:`needle_pose`."""
-        return self._link_pose(self._needle)
+        return self._arm.needle_matrix()
+
+    def guide_matrix(self) -> FloatArray:
+        """(4, 4) pose X_WG of the guide's exit by PyBullet's forward kinematics: +z along the insertion, metres."""
+        return self._arm.guide_matrix()
 
     def link_poses(self) -> dict[str, FloatArray]:
         """(4, 4) pose of every link's frame in the world, by name."""
-        return {name: self._link_pose(index) for name, index in self._link.items()}
-
-    def _link_pose(self, index: int) -> FloatArray:
-        if index < 0:
-            position, orientation = self._p.getBasePositionAndOrientation(self._arm, physicsClientId=self._client)
-            position, orientation = self._p.multiplyTransforms(
-                position, orientation, *self._p.invertTransform(*self._base_inertial)
-            )
-        else:
-            state = self._p.getLinkState(
-                self._arm, index, computeForwardKinematics=True, physicsClientId=self._client
-            )
-            position, orientation = state[4], state[5]
-        pose = np.eye(4)
-        pose[:3, :3] = _rotation(np.asarray(orientation))
-        pose[:3, 3] = position
-        return pose
+        return self._arm.link_poses()
 
     def visual_shapes(self) -> tuple[VisualShape, ...]:
         """The arm's visual shapes as PyBullet read them from the URDF."""
-        p = self._p
-        kinds = {p.GEOM_BOX: "box", p.GEOM_CYLINDER: "cylinder", p.GEOM_SPHERE: "sphere", p.GEOM_MESH: "mesh"}
-        sizes = {"box": 3, "cylinder": 2, "sphere": 1, "mesh": 3}
-        shapes = []
-        for data in p.getVisualShapeData(self._arm, physicsClientId=self._client):
-            kind = kinds[data[2]]
-            pose = np.eye(4)
-            pose[:3, :3] = _rotation(np.asarray(data[6]))
-            pose[:3, 3] = data[5]
-            red, green, blue = data[7][:3]
-            shapes.append(
-                VisualShape(
-                    self._link_names[data[1]], kind, tuple(data[3][: sizes[kind]]), pose, (red, green, blue),
-                    data[4].decode(),
-                )
-            )  # fmt: skip
-        return tuple(shapes)
+        return self._arm.visual_shapes()
 
     def touches(self) -> tuple[tuple[str, str], ...]:
         """Pairs (link of the arm, what it touches) that PyBullet finds now, the needle in tissue left out."""
-        p, client = self._p, self._client
-        p.performCollisionDetection(physicsClientId=client)
+        bullet, arm = self._world, self._arm
+        bullet.p.performCollisionDetection(physicsClientId=bullet.client)
         found = set()
-        for contact in p.getContactPoints(bodyA=self._arm, physicsClientId=client) or ():
+        for contact in bullet.p.getContactPoints(bodyA=arm.body, physicsClientId=bullet.client) or ():
             other, link, distance = contact[2], contact[3], contact[8]
             if other in self._obstacles and distance <= 0.0:
-                name = self._link_names[link]
-                if not (link == -1 and self._obstacles[other] == "floor"):  # the base stands on it
-                    found.add((name, self._obstacles[other]))
-        return tuple(sorted(found))
-
-
-def _rotation(quaternion: FloatArray) -> FloatArray:
-    """(3, 3) rotation of a quaternion x, y, z, w; PyBullet's own conversion rounds to single precision."""
-    x, y, z, w = quaternion / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-def _quaternion(rotation: FloatArray) -> list[float]:
-    """Quaternion x, y, z, w of a rotation, from its largest component (Shepperd's method)."""
-    m = np.asarray(rotation)
-    trace = float(np.trace(m))
-    squares = np.array([m[0, 0], m[1, 1], m[2, 2], trace])
-    k = int(np.argmax(squares))
-    if k == 3:
-        quaternion = np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1.0 + trace])
-    else:
-        i, j = (k + 1) % 3, (k + 2) % 3
-        quaternion = np.empty(4)
-        quaternion[k] = 1.0 + 2.0 * m[k, k] - trace
-        quaternion[i] = m[i, k] + m[k, i]
-        quaternion[j] = m[j, k] + m[k, j]
-        quaternion[3] = m[j, i] - m[i, j]
-    values: list[float] = (quaternion / np.linalg.norm(quaternion)).tolist()
-    return values
+                obstacle = self._obstacles[other]
+                if not arm.stands_on(link, obstacle):
+                    found.add((arm.link_name(link), obstacle))
+        self._releasing = {pair for pair in found if pair in self._releasing or pair[1] in self._just_left}
+        self._just_left.clear()
+        return tuple(sorted(found - self._releasing))

@@ -1,7 +1,6 @@
 """What the carry command does: robots carry out the plan of a folder, and a table says how well."""
 
 import shutil
-import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from needleplan.app.pipeline import assumed_registration, default_route_options
 from needleplan.app.progress import progress_bar
 from needleplan.app.robot_planning import gantry_from
 from needleplan.app.summary import print_where
+from needleplan.app.whole_folder import whole_folder
 from needleplan.errors import OptionError
 from needleplan.io.plan_file import write_json, write_text
 from needleplan.viz.canvas import Picture
@@ -77,20 +77,10 @@ def write_carried(folder: Path, carried: Carried, pictures: Sequence[Picture] = 
     Raises:
         OptionError: what stands there was not written by this.
     """
-    if folder.exists() and not (folder / MAIN_FILE).is_file():
-        raise OptionError(f"{folder} holds no {MAIN_FILE}, so it was not written by carry: move it away first")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
-    try:
+    with whole_folder(folder, MAIN_FILE, "carry") as unfinished:
         _write_into(unfinished, carried, bag)
         for picture in pictures:
             picture.save(unfinished)
-        if folder.exists():
-            shutil.rmtree(folder)
-        unfinished.rename(folder)
-        folder.chmod(0o755)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write_into(folder: Path, carried: Carried, bag: bool) -> None:

@@ -8,6 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from needleplan.app.argument_groups import (
+    add_breathing,
+    add_case,
+    add_folder,
+    add_gantry,
+    add_planning,
+    add_search,
+    add_zone,
+    folder_path,
+    whole_number,
+)
+
 EXIT_OK = 0
 EXIT_BAD_INPUT = 2
 EXIT_INFEASIBLE = 3
@@ -16,6 +28,9 @@ DESCRIPTION = (
     "Plan, prove and rehearse needle-based tumour ablation. Research software, not a medical device: "
     "nothing that it prints may guide a treatment."
 )
+
+
+STRATEGY_HELP = "how breathing is met: free-breathing, amplitude-gating, phase-gating, breath-hold, tracking"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,20 +56,6 @@ class _Parser(argparse.ArgumentParser):
         return actions
 
 
-def folder_path(text: str) -> Path:
-    """The path of a folder; an empty text names none."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("must name a folder")
-    return Path(text)
-
-
-def whole_number(text: str) -> int:
-    """A whole number of zero or more, for seeds."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise argparse.ArgumentTypeError(f"must be a whole number of zero or more, not {text!r}")
-    return int(text)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = _Parser(prog="needleplan", description=DESCRIPTION, allow_abbrev=False)
@@ -69,48 +70,77 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=whole_number, default=1, help="seed of patient and rehearsal (1)")
 
     check = command("check", "Read a case and print its structures and everything that is wrong with it.")
-    _add_case(check)
+    add_case(check)
 
     plan = command("plan", "Plan a case and write plan.json, pictures and report.html.")
-    _add_case(plan)
+    add_case(plan)
     plan.add_argument("--out", type=folder_path, required=True, metavar="DIR", help="folder for the results")
     plan.add_argument("--no-pictures", action="store_true", help="write no pictures and no report")
     plan.add_argument("--robot", metavar="NAME|FILE", help="plan only paths that this robot reaches")
-    _add_gantry(plan)
-    _add_search(plan)
-    _add_planning(plan)
+    add_gantry(plan)
+    add_search(plan)
+    add_planning(plan)
 
     paths = command("paths", "Find every needle path of a case, map them on the skin, and explain the rest.")
-    _add_case(paths)
+    add_case(paths)
     paths.add_argument("--out", type=folder_path, metavar="DIR", help="folder for paths.json and the skin map")
     paths.add_argument("--no-pictures", action="store_true", help="write paths.json only")
     paths.add_argument("--peak-mm", type=float, help="breathing amplitude: follow the listed paths over the breath")
     paths.add_argument("--period-s", type=float, help="breathing period, with --peak-mm (4)")
     paths.add_argument("--trace", type=Path, metavar="FILE", help="a recorded breathing trace instead")
-    _add_search(paths)
+    add_search(paths)
 
     simulate = command("simulate", "Let the robot carry out the plan in a folder in a breathing patient.")
-    _add_folder(simulate)
-    simulate.add_argument("--robot", metavar="NAME|FILE", help="robot (see 'needleplan robots')")
-    simulate.add_argument("--peak-mm", type=float, default=15.0, help="breathing amplitude (15)")
-    simulate.add_argument("--period-s", type=float, default=4.0, help="breathing period (4)")
-    simulate.add_argument("--trace", type=Path, metavar="FILE", help="a recorded breathing trace instead")
-    simulate.add_argument("--gate-mm", type=float, default=2.0, help="gate about end-exhale (2)")
+    add_folder(simulate)
+    add_breathing(simulate)
+    simulate.add_argument(
+        "--strategy", metavar="NAME", default="amplitude-gating", help=f"{STRATEGY_HELP} (amplitude-gating)"
+    )
     simulate.add_argument("--seed", type=whole_number, default=0, help="seed of the rehearsal (0)")
+    simulate.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="KIND[@N[:SHARE]]",
+        help="what goes wrong at needle N and a share of its depth; may be repeated",
+    )
     simulate.add_argument("--moments", type=int, default=4, help="rehearsals at other moments of the breath (4)")
     simulate.add_argument("--no-film", action="store_true", help="make no film and no stills")
+    simulate.add_argument("--display", action="store_true", help="show the simulation in a window")
+
+    rehearse = command(
+        "rehearse", "Rehearse the plan in a folder many times: error distributions by strategy, an error budget."
+    )
+    add_folder(rehearse)
+    rehearse.add_argument("--runs", type=whole_number, default=100, metavar="N", help="of each strategy (100)")
+    rehearse.add_argument(
+        "--strategy",
+        metavar="NAME[,NAME...]",
+        default="amplitude-gating",
+        help=f"{STRATEGY_HELP}, or all (amplitude-gating)",
+    )
+    rehearse.add_argument("--seed", type=whole_number, default=0, help="seed of the first run (0)")
+    rehearse.add_argument(
+        "--noise",
+        metavar="robot|none|MM",
+        default="robot",
+        help="placement error: published robots', or its SD (robot)",
+    )
+    rehearse.add_argument("--jobs", type=whole_number, metavar="N", help="processes (one a core)")
+    rehearse.add_argument("--out", type=folder_path, metavar="OUT", help="folder for the results (DIR/rehearsals)")
+    add_breathing(rehearse)
 
     carry = command(
         "carry", "Let robots carry out the plan in a folder: places, routes, clearances, errors, files."
     )
-    _add_folder(carry)
+    add_folder(carry)
     carry.add_argument(
         "--robot",
         action="append",
         metavar="NAME|FILE",
         help="robot or its TOML; may be repeated (all that come along)",
     )
-    _add_gantry(carry)
+    add_gantry(carry)
     carry.add_argument("--needles-stay", action="store_true", help="needles stay in until the last one is placed")
     carry.add_argument(
         "--registration-mm", type=float, metavar="MM", help="registration error at the target, each component (1)"
@@ -120,15 +150,15 @@ def build_parser() -> argparse.ArgumentParser:
     carry.add_argument("--no-pictures", action="store_true", help="write no pictures")
 
     assess = command("assess", "Score the plan in a folder, and its rehearsals, by the same code.")
-    _add_folder(assess)
+    add_folder(assess)
 
     report = command("report", "Draw the pictures of a plan folder again and write report.html.")
-    _add_folder(report)
+    add_folder(report)
 
     zone = command(
         "zone", "Predict the zone of one applicator, or of a few, in a block of tissue; axes, volume, film."
     )
-    _add_zone(zone)
+    add_zone(zone)
 
     phantom = command("phantom", "Write the built-in patient as a case: case.toml and a label map.")
     phantom.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the case")
@@ -140,131 +170,6 @@ def build_parser() -> argparse.ArgumentParser:
     robots = command("robots", "List the robots, or read descriptions of your own and say what is wrong with them.")
     robots.add_argument("files", nargs="*", type=Path, metavar="FILE", help="the TOML beside a URDF")
     return parser
-
-
-def _add_case(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("case", type=Path, metavar="CASE", help="the case's manifest (case.toml)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="root of relative sources (NEEDLEPLAN_DATA)")
-
-
-def _add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder that 'needleplan plan' wrote")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="root of relative sources")
-
-
-def _add_gantry(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--gantry-bore-mm", type=float, metavar="MM", help="clear a scanner with a bore this wide")
-    parser.add_argument(
-        "--gantry-at-mm",
-        type=float,
-        metavar="MM",
-        help="from the target to the scanner's middle, to the head (600)",
-    )
-
-
-def _add_search(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("paths")
-    group.add_argument("--applicator", default="generic-mwa-2450", metavar="NAME", help="see 'needleplan devices'")
-    group.add_argument("--applicators-csv", type=Path, metavar="FILE", help="own applicators (with --zones-csv)")
-    group.add_argument("--zones-csv", type=Path, metavar="FILE", help="own zone table (with --applicators-csv)")
-    group.add_argument("--entry-spacing-mm", type=float, default=9.0, help="spacing of skin entries (9)")
-    group.add_argument("--aims", type=int, default=50, help="points of the target to aim at (50)")
-    group.add_argument(
-        "--refine", type=whole_number, metavar="N", help="most further paths looked at where one may hide (60000)"
-    )
-    group.add_argument("--preset", metavar="NAME|FILE", help="limits of a preset; single limits below override it")
-    group.add_argument(
-        "--clearance",
-        action="append",
-        default=[],
-        metavar="ROLE=MM",
-        help="clearance to vessel, airway, bone, lung, bowel, critical or no_go; may be repeated",
-    )
-    group.add_argument("--skin-angle-deg", type=float, metavar="DEG", help="most from the perpendicular (65)")
-    group.add_argument("--table-angle-deg", type=float, metavar="DEG", help="most from straight up (90)")
-    group.add_argument("--organ-path-mm", type=float, metavar="MM", help="least organ before the target (0)")
-
-
-def _add_planning(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("planning")
-    group.add_argument("--setting", choices=("in_vivo", "ex_vivo"), default="in_vivo", help="zone table (in_vivo)")
-    group.add_argument("--margin-mm", type=float, default=5.0, help="margin about the target (5)")
-    group.add_argument("--max-insertions", type=int, default=12, help="most punctures (12)")
-    group.add_argument("--time-limit-s", type=float, default=30.0, help="time of each exact search (30)")
-    group.add_argument("--seed", type=whole_number, default=0, help="seed of every random draw (0)")
-    goals = parser.add_argument_group("coverage")
-    goals.add_argument("--wanted-margin-mm", type=float, metavar="MM", help="margin to go on to (as --margin-mm)")
-    goals.add_argument(
-        "--levels", metavar="GOALS", help="order of goals (insertions,ablations,margin,spared; time)"
-    )
-    goals.add_argument("--needles-at-once", type=whole_number, metavar="N", help="in the patient together (all)")
-    goals.add_argument(
-        "--thermal-margin",
-        action="append",
-        default=[],
-        metavar="ROLE=MM",
-        help="of the lethal zone to critical, bowel, airway, lung, vessel, bone or skin; =none asks for none",
-    )
-    goals.add_argument("--least-organ-fraction", type=float, metavar="F", help="of the organ that must stay whole")
-    goals.add_argument("--no-refine", action="store_true", help="leave the needles where the paths were sampled")
-    checks = parser.add_argument_group("physics and errors")
-    checks.add_argument("--no-physics", action="store_true", help="do not check the plan by a solver")
-    checks.add_argument(
-        "--tumour", default="HCC", metavar="TISSUE", help="tissue of the target for the solver (HCC)"
-    )
-    checks.add_argument(
-        "--physics-rounds", type=whole_number, default=2, metavar="N", help="plans it may ask for (2)"
-    )
-    checks.add_argument(
-        "--error-budget", default="robot", metavar="NAME", help="freehand-ct, navigated, robot (robot)"
-    )
-    checks.add_argument("--most-probable", action="store_true", help="choose the plan that most often covers")
-    checks.add_argument(
-        "--required-chance", type=float, metavar="P", help="fewest insertions that cover with this chance"
-    )
-    checks.add_argument("--chance-margin-mm", type=float, default=0.0, metavar="MM", help="margin it is of (0)")
-    checks.add_argument(
-        "--scenarios", type=whole_number, default=500, metavar="N", help="of errors; 0 for none (500)"
-    )
-
-
-def _add_zone(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("applicator", metavar="APPLICATOR", help="see 'needleplan devices'")
-    parser.add_argument("--model", choices=("table", "solver", "fast"), default="solver", help="how (solver)")
-    parser.add_argument("--out", type=folder_path, metavar="DIR", help="folder for zone.json and pictures")
-    parser.add_argument("--film", action="store_true", help="film of the growing zone too, with --out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures alone")
-    energy = parser.add_argument_group("energy")
-    energy.add_argument(
-        "--power-w", type=float, help="power of the generator, for microwave and laser, and for RFA"
-    )
-    energy.add_argument("--duration-s", type=float, help="of energy, or of one freeze (300 MWA, 720 RFA, else 600)")
-    energy.add_argument("--voltage-v", type=float, help="between neighbouring electrodes, for pulses (1500 V/cm)")
-    energy.add_argument("--pulses", type=whole_number, metavar="N", help="pulses of each pair (90)")
-    energy.add_argument("--freezes", type=whole_number, metavar="N", help="freezes of cryoprobes (2)")
-    energy.add_argument("--thaw-s", type=float, help="passive thaw between two freezes (300)")
-    tissue = parser.add_argument_group("tissue and vessel")
-    tissue.add_argument(
-        "--tissue", default="liver", metavar="NAME", help="for instance kidney, lung_inflated, CRLM (liver)"
-    )
-    tissue.add_argument("--perfusion-factor", type=float, default=1.0, metavar="F", help="on its perfusion (1)")
-    tissue.add_argument(
-        "--vessel-diameter-mm", type=float, help="a straight vessel of 3 mm or more beside the needle"
-    )
-    tissue.add_argument("--vessel-distance-mm", type=float, help="from the needle's axis to the vessel's")
-    tissue.add_argument(
-        "--vessel", choices=("parallel", "across"), default="parallel", help="its course (parallel)"
-    )
-    probes = parser.add_argument_group("several probes")
-    probes.add_argument(
-        "--probes", type=whole_number, default=1, metavar="N", help="2 in a line, 3, or 4 in a square (1)"
-    )
-    probes.add_argument("--distance-mm", type=float, help="between neighbouring ones")
-    probes.add_argument("--delivery", choices=("sequential", "simultaneous", "switched"), help="(as is usual)")
-    grid = parser.add_argument_group("computation")
-    grid.add_argument("--spacing-mm", type=float, help="side of the solver's voxels (0.75 to 1.5)")
-    grid.add_argument("--reach-mm", type=float, help="room about the active parts, more for large zones (20 to 35)")
-    grid.add_argument("--setting", choices=("in_vivo", "ex_vivo"), default="in_vivo", help="zone table (in_vivo)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

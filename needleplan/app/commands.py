@@ -1,6 +1,5 @@
 """What each command of the command line does."""
 
-import dataclasses
 import sys
 import time
 from argparse import Namespace
@@ -16,8 +15,7 @@ from needleplan.app.search_options import planning_from, search_from
 from needleplan.app.summary import print_metrics, print_paths, print_plan, print_where
 from needleplan.devices.catalogue import builtin_catalogue
 from needleplan.errors import OptionError
-from needleplan.motion.contract import RespiratoryMotion
-from needleplan.plan import PlanStatus, Vector3
+from needleplan.plan import PlanStatus
 
 
 def run_check(options: Namespace) -> int:
@@ -89,10 +87,10 @@ def run_paths(options: Namespace) -> int:
     """Find, map and explain the paths of a case."""
     from needleplan.anatomy.build import build_anatomy
     from needleplan.anatomy.queries import AnatomyQueries
+    from needleplan.app.breathing_options import BreathingAxes, breathing_from
     from needleplan.app.path_files import write_paths
     from needleplan.app.paths import study_paths
     from needleplan.case.load import load_case
-    from needleplan.motion.lujan import inhalation_direction
 
     console = Console()
     if options.period_s is not None and options.peak_mm is None:
@@ -108,7 +106,7 @@ def run_paths(options: Namespace) -> int:
         times["build anatomy"] = round(time.perf_counter() - start - times["read case"], 4)
     motion = None
     if options.trace is not None or options.peak_mm is not None:
-        motion = _motion_from(options, inhalation_direction(case))
+        motion = breathing_from(options, BreathingAxes.of(case)).motion(0)
     with progress_bar(console, f"searching paths of {case.name}") as progress:
         study = study_paths(AnatomyQueries(anatomy), applicator, search, times, motion, progress)
     print_paths(console, study)
@@ -120,52 +118,18 @@ def run_paths(options: Namespace) -> int:
     return EXIT_OK if study.feasible else EXIT_INFEASIBLE
 
 
-def _motion_from(options: Namespace, direction: Vector3 | None = None) -> RespiratoryMotion:
-    """The recorded breathing where one is named, else the analytic one, along ``direction`` where one is given.
-
-    Raises:
-        NeedleplanError: the trace cannot be read, or amplitude or period are impossible.
-    """
-    from needleplan.motion.lujan import LujanMotion
-    from needleplan.motion.recorded import RecordedMotion
-
-    if options.trace is not None:
-        from needleplan.io.traces import read_breathing_trace
-
-        return RecordedMotion(read_breathing_trace(options.trace))
-    period_s = 4.0 if options.period_s is None else options.period_s
-    motion = LujanMotion(peak_mm=options.peak_mm, period_s=period_s)
-    return motion if direction is None else dataclasses.replace(motion, direction=direction)
-
-
 def run_simulate(options: Namespace) -> int:
-    """Rehearse the plan in a folder, with and without gating."""
-    from needleplan.app.outputs import load_planned, rehearse_into, write_report_again
+    """Rehearse the plan in a folder."""
+    from needleplan.app.simulate_command import run
 
-    console = Console()
-    folder = PlanFolder(options.folder)
-    motion = _motion_from(options)
-    if options.moments < 0:
-        raise OptionError(f"the number of other moments must be zero or more, not {options.moments}")
-    with progress_bar(console, "reading plan and case") as progress:
-        planned = load_planned(folder, options.data, progress)
-    if planned.plan.status is PlanStatus.INFEASIBLE:
-        raise OptionError(f"{folder.plan}: the plan holds no insertion, so there is nothing to rehearse")
-    rehearse_into(
-        console,
-        folder,
-        planned,
-        motion,
-        robot=options.robot,
-        gate_mm=options.gate_mm,
-        seed=options.seed,
-        moments=options.moments,
-        film=not options.no_film,
-    )
-    with progress_bar(console, "drawing") as progress:
-        write_report_again(folder, planned, progress)
-    print_where(console, [("outcome", str(folder.outcome)), ("report", str(folder.report))])
-    return EXIT_OK
+    return run(options)
+
+
+def run_rehearse(options: Namespace) -> int:
+    """Rehearse the plan in a folder many times."""
+    from needleplan.app.rehearse_command import run
+
+    return run(options)
 
 
 def run_assess(options: Namespace) -> int:
@@ -202,9 +166,10 @@ def run_report(options: Namespace) -> int:
 def run_demo(options: Namespace) -> int:
     """The whole chain on the built-in patient."""
     from needleplan.anatomy.phantom import PhantomParameters, make_phantom
-    from needleplan.app.outputs import rehearse_into, write_plan_folder, write_report_again
+    from needleplan.app.outputs import write_plan_folder, write_report_again
     from needleplan.app.phantom_files import save_phantom
     from needleplan.app.pipeline import plan_case
+    from needleplan.app.rehearsal_outputs import rehearse_into
     from needleplan.case.load import load_case
     from needleplan.motion.lujan import LujanMotion
     from needleplan.plan_physics import PhysicsPlanning

@@ -45,12 +45,12 @@ class PlanFolder:
 
     @property
     def outcome(self) -> Path:
-        """Outcome of the rehearsal with gating."""
+        """Outcome of the rehearsal with the strategy that was chosen."""
         return self.root / "outcome.json"
 
     @property
     def outcome_ungated(self) -> Path:
-        """Outcome of the rehearsal without gating."""
+        """Outcome of the rehearsal in free breathing, for comparison."""
         return self.root / "outcome_ungated.json"
 
     @property
@@ -62,6 +62,16 @@ class PlanFolder:
     def zones(self) -> Path:
         """The user's own zone table, where the plan was made with it."""
         return self.root / "zones.csv"
+
+    @property
+    def tables(self) -> Path:
+        """Folder of the outcomes as Parquet tables."""
+        return self.root / "tables"
+
+    @property
+    def rehearsals(self) -> Path:
+        """Folder of what many rehearsals came to."""
+        return self.root / "rehearsals"
 
     @property
     def moments(self) -> Path:

@@ -4,54 +4,27 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.build import build_anatomy
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.app.folder import PlanFolder
-from needleplan.app.pipeline import (
-    PlannedCase,
-    RobotPlan,
-    assess_insertions,
-    plan_robot,
-    rehearse_plan,
-)
-from needleplan.app.progress import progress_bar
+from needleplan.app.pipeline import PlannedCase, assess_insertions
 from needleplan.app.report import write_report
-from needleplan.app.report_sections import Rehearsal as ReportedRehearsal
-from needleplan.app.robot_planning import alternatives_for
-from needleplan.app.summary import print_outcome
-from needleplan.assess import Assessment
+from needleplan.app.report_rehearsals import Rehearsal as ReportedRehearsal
 from needleplan.devices.catalogue import load_catalogue
 from needleplan.errors import PlanFileError
-from needleplan.io.plan_file import read_outcome, write_json, write_outcome, write_plan
+from needleplan.io.plan_file import read_outcome, write_json, write_plan
 from needleplan.io.value_json import parse_strict, to_json
-from needleplan.motion.contract import RespiratoryMotion
-from needleplan.motion.gating import AmplitudeGate
 from needleplan.outcome import Outcome
 from needleplan.plan import Metrics
 from needleplan.viz.canvas import Picture
 from needleplan.viz.needles import NeedleShape
-from needleplan.viz.offscreen import RenderingError
 from needleplan.viz.pictures import draw_plan_pictures, draw_rehearsal_pictures
-from robots.route import route_to_json
-from sim.film import make_film, make_stills
-from sim.options import RehearsalOptions
-from sim.patient import PatientSurfaces
-from sim.recorder import SceneRecorder
-from sim.rehearse import prepare_patient
 
 ProgressCallback = Callable[[str, float], None]
 
 #: File names of the pictures of a plan.
-PICTURE_NAMES = (
-    "patient", "target", "planes", "needle-planes", "margins", "tumour", "skin-map", "breathing-gated",
-    "breathing-ungated",
-)  # fmt: skip
-
-#: Further rehearsals, gated and not, that begin at other moments of the breath.
-OTHER_MOMENTS = 4
+PICTURE_NAMES = ("patient", "target", "planes", "needle-planes", "margins", "tumour", "skin-map")
 
 
 def write_plan_folder(
@@ -77,7 +50,7 @@ def write_plan_folder(
     write_plan(folder.plan, planned.plan)
     for stale in (folder.report, folder.skin_map, folder.applicators, folder.zones, *_pictures(folder)):
         stale.unlink(missing_ok=True)
-    _forget_rehearsals(folder)
+    forget_rehearsals(folder)
     if tables is not None:
         folder.applicators.write_bytes(tables[0])
         folder.zones.write_bytes(tables[1])
@@ -93,12 +66,12 @@ def _pictures(folder: PlanFolder) -> list[Path]:
     return [folder.pictures / f"{name}.png" for name in PICTURE_NAMES]
 
 
-def _forget_rehearsals(folder: PlanFolder) -> None:
+def forget_rehearsals(folder: PlanFolder) -> None:
     """Remove what earlier rehearsals left, so that nothing of two is ever shown together."""
-    for path in (folder.outcome, folder.outcome_ungated, folder.moments, folder.route, folder.film):
+    single = (folder.outcome, folder.outcome_ungated, folder.moments, folder.route, folder.film)
+    of_rehearsals = (folder.pictures.glob("rehearsal_*.png"), folder.pictures.glob("breathing-*.png"))
+    for path in (*single, *folder.tables.glob("*.parquet"), *(path for found in of_rehearsals for path in found)):
         path.unlink(missing_ok=True)
-    for still in folder.pictures.glob("rehearsal_*.png"):
-        still.unlink(missing_ok=True)
 
 
 def load_planned(folder: PlanFolder, data: Path | None, progress: ProgressCallback | None = None) -> PlannedCase:
@@ -118,135 +91,13 @@ def load_planned(folder: PlanFolder, data: Path | None, progress: ProgressCallba
     return dataclasses.replace(draft, assessment=assess_insertions(plan.insertions, draft))
 
 
-def rehearse_into(
-    console: Console,
-    folder: PlanFolder,
-    planned: PlannedCase,
-    motion: RespiratoryMotion,
-    *,
-    robot: str | None = None,
-    gate_mm: float = 2.0,
-    seed: int = 0,
-    moments: int = OTHER_MOMENTS,
-    film: bool = True,
-) -> None:
-    """Robot, rehearsal with and without gating, film and stills; written into the folder and printed."""
-    plan, anatomy = planned.plan, planned.anatomy
-    gate = AmplitudeGate(tolerance_mm=gate_mm)
-    with progress_bar(console, "placing the robot"):
-        robot_plan = plan_robot(plan, anatomy, robot, alternatives=alternatives_for(planned))
-    _forget_rehearsals(folder)
-    write_json(folder.route, route_to_json(robot_plan.base.route))
-    for item in robot_plan.base.evidence:
-        console.print(f"  {item.subject}: {item.finding} {item.remedy}")
-    recorder = SceneRecorder()
-    options = RehearsalOptions(gate=gate)
-    with progress_bar(console, "preparing the patient"):
-        patient = prepare_patient(anatomy, motion, options)
-    for gating, path in ((True, folder.outcome), (False, folder.outcome_ungated)):
-        with progress_bar(console, "rehearsing" if gating else "rehearsing without gating") as progress:
-            outcome = rehearse_plan(
-                plan,
-                robot_plan,
-                anatomy,
-                motion,
-                seed=seed,
-                gating=gating,
-                recorder=recorder if gating else None,
-                options=options,
-                patient=patient,
-                progress=progress,
-            ).outcome
-        write_outcome(path, outcome)
-        score = assess_insertions(outcome.insertions, planned)
-        print_outcome(console, outcome, None if score is None else score.metrics)
-    if moments:
-        _other_moments(console, folder, planned, robot_plan, motion, patient, options, seed, moments)
-    assess_folder(folder, planned)
-    if film:
-        _film(console, folder, planned, robot_plan, recorder, read_outcome(folder.outcome))
-
-
-def _other_moments(
-    console: Console,
-    folder: PlanFolder,
-    planned: PlannedCase,
-    robot_plan: RobotPlan,
-    motion: RespiratoryMotion,
-    patient: PatientSurfaces,
-    options: RehearsalOptions,
-    seed: int,
-    moments: int,
-) -> None:
-    """Without gating the error depends on the moment; other seeds begin at other moments of the breath."""
-    quick = dataclasses.replace(options, check_clearance=False)
-    errors: dict[str, list[float]] = {"gated": [], "ungated": []}
-    with progress_bar(console, "rehearsing at other moments of the breath") as progress:
-        for k in range(2 * moments):
-            progress("gated" if k % 2 else "without gating", k / (2 * moments))
-            outcome = rehearse_plan(
-                planned.plan,
-                robot_plan,
-                planned.anatomy,
-                motion,
-                seed=seed + 1 + k // 2,
-                gating=bool(k % 2),
-                options=quick,
-                patient=patient,
-            ).outcome
-            errors["gated" if k % 2 else "ungated"] += [needle.tip_error_mm for needle in outcome.needles]
-    write_json(
-        folder.moments,
-        {"schema": "needleplan.moments", "version": 1, "moments": moments, "tip_error_mm": to_json(errors)},
-    )
-    for name, values in errors.items():
-        if values:
-            console.print(
-                f"  tip error over {moments} other moments of the breath, {name}: "
-                f"mean {sum(values) / len(values):.1f} mm, largest {max(values):.1f} mm"
-            )
-
-
-def _film(
-    console: Console,
-    folder: PlanFolder,
-    planned: PlannedCase,
-    robot_plan: RobotPlan,
-    recorder: SceneRecorder,
-    outcome: Outcome,
-) -> None:
-    if not outcome.needles:
-        console.print("  no film: no needle was carried out")
-        return
-    insertions = planned.plan.insertions
-    try:
-        with progress_bar(console, "filming") as progress:
-            make_film(
-                folder.film,
-                recorder,
-                outcome,
-                planned.anatomy,
-                insertions=insertions,
-                placement=robot_plan.placement,
-                progress=progress,
-            )
-            stills = make_stills(
-                recorder, outcome, planned.anatomy, insertions=insertions, placement=robot_plan.placement
-            )
-        for still in stills:
-            still.save(folder.pictures)
-    except RenderingError as error:
-        console.print(f"  no film: {error}")
-
-
 def assess_folder(folder: PlanFolder, planned: PlannedCase) -> dict[str, Metrics]:
     """Score the plan and the rehearsals that the folder holds, and write assessment.json."""
     scores = {} if planned.assessment is None else {"planned": planned.assessment.metrics}
-    for name, path in (("rehearsed, gated", folder.outcome), ("rehearsed, ungated", folder.outcome_ungated)):
-        outcome = _outcome(path, planned)
-        score = None if outcome is None else assess_insertions(outcome.insertions, planned)
+    for outcome in _outcomes(folder, planned):
+        score = assess_insertions(outcome.insertions, planned)
         if score is not None:
-            scores[name] = score.metrics
+            scores[f"rehearsed, {outcome.strategy}"] = score.metrics
     write_json(
         folder.assessment,
         {
@@ -286,12 +137,10 @@ def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: Progr
         margin_mm=_margin_mm(planned),
         progress=step,
     )
-    rehearsals = []
-    for path in (folder.outcome, folder.outcome_ungated):
-        outcome = _outcome(path, planned)
-        if outcome is not None:
-            score: Assessment | None = assess_insertions(outcome.insertions, planned)
-            rehearsals.append(ReportedRehearsal(outcome, score))
+    rehearsals = [
+        ReportedRehearsal(outcome, assess_insertions(outcome.insertions, planned))
+        for outcome in _outcomes(folder, planned)
+    ]
     pictures = (*pictures, *draw_rehearsal_pictures([r.outcome for r in rehearsals]))
     for picture in pictures:
         picture.save(folder.pictures)
@@ -330,15 +179,18 @@ def _stills(folder: PlanFolder) -> list[Picture]:
     return stills
 
 
-def _outcome(path: Path, planned: PlannedCase) -> Outcome | None:
-    """The outcome in a file; None where there is none.
+def _outcomes(folder: PlanFolder, planned: PlannedCase) -> list[Outcome]:
+    """The outcomes that the folder holds.
 
     Raises:
-        PlanFileError: it belongs to another case.
+        PlanFileError: one belongs to another case.
     """
-    if not path.is_file():
-        return None
-    outcome = read_outcome(path)
-    if outcome.case_hash != planned.plan.case_hash:
-        raise PlanFileError(f"{path}: the rehearsal belongs to another case than the plan beside it")
-    return outcome
+    outcomes = []
+    for path in (folder.outcome, folder.outcome_ungated):
+        if not path.is_file():
+            continue
+        outcome = read_outcome(path)
+        if outcome.case_hash != planned.plan.case_hash:
+            raise PlanFileError(f"{path}: the rehearsal belongs to another case than the plan beside it")
+        outcomes.append(outcome)
+    return outcomes

@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.build import build_anatomy
@@ -32,6 +33,7 @@ from robots.gantry import Gantry
 from robots.model import RobotModel
 from robots.reachability import Alternatives, BasePlacement, place_base
 from robots.route_options import RouteOptions
+from sim.compensation.contract import MotionCompensation
 from sim.options import Rehearsal, RehearsalOptions
 from sim.patient import PatientSurfaces
 from sim.recorder import SceneRecorder
@@ -166,25 +168,41 @@ def rehearse_plan(
     motion: RespiratoryMotion,
     *,
     seed: int = 0,
-    gating: bool = True,
+    strategy: MotionCompensation[Any] | None = None,
     recorder: SceneRecorder | None = None,
     options: RehearsalOptions | None = None,
     patient: PatientSurfaces | None = None,
+    queries: AnatomyQueries | None = None,
     progress: ProgressCallback | None = None,
 ) -> Rehearsal:
-    """The plan carried out in the breathing patient."""
+    """The plan carried out in the breathing patient.
+
+    Args:
+        plan: what is to be done.
+        robot_plan: who does it, and how.
+        anatomy: the patient.
+        motion: how he breathes.
+        seed: of every random draw.
+        strategy: how breathing is met; that of the options where None, amplitude gating by default.
+        recorder: collects the scene for a film.
+        options: all else.
+        patient: surfaces of ``prepare_patient``, made anew where None.
+        queries: search structures of the anatomy, made anew where None.
+        progress: called with what is being done and the share that is done.
+    """
+    chosen = options or RehearsalOptions()
     return run_rehearsal(
         plan,
         robot_plan.base.route,
         anatomy,
         motion,
         seed,
-        gating,
         recorder,
         robot=robot_plan.robot,
         placement=robot_plan.placement,
-        options=options,
+        options=chosen if strategy is None else dataclasses.replace(chosen, strategy=strategy),
         patient=patient,
+        queries=queries,
         progress=progress,
     )
 

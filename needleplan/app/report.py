@@ -8,14 +8,13 @@ from urllib.parse import quote
 
 from needleplan.anatomy.model import Anatomy
 from needleplan.app.report_coverage import chances_section, physics_section, proof_section
+from needleplan.app.report_rehearsals import Rehearsal, logs_section, rehearsals_section
 from needleplan.app.report_sections import (
-    Rehearsal,
     candidates_section,
     clearances_section,
     insertions_section,
     key_figures,
     provenance_section,
-    rehearsals_section,
     robot_section,
     structures_section,
     summary_section,
@@ -50,7 +49,7 @@ def write_report(
         anatomy: the patient.
         plan: the plan.
         pictures: of plan and rehearsals, in any order; those named ``breathing...`` stand with the rehearsal.
-        rehearsals: with and without gating.
+        rehearsals: with the strategy that was chosen, and in free breathing.
         route: how the robot carries the plan out, as written to its JSON file.
         film: film of the rehearsal (MP4 or GIF).
         notes: further statements that a reader must know, such as a picture that could not be drawn.
@@ -80,6 +79,7 @@ def write_report(
             rehearsals_section(rehearsals),
             _film(path, film),
             *(_shown(drawn, name) for name in drawn if name.startswith("breathing")),
+            logs_section(rehearsals),
         ),
         _others(drawn),
         section("Structures", structures_section(anatomy)),

@@ -1,7 +1,6 @@
 """Sections of the report on the coverage: what was proven, what physics says, and how likely it is to succeed."""
 
-from needleplan.app.report_sections import percent
-from needleplan.app.report_template import Html, element, table
+from needleplan.app.report_template import Html, element, percent, table
 from needleplan.plan import Metrics, Plan
 
 

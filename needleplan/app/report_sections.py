@@ -7,25 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from needleplan.anatomy.model import Anatomy
-from needleplan.app.report_template import Html, element, table
-from needleplan.assess import Assessment
+from needleplan.app.report_rehearsals import Rehearsal
+from needleplan.app.report_template import Html, element, percent, table
 from needleplan.case.model import Role
-from needleplan.outcome import Outcome
-from needleplan.plan import Insertion, Metrics, Plan, PlanStatus
+from needleplan.plan import Insertion, Plan, PlanStatus
 from needleplan.viz.orientation import anatomical_axes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rehearsal:
-    """One rehearsal with its score.
-
-    Attributes:
-        outcome: what happened.
-        assessment: score of the executed insertions; None where none was carried out.
-    """
-
-    outcome: Outcome
-    assessment: Assessment | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +66,6 @@ def summary_section(plan: Plan) -> Html:
     )
 
 
-def percent(share: float) -> str:
-    """A share in percent that says 100 only where nothing is missing."""
-    shown = math.floor(share * 1000 + 1e-9) / 10
-    return f"{shown:.1f} %" if shown < 100 else "100 %"
-
-
 def key_figures(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Html:
     """The key figures as boxes."""
     metrics = plan.metrics
@@ -109,8 +89,8 @@ def key_figures(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Html:
     for rehearsal in rehearsals:
         outcome = rehearsal.outcome
         if outcome.needles:
-            gate = "with gating" if outcome.gating else "without gating"
-            boxes.append((f"{max(n.tip_error_mm for n in outcome.needles):.1f} mm", f"largest tip error {gate}"))
+            largest = max(needle.tip_error_mm for needle in outcome.needles)
+            boxes.append((f"{largest:.1f} mm", f"largest tip error, {outcome.strategy.replace('-', ' ')}"))
     return element(
         "div", *(element("div", element("b", value), element("span", text)) for value, text in boxes),
         class_="figures",
@@ -229,48 +209,6 @@ def robot_section(route: Mapping[str, object] | None) -> Html:
         )
         + "".join(sentences)
     )
-
-
-def rehearsals_section(rehearsals: Sequence[Rehearsal]) -> Html:
-    """The rehearsals side by side."""
-    if not rehearsals:
-        return Html("")
-    header = ["", *("with gating" if r.outcome.gating else "without gating" for r in rehearsals)]
-
-    def errors(outcome: Outcome, name: str) -> str:
-        values = [abs(getattr(needle, name)) for needle in outcome.needles]
-        return f"{np.mean(values):.2f}, at most {max(values):.2f}" if values else "–"
-
-    def metric(rehearsal: Rehearsal, text: str) -> str:
-        if rehearsal.assessment is None:
-            return "–"
-        metrics: Metrics = rehearsal.assessment.metrics
-        if text == "margin":
-            return f"{metrics.minimal_margin_mm:+.1f}"
-        target = text == "target"
-        return percent(metrics.target_coverage_fraction if target else metrics.margin_coverage_fraction)
-
-    outcomes = [rehearsal.outcome for rehearsal in rehearsals]
-    rows = [
-        ("breathing model", *(o.motion for o in outcomes)),
-        ("robot", *(o.robot for o in outcomes)),
-        ("seed", *(str(o.seed) for o in outcomes)),
-        ("needles placed", *(str(len(o.needles)) for o in outcomes)),
-        ("tip error, mm", *(errors(o, "tip_error_mm") for o in outcomes)),
-        ("across the axis, mm", *(errors(o, "lateral_error_mm") for o in outcomes)),
-        ("along the axis, mm", *(errors(o, "depth_error_mm") for o in outcomes)),
-        ("angle, °", *(errors(o, "angle_error_deg") for o in outcomes)),
-        ("waited for the gate, s", *(f"{sum(n.waited_s for n in o.needles):.1f}" for o in outcomes)),
-        ("target covered", *(metric(r, "target") for r in rehearsals)),
-        ("target and margin covered", *(metric(r, "both") for r in rehearsals)),
-        ("least margin, mm", *(metric(r, "margin") for r in rehearsals)),
-    ]
-    missed = [
-        element("p", f"Needle {order} was not placed: {reason}", class_="low")
-        for outcome in outcomes[:1]
-        for order, reason in outcome.not_reached
-    ]
-    return Html(table(header, rows, 0) + "".join(missed))
 
 
 def structures_section(anatomy: Anatomy) -> Html:

@@ -1,5 +1,6 @@
 """The page of the report: its style, and the few building blocks of HTML; text is escaped where it enters."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -37,6 +38,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: in
         body.append(element("tr", *cells))
     content = element("table", head if any(header) else Html(""), element("tbody", *body))
     return element("div", content, class_="wide")
+
+
+def percent(share: float) -> str:
+    """A share in percent that says 100 only where nothing is missing."""
+    shown = math.floor(share * 1000 + 1e-9) / 10
+    return f"{shown:.1f} %" if shown < 100 else "100 %"
 
 
 def section(title: str, *content: str) -> Html:

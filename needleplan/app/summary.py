@@ -8,8 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from needleplan.app.paths import ListedPath, PathStudy
-from needleplan.outcome import Outcome
+from needleplan.outcome import EventKind, Outcome
 from needleplan.plan import Metrics, Plan, PlanStatus
+from needleplan.viz.palette import readable
 
 _STATUS_STYLE = {
     PlanStatus.COMPLETE: "bold green",
@@ -148,17 +149,30 @@ def _insertions(plan: Plan) -> Table:
 
 
 def print_outcome(console: Console, outcome: Outcome, metrics: Metrics | None) -> None:
-    """Tip errors of one rehearsal, and what was achieved."""
-    how = "gated at end-exhale" if outcome.gating else "without gating"
-    console.print(f"Rehearsal {how}, breathing {escape(outcome.motion)}, robot {escape(outcome.robot)}")
+    """Tip errors of one rehearsal, what happened, and what was achieved."""
+    console.print(
+        f"Rehearsal with {escape(outcome.strategy_details)}, breathing {escape(outcome.motion)}, robot "
+        f"{escape(outcome.robot)}",
+        soft_wrap=True,
+    )
+    for fault in outcome.faults:
+        console.print(f"  [yellow]switched on[/]: {escape(fault)}")
     for needle in outcome.needles:
         console.print(
             f"  needle {needle.planned.order}: tip error {needle.tip_error_mm:.2f} mm (lateral "
             f"{needle.lateral_error_mm:.2f}, depth {needle.depth_error_mm:+.2f}), angle "
-            f"{needle.angle_error_deg:.2f} deg, waited {needle.waited_s:.1f} s"
+            f"{needle.angle_error_deg:.2f} deg, waited {needle.waited_s:.1f} s, {needle.breaths:.1f} breaths, "
+            f"force up to {needle.peak_force_n:.1f} N",
+            soft_wrap=True,
         )
+        if needle.punctured:
+            console.print(f"    punctured: {escape(', '.join(readable(name) for name in needle.punctured))}")
     for order, reason in outcome.not_reached:
-        console.print(f"  needle {order}: [bold red]not reached[/], {escape(reason)}")
+        console.print(f"  needle {order}: [bold red]not placed[/], {escape(reason)}", soft_wrap=True)
+    for event in outcome.events:
+        if event.kind in (EventKind.FAULT, EventKind.STOP):
+            console.print(f"  {event.time_s:.1f} s, needle {event.needle}: {escape(event.text)}", soft_wrap=True)
+    console.print(f"  {outcome.duration_s:.0f} s, {outcome.breaths:.1f} breaths")
     if metrics is not None:
         print_metrics(console, metrics, "achieved")
 

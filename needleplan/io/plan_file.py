@@ -1,5 +1,6 @@
 """plan.json and outcome.json: written whole or not at all, read back as the same values."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from needleplan.plan import Plan
 PLAN_SCHEMA = "needleplan.plan"
 OUTCOME_SCHEMA = "needleplan.outcome"
 #: Version of each schema.
-VERSIONS = {PLAN_SCHEMA: 2, OUTCOME_SCHEMA: 1}
+VERSIONS = {PLAN_SCHEMA: 2, OUTCOME_SCHEMA: 2}
 
 #: Larger files are no plans: an outcome of an hour at 20 Hz has about 20 MB.
 MAXIMUM_BYTES = 100_000_000
@@ -33,6 +34,12 @@ def read_plan(path: Path) -> Plan:
         PlanFileError: the file is missing, damaged, of another schema or version, or holds an impossible value.
     """
     return _read(path, PLAN_SCHEMA, Plan)
+
+
+def plan_hash(plan: Plan) -> str:
+    """SHA-256 (hex) of a plan's content as JSON with sorted keys."""
+    text = json.dumps(to_json(plan), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_outcome(path: Path, outcome: Outcome) -> None:

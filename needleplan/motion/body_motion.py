@@ -68,15 +68,17 @@ class BodyMotion:
         self._slide = (fields.axial_low_mm, STEP_MM, fields.axial, *wall)
         self._lift = (fields.low_mm, STEP_MM, fields.smooth)
         self._carry = (fields.axial_low_mm, STEP_MM, fields.axial, fields.low_mm, fields.smooth, *wall)
-        self._axial_slopes = _slopes(fields.axial[..., None])
+        axial = _slopes(fields.axial[..., None])
+        self._axial_slope = float(axial[..., 2].max())
+        self._axial_shear = float(np.linalg.norm(axial, axis=-1).max())
         share, lift = _slopes(fields.smooth[..., :1]), _slopes(fields.smooth[..., 1:])
-        self._smooth_slopes = np.linalg.norm(share, axis=-1).ravel(), np.linalg.norm(lift, axis=-1).ravel()
+        self._smooth_slopes = _steepest(np.linalg.norm(share, axis=-1), np.linalg.norm(lift, axis=-1))
         self._straightening = self.wall.stretch_bounds()
         target = anatomy.target.mesh
         self._target = self.trunk.into(target.vertices_mm), np.asarray(target.faces)
         self._target_mm = self._centroid(np.zeros(4))
         # Response of the centroid to each amplitude, from which the solution starts.
-        steps = np.column_stack([self._centroid(drive) - self._target_mm for drive in 0.5 * np.eye(4)[:3]]) * 2.0
+        steps = np.column_stack([self.target_way(drive) for drive in 0.5 * np.eye(4)[:3]]) * 2.0
         if not abs(np.linalg.det(steps)) > 1e-3:
             raise MotionError("the target lies where the tissue hardly moves: its motion cannot be carried over")
         self._response = np.linalg.inv(steps)
@@ -97,19 +99,19 @@ class BodyMotion:
             raise MotionError("a displacement of the target must be three finite numbers")
         wanted = given @ self.trunk.axes
         drive = np.zeros(4)
-        drive[3] = -wanted[2] / self._host_ratio if wall_mm is None else wall_mm
+        drive[3] = self.wall_of(given) if wall_mm is None else wall_mm
         if not np.isfinite(drive).all():
             raise MotionError("the way that the wall follows must be a finite number")
         if not (given.any() or drive[3]):
             return BodyState(self, read_only(given), read_only(drive))
         response = self._response.copy()
-        step = response @ (wanted - (self._centroid(drive) - self._target_mm))
-        before = self._centroid(drive)
+        before = self.target_way(drive)
+        step = response @ (wanted - before)
         for _ in range(30):
             drive[[0, 1, 2]] += step
-            self._bounds(drive)
-            here = self._centroid(drive)
-            left = wanted - (here - self._target_mm)
+            self.contraction(drive)
+            here = self.target_way(drive)
+            left = wanted - here
             if np.abs(left).max() <= CENTROID_MM:
                 return BodyState(self, read_only(given), read_only(drive))
             # Broyden's good update of the inverse response.
@@ -122,17 +124,26 @@ class BodyMotion:
         """The body at a time of the motion."""
         return self.at(self.motion.displacement_mm(time_s))
 
-    def within_wall(self, points_mm: ArrayLike) -> NDArray[np.bool_]:
-        """(n,) True for rest points (n, 3) within the chest wall, which slide along it."""
-        return np.asarray(kernels.within_wall(self.trunk.into(_points(points_mm)), *self._slide[3:6]))
+    def wall_of(self, displacement_mm: ArrayLike) -> float:
+        """Way of the liver to inferior that ribs and skin follow where they are in phase with the target, at a
+        displacement (3,) of the target.
+        """
+        return -float(np.asarray(displacement_mm, dtype=np.float64) @ self.trunk.axes[:, 2]) / self._host_ratio
 
-    def slides(self, surface: StructureSurface) -> bool:
-        """True where all of a structure slides within the chest wall; ribs, spine and skin do not."""
-        return surface.role in INNER_ROLES
+    def target_way(self, drive: FloatArray) -> FloatArray:
+        """(3,) way of the target's centroid, in the trunk's axes, at amplitudes ``drive`` (4,)."""
+        return self._centroid(drive) - self._target_mm
 
-    def _bounds(self, drive: FloatArray) -> tuple[float, float]:
-        """Contraction of the slide and of the smooth map; raises MotionError where either is not bounded."""
-        slide = abs(float(drive[0])) * float(self._axial_slopes[..., 2].max())
+    def contraction(self, drive: FloatArray) -> tuple[float, float]:
+        """Bounds of how much the slide and the smooth map squeeze or shear at amplitudes ``drive`` (4,).
+
+        Below 1 nothing folds. They grow with the size of each amplitude, for the two across the axis with their
+        common length.
+
+        Raises:
+            MotionError: a bound is above ``MAXIMUM_CONTRACTION``.
+        """
+        slide = abs(float(drive[0])) * self._axial_slope
         share, lift = self._smooth_slopes
         smooth = float((np.hypot(drive[1], drive[2]) * share + abs(drive[3]) * lift).max())
         if not max(slide, smooth) <= MAXIMUM_CONTRACTION:
@@ -142,6 +153,14 @@ class BodyMotion:
                 f"along the chest wall and {smooth:.2f} elsewhere; take a smaller amplitude"
             )
         return slide, smooth
+
+    def within_wall(self, points_mm: ArrayLike) -> NDArray[np.bool_]:
+        """(n,) True for rest points (n, 3) within the chest wall, which slide along it."""
+        return np.asarray(kernels.within_wall(self.trunk.into(_points(points_mm)), *self._slide[3:6]))
+
+    def slides(self, surface: StructureSurface) -> bool:
+        """True where all of a structure slides within the chest wall; ribs, spine and skin do not."""
+        return surface.role in INNER_ROLES
 
     def _centroid(self, drive: FloatArray) -> FloatArray:
         vertices, faces = self._target
@@ -169,7 +188,7 @@ class BodyState:
     @property
     def contraction(self) -> tuple[float, float]:
         """Bounds below 1 by which the two fixed-point iterations of :meth:`back` contract: slide and smooth map."""
-        return self.body._bounds(self.drive)
+        return self.body.contraction(self.drive)
 
     @property
     def stretch_bounds(self) -> tuple[float, float]:
@@ -179,7 +198,7 @@ class BodyState:
         of the wall.
         """
         slide, smooth = self.contraction
-        shear = abs(self.drive[0]) * float(np.linalg.norm(self.body._axial_slopes, axis=-1).max())
+        shear = abs(self.drive[0]) * self.body._axial_shear
         there, back = self.body._straightening
         if shear == 0.0:
             there = back = 1.0
@@ -323,3 +342,14 @@ def _slopes(field: NDArray[np.float32]) -> FloatArray:
                 edge = np.maximum(edge.take(range(size - 1), other), edge.take(range(1, size), other))
         bounds.append(edge)
     return np.stack(bounds, axis=-1)
+
+
+def _steepest(share: FloatArray, lift: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The pairs of two slopes that no other pair exceeds in both.
+
+    ``a share + b lift``, with a and b of zero or more, is greatest in one of them.
+    """
+    order = np.argsort(-share, axis=None, kind="stable")
+    best = np.maximum.accumulate(lift.ravel()[order])
+    kept = order[best > np.append(-np.inf, best[:-1])]
+    return share.ravel()[kept], lift.ravel()[kept]

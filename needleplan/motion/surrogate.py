@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from needleplan.errors import MotionError
-from needleplan.frames import FloatArray, unit_vector
+from needleplan.frames import FloatArray, read_only, unit_vector
+from needleplan.motion.attenuation import SKIN_RISE
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.motion.recorded import greatest_speed_mm_s
 from needleplan.plan import Vector3, vector3
@@ -95,6 +96,7 @@ class SurrogateMotion(RespiratoryMotion):
         knots = np.arange(len(organ) + 1) * (span / rows)
         self._curve = CubicSpline(knots, np.concatenate([organ, organ[:1]]), axis=0, bc_type="periodic")
         self._speed_bound_mm_s = greatest_speed_mm_s(self._curve.x, self._curve.c)
+        self._watched = read_only(watched)
         self._skin, self._alpha, self._beta_s = skin, vector3(np.asarray(alpha)), vector3(np.asarray(beta_s))
         self._delay_s = delay_s
 
@@ -107,6 +109,18 @@ class SurrogateMotion(RespiratoryMotion):
     def skin(self) -> RespiratoryMotion:
         """The motion that drives the organ, for a sensor to watch."""
         return self._skin
+
+    def surrogate_mm(self, time_s: ArrayLike) -> FloatArray:
+        """Displacement (...,) of the skin at ``time_s`` (...,) along the axis that is watched."""
+        times = np.mod(np.asarray(time_s, dtype=np.float64), self._skin.span_s)
+        return np.asarray(self._skin.displacement_mm(times) @ self._watched)
+
+    def wall_mm(self, time_s: ArrayLike) -> FloatArray:
+        """Way (...,) of the liver to inferior that ribs and skin follow at ``time_s`` (...,).
+
+        The skin is taken to be watched where it rises most, by ``SKIN_RISE`` of that way.
+        """
+        return self.surrogate_mm(time_s) / SKIN_RISE
 
     @property
     def delay_s(self) -> float:

@@ -1,4 +1,4 @@
-"""A rehearsal over time: breathing, gate, insertions and the errors at the tip."""
+"""A rehearsal over time: breathing, what was seen of it, when the needle might advance, and errors at the tip."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
-from needleplan.outcome import Outcome
+from needleplan.outcome import EventKind, Outcome
 from needleplan.viz.canvas import RgbArray, new_figure, rasterise
 from needleplan.viz.overlay import FONT
 from needleplan.viz.palette import NEEDLES, needle_color
 
 _PAPER, _PRINT, _GREY = "#ffffff", "#1b2027", "#6b7480"
-_BREATH, _GATE = "#0072b2", "#cfe8d5"
+_BREATH, _SEEN, _GATE, _STOP = "#0072b2", "#e69f00", "#cfe8d5", "#d55e00"
 
 
 def open_spans(time_s: FloatArray, is_open: FloatArray) -> list[tuple[float, float]]:
@@ -44,7 +44,7 @@ def draw_breathing(outcome: Outcome, *, title: str | None = None, size: tuple[in
 
     Args:
         outcome: one rehearsal.
-        title: heading; made from robot, motion and gating where not given.
+        title: heading; made from robot, motion and strategy where not given.
         size: (width, height) in pixels.
 
     Returns:
@@ -57,8 +57,8 @@ def draw_breathing(outcome: Outcome, *, title: str | None = None, size: tuple[in
     if len(trace.time_s) < 2:
         raise OptionError("a rehearsal with fewer than two samples cannot be drawn")
     figure = new_figure(size, _PAPER)
-    gate = "with gating" if outcome.gating else "without gating"
-    heading = title or f"Rehearsal {gate}: {outcome.robot}, {outcome.motion}"
+    strategy = outcome.strategy.replace("-", " ")
+    heading = title or f"Rehearsal with {strategy}: {outcome.robot}, {outcome.motion}"
     figure.text(0.02, 0.975, heading, fontsize=15, weight="bold", family=FONT, color=_PRINT, va="top")
     wide = 0.62
     breath = figure.add_axes((0.065, 0.50, wide, 0.38))
@@ -71,6 +71,7 @@ def draw_breathing(outcome: Outcome, *, title: str | None = None, size: tuple[in
 
 
 def _draw_breath(axes: Any, outcome: Outcome) -> None:
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     trace = outcome.trace
@@ -78,7 +79,15 @@ def _draw_breath(axes: Any, outcome: Outcome) -> None:
     for begin, end in open_spans(trace.time_s, trace.gate_open):
         axes.axvspan(begin, end, color=_GATE, lw=0, zorder=0)
     axes.plot(trace.time_s, shift, color=_BREATH, lw=1.5, zorder=3)
-    top = max(1.0, float(shift.max()))
+    seen = np.linalg.norm(trace.seen_mm, axis=1)
+    handles: list[Any] = [Line2D([], [], color=_BREATH, lw=1.5, label="target")]
+    if seen.any():
+        axes.plot(trace.time_s, seen, color=_SEEN, lw=1.0, ls=(0, (2, 1.5)), zorder=3)
+        handles.append(Line2D([], [], color=_SEEN, lw=1.0, ls=(0, (2, 1.5)), label="as seen"))
+    top = max(1.0, float(shift.max()), float(seen.max()))
+    stops = [event for event in outcome.events if event.kind is EventKind.STOP]
+    for event in stops:
+        axes.plot([event.time_s] * 2, [0, 1.22 * top], color=_STOP, lw=1.2, ls=(0, (1, 1)), zorder=5)
     axes.set_ylim(-0.04 * top, 1.24 * top)
     for needle in outcome.needles:
         color = _dark(needle_color(needle.planned.order))
@@ -91,10 +100,12 @@ def _draw_breath(axes: Any, outcome: Outcome) -> None:
             weight="bold", ha="center", va="bottom", family=FONT,
         )  # fmt: skip
     _style(axes, "target away from end-exhale, mm")
-    label = "gate open" if outcome.gating else "insertion allowed (no gate)"
+    handles += [Patch(color=_GATE, label="may advance"), Patch(color=_GREY, label="numbered bar: insertion")]
+    if stops:
+        handles.append(Line2D([], [], color=_STOP, lw=1.2, ls=(0, (1, 1)), label="stop"))
     axes.legend(
-        handles=[Patch(color=_GATE, label=label), Patch(color=_GREY, label="numbered bar: insertion")],
-        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=10.5, prop={"family": FONT},
+        handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(handles), frameon=False,
+        prop={"family": FONT, "size": 10.5}, columnspacing=1.2, handlelength=1.6,
     )  # fmt: skip
     axes.tick_params(labelbottom=False)
 

@@ -124,17 +124,15 @@ def draw_skin_map(anatomy: Anatomy, skin: SkinMap) -> Picture:
 
 
 def draw_rehearsal_pictures(outcomes: Sequence[Outcome]) -> tuple[Picture, ...]:
-    """Breathing, gate, insertions and tip errors of each rehearsal."""
-    pictures = []
-    for outcome in outcomes:
-        gate = "with gating" if outcome.gating else "without gating"
-        pictures.append(
-            Picture(
-                "breathing-gated" if outcome.gating else "breathing-ungated",
-                f"Rehearsal {gate}",
-                "How far the target is from its place at end-exhale, when the needles went in, and how far their "
-                "tips ended from the plan in the target's own frame.",
-                draw_breathing(outcome),
-            )
+    """Breathing, when the needle might advance, insertions and tip errors of each rehearsal that was begun."""
+    return tuple(
+        Picture(
+            f"breathing-{outcome.strategy}",
+            f"Rehearsal with {outcome.strategy.replace('-', ' ')}",
+            "How far the target is from its place at end-exhale and as the strategy saw it, when the needle might "
+            "advance and when it did, and how far the tips ended from the plan in the target's own frame.",
+            draw_breathing(outcome),
         )
-    return tuple(pictures)
+        for outcome in outcomes
+        if len(outcome.trace.time_s) > 1
+    )

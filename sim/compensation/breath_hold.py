@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 import numpy as np
 
@@ -71,6 +72,8 @@ class BreathHold(MotionCompensation[HoldState]):
         attempts: number of holds asked for.
         view: only how old a sample may be and whether the sensor is stuck; a hold needs no prediction.
     """
+
+    begins_at_skin: ClassVar[bool] = True
 
     tolerance_mm: float = 1.0
     stable_s: float = 2.0

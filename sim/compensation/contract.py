@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -77,7 +77,13 @@ class MotionCompensation(ABC, Generic[State]):
 
     A strategy is a value, as a predictor is: ``start`` makes a state, ``step`` replaces it, states are immutable.
     The same samples at the same times give the same decisions, and no decision rests on what arrives later.
+
+    Attributes:
+        begins_at_skin: True for a strategy that is started when a needle stands before the skin, each time anew;
+            the others watch from the beginning of the session.
     """
+
+    begins_at_skin: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -16,7 +16,7 @@ from needleplan.anatomy.phantom import PhantomParameters, make_phantom
 from needleplan.case.load import load_case
 from needleplan.case.model import Case, PatientPosition, Role, Structure
 from needleplan.errors import GeometryError, MotionError
-from needleplan.motion.body_motion import MAXIMUM_CONTRACTION, BodyMotion, BodyState
+from needleplan.motion.body_motion import MAXIMUM_CONTRACTION, BodyMotion, BodyState, _steepest
 from needleplan.motion.chest_wall import INNER_ROLES
 from needleplan.motion.lujan import LujanMotion, inhalation_direction
 from needleplan.motion.organ_motion import PROVENANCES, organ_motion, organ_motions
@@ -322,3 +322,29 @@ def test_real_patients(name):
         assert np.linalg.det(state.jacobian(points, side)).min() > 0.0
     rest, now = (solid_moments(mesh).centroid_mm for mesh in (anatomy.target.mesh, state.mesh(anatomy.target)))
     assert now - rest == pytest.approx(body.motion.displacement_mm(0.0), abs=2e-5)
+
+
+def test_the_steepest_slopes_hold_the_greatest_of_every_mix():
+    rng = np.random.default_rng(5)
+    share, lift = rng.lognormal(0.0, 1.0, (9, 8, 7)), rng.lognormal(0.0, 1.0, (9, 8, 7))
+    share[0, 0, 0], lift[0, 0, 0] = share.max(), lift[1, 1, 1]
+    few = _steepest(share, lift)
+    assert len(few[0]) < 100
+    for a, b in np.vstack([rng.random((50, 2)), np.eye(2), [[0.0, 0.0]]]):
+        assert (a * few[0] + b * few[1]).max() == (a * share + b * lift).max()
+    assert _steepest(np.zeros(6), np.zeros(6))[0].shape == (1,)
+
+
+def test_the_bound_of_contraction_is_that_over_all_cells(supine):
+    state = state_of(supine, WAYS[0])
+    across, wall = np.hypot(*state.drive[1:3]), abs(state.drive[3])
+    rng = np.random.default_rng(2)
+    points = points_about(supine, 300)
+    steep = np.linalg.norm(state.jacobian(points, False) - np.eye(3), axis=(1, 2), ord=2)
+    assert state.contraction[1] >= steep.max() - 1e-9
+    greater = state.drive * (1.0 + 0.1 * rng.random(4))
+    greater[1:3] = state.drive[1:3] * 1.05
+    assert (np.asarray(supine.contraction(greater)) >= np.asarray(state.contraction)).all()
+    assert across > 0.0 and wall > 0.0
+    with pytest.raises(MotionError, match="too deep"):
+        supine.contraction(40.0 * state.drive)

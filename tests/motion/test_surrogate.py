@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from needleplan.errors import MotionError
+from needleplan.motion.attenuation import SKIN_RISE
 from needleplan.motion.cough import Cough, CoughingMotion
 from needleplan.motion.irregular import Irregularity, IrregularMotion
 from needleplan.motion.lujan import LujanMotion
@@ -98,3 +99,13 @@ def test_what_cannot_drive_an_organ_is_refused() -> None:
     ):  # fmt: skip
         with pytest.raises(MotionError):
             SurrogateMotion(SKIN, **{"alpha": ALPHA, **changes})  # type: ignore[arg-type]
+
+
+def test_the_wall_rises_as_the_skin_does_and_goes_before_the_organ() -> None:
+    motion = SurrogateMotion(SKIN, ALPHA, BETA, axis=tuple(AXIS), shift_deg=57.0)
+    times = np.linspace(0.0, 20.0, 1001)
+    expected, _ = _signal(times)
+    np.testing.assert_allclose(motion.surrogate_mm(times), expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(SKIN_RISE * motion.wall_mm(times), expected, rtol=0, atol=1e-9)
+    assert motion.wall_mm(3.0).shape == ()
+    assert motion.wall_mm(3.0) != pytest.approx(motion.wall_mm(3.0 - motion.delay_s))

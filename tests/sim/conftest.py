@@ -2,6 +2,7 @@
 
 import pytest
 from made_patient import make_anatomy, make_plan, route_for
+from rehearsals import Patients
 
 from needleplan.anatomy.model import Anatomy
 from needleplan.plan import Plan
@@ -21,3 +22,8 @@ def plan(anatomy: Anatomy) -> Plan:
 @pytest.fixture(scope="session")
 def route(plan: Plan, anatomy: Anatomy) -> RobotRoute:
     return route_for(plan, anatomy)
+
+
+@pytest.fixture(scope="session")
+def patients(anatomy: Anatomy) -> Patients:
+    return Patients(anatomy)
