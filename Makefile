@@ -1,4 +1,5 @@
 # make demo  plans, moves the robot, rehearses and reports on the built-in patient
+# make demos  three films of rehearsals into out/films/
 # make test  installs what the tests need and runs them
 # make install  makes .venv/ with everything that both need; make check  runs every gate
 
@@ -6,7 +7,7 @@ PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check lint clean
+.PHONY: install demo demos test check lint clean
 
 install: $(STAMP)
 
@@ -19,6 +20,9 @@ $(STAMP): pyproject.toml .ci/system-libraries
 
 demo: $(STAMP)
 	@$(VENV)/bin/needleplan demo --out out/demo
+
+demos: $(STAMP)
+	@$(VENV)/bin/python examples/films.py --out out/films
 
 test: $(STAMP)
 	@$(VENV)/bin/python -m pytest -n auto --dist loadfile

@@ -74,8 +74,9 @@ class BreathingPatient:
     with a cough, the offset fades smoothly and the clock goes on. The displacement is continuous throughout.
 
     Where the motion has a skin of its own (:class:`needleplan.motion.surrogate.SurrogateMotion`), wall and belt
-    follow that, and in a hold they come to their own end-exhale: at rest there is no phase shift. Otherwise they
-    follow the target's way to inferior. Offsets and coughs move them with the target.
+    follow that, and in a hold they come to their own end-exhale: at rest there is no phase shift. Otherwise the
+    wall follows the target, and the belt its way along the direction in which it moves most, to inferior as a rule.
+    Offsets and coughs move them with the target.
 
     Args:
         motion: the breathing model; one that ends is repeated (:class:`sim.breathing_table.BreathingTable`).
@@ -112,6 +113,7 @@ class BreathingPatient:
         self.time_s = 0.0
         self._holding = HoldBehaviour() if holding is None else holding
         self._inferior = -unit_vector(cranial)
+        self._belt_axis = self.table.direction if self.table.range_mm > 0.0 else self._inferior
         self._clock_s = self.start_s
         self._stage = _Stage.BREATHING
         self._next_s = math.inf
@@ -137,7 +139,7 @@ class BreathingPatient:
     @property
     def belt_mm(self) -> float:
         """How far a belt on the abdomen has risen, where it rises most."""
-        return SKIN_RISE * self._inferior_way if self._wall is None else SKIN_RISE * self._wall
+        return self._belt
 
     @property
     def breaths(self) -> float:
@@ -191,7 +193,7 @@ class BreathingPatient:
             Displacements (n, 3) of the target and rises (n,) of the belt, mm.
         """
         rows = self.table.at_times(times_s)
-        way = rows[:, 3] if self.table.free_wall else rows @ self._inferior
+        way = rows[:, 3] if self.table.free_wall else rows @ self._belt_axis
         return rows[:, :3], SKIN_RISE * way
 
     def _listen(self, hold_asked: bool) -> None:
@@ -244,16 +246,14 @@ class BreathingPatient:
         row = self.table.at(self._clock_s)
         offset, wall_offset = self._offsets()
         moved = row[:3] + offset * self.table.direction if offset else row[:3]
-        way = float(moved @ self._inferior)
-        coughed = self._coughed(way)
-        if coughed:
-            moved = moved + coughed * self._inferior
-        self._displacement = read_only(moved)
-        self._inferior_way = way + coughed
+        coughed = self._coughed(float(moved @ self._inferior))
         self._wall = None
+        followed = float(moved @ self._belt_axis) + coughed
         if self.table.free_wall:
             along = offset * float(self.table.direction @ self._inferior)
-            self._wall = float(row[3]) + wall_offset + along + coughed
+            followed = self._wall = float(row[3]) + wall_offset + along + coughed
+        self._belt = SKIN_RISE * followed
+        self._displacement = read_only(moved + coughed * self._inferior if coughed else moved)
 
     def _coughed(self, way_mm: float) -> float:
         """Way to inferior that a cough adds to that of the breathing."""

@@ -94,10 +94,14 @@ class Bullet:
         try:
             with silenced():
                 client = int(p.connect(p.GUI if display else p.DIRECT))
-        except p.error as error:
-            raise OptionError(f"PyBullet cannot show the simulation in a window ({error}); {_LEAVE}") from error
+        except p.error as error:  # a second window, or more worlds than PyBullet has room for
+            client, reason = -1, f" ({error})"
+        else:
+            reason = ""
+        if client < 0 and display:
+            raise OptionError(f"PyBullet opens one window a process and opened no other{reason}; {_LEAVE}")
         if client < 0:
-            raise OptionError(f"PyBullet shows one window a process, and this one is open already; {_LEAVE}")
+            raise RobotError(f"PyBullet has no room for another world{reason}; close those that are no longer used")
         bullet = cls(p, client, display)
         # A cached file stays in memory until the process ends, and each world names its files anew.
         p.setPhysicsEngineParameter(enableFileCaching=0, physicsClientId=client)

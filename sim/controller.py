@@ -136,6 +136,12 @@ class InsertionController:
         return self.state in AT_PATIENT
 
     @property
+    def needle_loose(self) -> bool:
+        """True while the needle rests in a guide and a driver that give way."""
+        resting = self.state in (State.HOLD, State.STOPPED, State.VERIFY) and self._rate == 0.0
+        return resting and self._options.loose_while_held
+
+    @property
     def may_ask(self) -> bool:
         """True while the patient may be asked to hold the breath."""
         return self.state in (*_MOVING_IN, State.VERIFY)

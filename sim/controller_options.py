@@ -42,6 +42,8 @@ class ControllerOptions:
             driver's 0.2 m/s^2.
         control_s: time between two looks at sensors, camera and encoders.
         allow_push: True to push the needle farther by as much as it is expected to push usual tissue before it.
+        loose_while_held: True to loosen guide and driver while the needle rests in tissue, so that breathing carries
+            it along instead of tearing at it.
         step_mm: the needle goes in by steps of this length, each followed by a control scan; None goes in in one.
         verify: True to take a control scan at the end also where the needle goes in in one.
         scan_s: rest for a control scan.
@@ -60,8 +62,8 @@ class ControllerOptions:
         deviation_mm: it is withdrawn when the camera sees its hub farther to the side than that.
         joint_error_rad: the arm is jammed where an encoder is farther from its command (rad, or m of a rail).
         driver_error_mm: the same for the driver.
-        breath_speed_mm_s: the needle stops when the target moves faster over 0.2 s: a cough. Quiet breaths of 15 mm
-            in 4 s reach 15 mm/s, deep and quick ones of 25 mm in 3 s 35 mm/s.
+        breath_speed_mm_s: the needle stops when the target moves faster over 0.2 s than this and than 1.6 times the
+            fastest of the session's first 10 s: a cough. Quiet breaths of 15 mm in 4 s reach 15 mm/s.
     """
 
     hover_mm: float = 8.0
@@ -70,6 +72,7 @@ class ControllerOptions:
     stop_s: float = 0.04
     control_s: float = 0.02
     allow_push: bool = True
+    loose_while_held: bool = True
     step_mm: float | None = None
     verify: bool = False
     scan_s: float = 2.0
@@ -88,7 +91,7 @@ class ControllerOptions:
     deviation_mm: float = 2.5
     joint_error_rad: float = 0.01
     driver_error_mm: float = 1.0
-    breath_speed_mm_s: float = 45.0
+    breath_speed_mm_s: float = 30.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():

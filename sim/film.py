@@ -1,7 +1,7 @@
 """Films and stills of a rehearsal: the room, the target close by and the breathing, side by side."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from needleplan.anatomy.model import Anatomy
 from needleplan.errors import OptionError
+from needleplan.frames import FloatArray
 from needleplan.outcome import Outcome
 from needleplan.plan import Insertion
 from needleplan.viz.canvas import Picture
 from needleplan.viz.needles import needle_points
 from robots.frames import PatientPlacement, place_anatomy
-from sim.controller import State
+from sim.controller import AT_PATIENT, State
 from sim.film_captions import draw_banner, draw_legend, draw_room_caption
 from sim.film_curves import RecordedCurves
 from sim.film_frames import FilmOptions, select_frames
@@ -24,6 +25,11 @@ from sim.recorder import SceneRecorder, SceneState
 
 __all__ = ["FilmOptions", "FilmPart", "make_film", "make_film_of_parts", "make_stills"]
 
+#: States that are shown from near, and how long the camera takes to go there.
+_NEAR = AT_PATIENT | {State.SETTLE}
+_GLIDE_S = 1.6
+#: The last picture rests for so long.
+_ENDING_S = 1.5
 #: Share of the width that the room takes, and of the height that the close view of the target takes.
 _ROOM_SHARE, _DETAIL_SHARE = 0.6875, 0.40
 #: Height of a picture at which letters have their nominal size in pixels.
@@ -41,21 +47,32 @@ class FilmPart:
         insertions: as planned for it.
         start_s: time of the recorder at which it begins.
         announcement: what is said on a picture that rests before it begins; "" for nothing.
+        standing: needles that were left in the patient before it, which it does not know of.
     """
 
     outcome: Outcome
     insertions: tuple[Insertion, ...]
     start_s: float = 0.0
     announcement: str = ""
+    standing: tuple[Insertion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Frame:
-    """One frame: the state, how much faster than real time it runs, its part, and what is announced."""
+    """One frame.
+
+    Attributes:
+        state: what is shown.
+        speed: how much faster than real time it runs.
+        part: index of its part.
+        nearness: of the camera, see :meth:`FilmScene.render`.
+        announcement: what is announced on it.
+    """
 
     state: SceneState
     speed: float
     part: int
+    nearness: float = 0.0
     announcement: str = ""
 
 
@@ -181,7 +198,7 @@ def make_stills(
             ),
         ):
             for state in found:
-                frames.append(_Frame(state, 1.0, 0))
+                frames.append(_Frame(state, 1.0, 0, nearness=1.0))
                 names.append((f"rehearsal_{order}_{name}", f"Rehearsal, needle {order}", caption))
     if not frames:
         return ()
@@ -205,10 +222,22 @@ def _frames(states: Sequence[SceneState], parts: Sequence[FilmPart], options: Fi
         part = max(0, int(np.searchsorted(starts, state.time_s + 1e-9, side="right")) - 1)
         if part != before and parts[part].announcement:
             rest = round(options.announcement_s * options.frames_per_s)
-            frames += [_Frame(state, 1.0, part, parts[part].announcement)] * rest
+            frames += [_Frame(state, 1.0, part, announcement=parts[part].announcement)] * rest
         frames.append(_Frame(state, speed, part))
         before = part
-    return frames
+    frames += frames[-1:] * round(_ENDING_S * options.frames_per_s)
+    nearness = _glide(np.array([frame.state.state in _NEAR for frame in frames]), options.frames_per_s)
+    return [replace(frame, nearness=near) for frame, near in zip(frames, nearness.tolist(), strict=True)]
+
+
+def _glide(wanted: NDArray[np.bool_], frames_per_s: int) -> FloatArray:
+    """(n,) from 0 to 1: the camera's nearness, which follows where it is ``wanted`` (n,) in about ``_GLIDE_S``."""
+    half = max(1, round(0.25 * _GLIDE_S * frames_per_s))
+    window = np.ones(2 * half + 1) / (2 * half + 1)
+    smooth = np.asarray(wanted, dtype=np.float64)
+    for _ in range(2):  # twice, so that it neither starts nor stops abruptly
+        smooth = np.convolve(np.pad(smooth, half, mode="edge"), window, mode="valid")
+    return smooth
 
 
 def _pictures(
@@ -239,8 +268,10 @@ def _pictures(
         for frame in frames:
             part = parts[frame.part]
             announced = bool(frame.announcement)
-            shown = [i for i in part.insertions if announced or i.order == frame.state.needle]
-            picture = scene.render(frame.state, shown)
+            present = [i for i in part.insertions if i.order == frame.state.needle]
+            shown = part.insertions if announced else present
+            depth_mm = max((scene.tip_depth_mm(frame.state, one) for one in present), default=0.0)
+            picture = scene.render(frame.state, shown, part.standing, frame.nearness)
             room, detail = picture[:, :room_width], picture[:detail_height, room_width:]
             draw_room_caption(room, room_words, unit_px)
             draw_legend(detail, scene.shown_nearby, scene.pixels_per_mm, unit_px, kept_free_px)
@@ -250,7 +281,7 @@ def _pictures(
                 stopped = frame.state.state in _STOPPED
                 words = frame.state.fault if stopped else frame.state.fault.replace("-", " ")
                 draw_banner(room, "Stopped" if stopped else "Fault", words, unit_px)
-            picture[detail_height:, room_width:] = panels[frame.part].draw(frame.state, frame.speed)
+            picture[detail_height:, room_width:] = panels[frame.part].draw(frame.state, depth_mm, frame.speed)
             yield picture
     finally:
         scene.close()
@@ -264,6 +295,7 @@ def _panels(parts: Sequence[FilmPart], size: tuple[int, int], curves: RecordedCu
         orders = placed + tuple(one.order for one in part.insertions if one.order not in placed)
         motion = part.outcome.motion.split("(")[0]
         title = f"{part.outcome.strategy.replace('-', ' ')}, breathing {motion}".capitalize()
-        panels.append(FilmPanel(size, PanelText(title, orders), curves, part.insertions, part.outcome))
+        text = PanelText(title, orders)
+        panels.append(FilmPanel(size, text, curves, part.insertions, part.outcome))
         placed += tuple(n.planned.order for n in part.outcome.needles if n.planned.order not in placed)
     return panels

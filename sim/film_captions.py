@@ -15,6 +15,8 @@ _SHADE, _RED, _BLUE = "#14171cb0", "#b3261ef0", "#1f4e8cf0"
 _LEGEND_ROLES = (Role.TARGET, Role.VESSEL, Role.CRITICAL, Role.BOWEL, Role.AIRWAY)
 _MOST_ROWS = 5
 _BANNER = 62.0
+#: Names keep this far from what they should not cover, because that moves with the breath.
+_AROUND = 30.0
 
 
 def draw_room_caption(picture: NDArray[np.uint8], words: str, unit_px: float) -> None:
@@ -74,7 +76,8 @@ def _free_corner(sheet: Sheet, wide: float, high: float, points: FloatArray) -> 
     best, fewest = (True, low), np.inf
     for on_left, top in ((True, low), (False, low), (False, 7.0)):
         left = 8.0 if on_left else sheet.width - 8 - wide
-        inside = (points >= (left, top)).all(axis=1) & (points <= (left + wide, top + high)).all(axis=1)
+        corner, opposite = np.array([left, top]), np.array([left + wide, top + high])
+        inside = (points >= corner - _AROUND).all(axis=1) & (points <= opposite + _AROUND).all(axis=1)
         if inside.sum() < fewest:
             best, fewest = (on_left, top), inside.sum()
     return best

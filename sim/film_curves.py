@@ -17,6 +17,8 @@ TRUE_WAY, SEEN_WAY, FORCE, ALLOWED, GATE = "#7fb2ff", "#ffb347", "#e9edf2", "#1f
 _GRID = "#323946"
 #: A curve is drawn through at most so many points.
 _POINTS = 400
+#: Numbers beside a curve are at least so far apart.
+_TICK_EVERY = 20.0
 
 Box = tuple[float, float, float, float]
 
@@ -102,7 +104,7 @@ class RecordedCurves:
             until = across[min(end + 1, len(across) - 1)]
             if until > across[begin]:
                 sheet.box((float(across[begin]), box[1], float(until), box[3]), ALLOWED)
-        for tick in ticks(*limits):
+        for tick in ticks(*limits, most=(box[3] - box[1]) / _TICK_EVERY):
             level = _height(tick, box, limits)
             sheet.line([(box[0], level), (box[2], level)], _GRID, 1.0)
             sheet.text((box[0] - 6, level), f"{tick:g}", 11, FAINT_INK, anchor="rm")
@@ -133,9 +135,9 @@ class RecordedCurves:
         return float(np.median(np.diff(self._time))) if len(self._time) > 1 else WINDOW_S
 
 
-def ticks(low: float, high: float) -> FloatArray:
-    """Round numbers from ``low`` to ``high``, five or fewer."""
-    step = next(s for s in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, np.inf) if (high - low) / s <= 4.5)
+def ticks(low: float, high: float, most: float = 4.5) -> FloatArray:
+    """Round numbers from ``low`` to ``high``, at most ``most`` steps apart."""
+    step = next(s for s in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, np.inf) if (high - low) / s <= most)
     return (
         np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step + 0.0 if np.isfinite(step) else np.zeros(1)
     )

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from needleplan.frames import FloatArray, unit_vector
-from needleplan.motion.body_motion import BodyState
+from needleplan.motion.body_motion import BodyMotion, BodyState
 from needleplan.plan import Insertion
 from needleplan.viz.palette import NEEDLE, needle_color, rgb
 from robots.frames import PatientPlacement
 from sim.film_shapes import shape_extent, solid_actor
 from sim.recorder import SceneState, VisualShape
 
-#: Hub of a needle as the arms that come along carry it: length and radius.
-_HUB_LENGTH_M, _HUB_RADIUS_M = 0.035, 0.009
+#: Hub of a needle, for drawing alone: length and radius.
+_HUB_LENGTH_M, _HUB_RADIUS_M = 0.035, 0.0075
 #: Dashes of a planned path: length, distance from one to the next, and how far out of the tip they are drawn.
 _DASH_MM, _EVERY_MM, _PATH_MM = 3.0, 6.0, 90.0
 _DASH_RADIUS_M, _BALL_RADIUS_M = 0.0005, 0.0022
@@ -91,9 +92,14 @@ class DrawnNeedles:
         colors = {order: needle_color(order) for order in orders if hubs}
         self._hubs = {order: Tubes(renderer, color, _HUB_RADIUS_M, 0.3) for order, color in colors.items()}
 
-    def pose(self, state: SceneState) -> None:
-        """Draw the needles where they are now: bent in tissue, else straight in the arm's guide."""
-        lines = {order: self._whole(self._placement.points_to_world(line)) for order, line in state.shafts_mm}
+    def pose(self, state: SceneState, shafts_mm: Sequence[tuple[int, FloatArray]]) -> None:
+        """Draw the needles where they are now.
+
+        Args:
+            state: its needle is drawn straight in the arm's guide where it is not among the others.
+            shafts_mm: order and (k, 3) polyline, patient LPS, of those in tissue.
+        """
+        lines = {order: self._whole(self._placement.points_to_world(line)) for order, line in shafts_mm}
         if self._needle is not None and state.needle not in lines:
             lines[state.needle] = shape_extent(self._needle, state)
         for order, shaft in self._shafts.items():
@@ -114,10 +120,17 @@ class DrawnNeedles:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Path:
-    """Dashes (2 n, 3) and tip (3,) of a planned path in the body at rest, and what draws them."""
+    """A planned path.
 
-    dashes_mm: FloatArray
-    tip_mm: FloatArray
+    Attributes:
+        points_mm: (2 n + 1, 3) ends of its dashes, and last its tip, in the body at rest.
+        inside: (2 n + 1,) True for those that slide within the chest wall.
+        rods: draw the dashes.
+        ball: draws the tip.
+    """
+
+    points_mm: FloatArray
+    inside: NDArray[np.bool_]
     rods: Tubes
     ball: Any
 
@@ -125,7 +138,9 @@ class _Path:
 class PlannedPaths:
     """Planned paths near their tips, dashed so that none is taken for a needle; they belong to the tissue."""
 
-    def __init__(self, renderer: Any, placement: PatientPlacement, insertions: Sequence[Insertion]) -> None:
+    def __init__(
+        self, renderer: Any, placement: PatientPlacement, body: BodyMotion, insertions: Sequence[Insertion]
+    ) -> None:
         """Draw the paths of ``insertions``; two of the same order are two paths of one needle."""
         from vtkmodules.vtkFiltersSources import vtkSphereSource
 
@@ -135,7 +150,9 @@ class PlannedPaths:
             color = needle_color(insertion.order)
             back = np.arange(_EVERY_MM, min(insertion.depth_mm, _PATH_MM) - _DASH_MM, _EVERY_MM)
             along = np.stack([back, back + _DASH_MM], axis=1).ravel()
-            tip = np.asarray(insertion.tip_mm)
+            points = np.asarray(insertion.tip_mm) - np.append(along, 0.0)[:, None] * insertion.direction
+            inside = body.within_wall(points)
+            inside[1:-1:2] = inside[0:-1:2]  # no dash is torn where the tissue slides along the wall
             ball = vtkSphereSource()
             ball.SetRadius(_BALL_RADIUS_M)
             ball.SetThetaResolution(20)
@@ -143,11 +160,8 @@ class PlannedPaths:
             ball.Update()
             actor = solid_actor(ball.GetOutput(), rgb(color), specular=0.2)
             renderer.AddActor(actor)
-            path = _Path(
-                tip - along[:, None] * insertion.direction, tip,
-                Tubes(renderer, color, _DASH_RADIUS_M, specular=0.0), actor,
-            )  # fmt: skip
-            self._paths.append((insertion, path))
+            rods = Tubes(renderer, color, _DASH_RADIUS_M, specular=0.0)
+            self._paths.append((insertion, _Path(points, inside, rods, actor)))
 
     def pose(self, body: BodyState, shown: Sequence[Insertion]) -> None:
         """Move the paths with the tissue; those that are not among ``shown`` are hidden."""
@@ -156,7 +170,7 @@ class PlannedPaths:
             path.ball.SetVisibility(visible)
             lines: list[FloatArray] = []
             if visible:
-                carried = self._placement.points_to_world(body.carry(np.vstack([path.dashes_mm, path.tip_mm])))
+                carried = self._placement.points_to_world(body.carry(path.points_mm, path.inside))
                 path.ball.SetPosition(*carried[-1])
                 lines = list(carried[:-1].reshape(-1, 2, 3))
             path.rods.place(lines)

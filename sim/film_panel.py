@@ -79,14 +79,20 @@ class FilmPanel:
         self._depths = {insertion.order: insertion.depth_mm for insertion in insertions}
         self._unit_px = min(size[0] / _LEAST_WIDTH, size[1] / _LEAST_HEIGHT)
 
-    def draw(self, state: SceneState, speed: float) -> NDArray[np.uint8]:
-        """(height, width, 3) panel for one state; ``speed`` is how much faster than real time the film runs."""
+    def draw(self, state: SceneState, depth_mm: float, speed: float) -> NDArray[np.uint8]:
+        """(height, width, 3) panel for one state.
+
+        Args:
+            state: what is shown.
+            depth_mm: of the tip in the tissue behind the planned entry.
+            speed: how much faster than real time the film runs.
+        """
         sheet = Sheet(self._size, self._unit_px, BACKGROUND)
         right = sheet.width - _EDGE
         self._heading(sheet, state, right)
         self._breathing(sheet, state, right)
         self._force(sheet, state, right)
-        self._depth(sheet, state, right)
+        self._depth(sheet, state, max(0.0, depth_mm), right)
         self._footer(sheet, state, speed, right)
         return sheet.picture()
 
@@ -112,7 +118,7 @@ class FilmPanel:
         color = _OPEN if state.gate_open else _CLOSED
         sheet.dot((_EDGE + 7, 123), 7, color)
         sheet.text((_EDGE + 22, 123), "May advance" if state.gate_open else "Must wait", 14, INK, anchor="lm")
-        way = f"{self._curves.way_mm(state):.1f} mm"
+        way = f"{round(self._curves.way_mm(state), 1) + 0.0:.1f} mm"
         sheet.text((right, 123), way, 16, TRUE_WAY, bold=True, anchor="rm")
         across = _EDGE + sheet.text((_EDGE, 141), "Target from end-exhale, mm", 12, FAINT_INK)
         key = [("true", TRUE_WAY), ("as seen", SEEN_WAY)]
@@ -124,12 +130,11 @@ class FilmPanel:
 
     def _force(self, sheet: Sheet, state: SceneState, right: float) -> None:
         sheet.text((_EDGE, 277), "Force along the needle, N", 12, FAINT_INK)
-        sheet.text((right, 275), f"{state.force_n:.1f} N", 14, FORCE, bold=True, anchor="ra")
+        sheet.text((right, 275), f"{round(state.force_n, 1) + 0.0:.1f} N", 14, FORCE, bold=True, anchor="ra")
         self._curves.draw_force(sheet, state.time_s, (_EDGE + 26, 296, right, 342))
 
-    def _depth(self, sheet: Sheet, state: SceneState, right: float) -> None:
+    def _depth(self, sheet: Sheet, state: SceneState, depth: float, right: float) -> None:
         full = self._depths.get(state.needle, 0.0)
-        depth = max(0.0, state.depth_mm)
         sheet.text((_EDGE, 353), "Tip behind the entry", 12, FAINT_INK)
         words = f"{depth:.0f} of {full:.0f} mm" if full else f"{depth:.0f} mm"
         sheet.text((right, 351), words, 14, INK, bold=True, anchor="ra")
@@ -154,4 +159,11 @@ def words_of(state: SceneState) -> str:
     """What the controller does, in words; a needle that still slows down after the gate closed is stopping."""
     if state.state is State.INSERT and not state.gate_open:
         return "Needle stops"
+    if state.state is State.HOLD and not _in_patient(state):
+        return _WORDS[State.WAIT]
     return _WORDS[state.state]
+
+
+def _in_patient(state: SceneState) -> bool:
+    """True where the present needle is in tissue."""
+    return any(order == state.needle for order, _ in state.shafts_mm)

@@ -20,6 +20,7 @@ from needleplan.frames import FloatArray, unit_vector
 from needleplan.plan import Insertion
 from needleplan.viz.offscreen import RenderingError
 from robots.frames import PatientPlacement
+from sim.controller import AT_PATIENT
 from sim.film_needles import DrawnNeedles, PlannedPaths
 from sim.film_room import Cart, add_furniture, add_gantry
 from sim.film_shapes import (
@@ -40,6 +41,10 @@ _NEEDLE_RADIUS_M = 0.0016
 #: Radius of a needle where the arm has no visual shape for one.
 _USUAL_RADIUS_M = 0.0009
 _ROOM_ANGLE_DEG = 26.0
+#: The near view of the room shows what of the arm comes within this of the target.
+_NEAR_M = 0.42
+#: Share of what the room shows, from below to above, that is left free below it.
+_BANNER_SHARE = 0.1
 #: Translucent hulls are drawn in this order, from the inside out, each with its front faces alone: that is the
 #: right order for hulls inside each other, at a third of the time that sorting every pixel takes.
 _HULLS = (Role.TARGET, Role.VESSEL, Role.CRITICAL, Role.BOWEL, Role.AIRWAY, Role.ORGAN, Role.LUNG, Role.BONE)
@@ -102,7 +107,7 @@ class FilmScene:
         for renderer in self._views.values():
             self._window.AddRenderer(renderer)
 
-        towards_camera = self._aim_room(room, anatomy, recorder)
+        towards_camera = self._aim_room(anatomy, recorder)
         self._aim_detail(detail, anatomy)
         add_furniture(room, placement.table)
         if recorder.gantry is not None:
@@ -119,7 +124,7 @@ class FilmScene:
             DrawnNeedles(room, placement, needle, orders, max(radius_m, _NEEDLE_RADIUS_M), hubs=True),
             DrawnNeedles(detail, placement, needle, orders, radius_m, hubs=False),
         )
-        self._paths = PlannedPaths(detail, placement, insertions)
+        self._paths = PlannedPaths(detail, placement, self._body.body, insertions)
         # The patient last, and the skin last of all: what is translucent is drawn over what lies within.
         self._tissue = MovingTissue(self._body.body, placement)
         shown = self._add_neighbourhood(detail, anatomy)
@@ -128,20 +133,27 @@ class FilmScene:
             self._tissue.add(room, part.surface, part.mesh)
         self._tissue.add(room, anatomy.entry, recorder.patient.skin)
         self.shown_nearby: tuple[StructureSurface, ...] = shown
-        for renderer in self._views.values():
-            renderer.ResetCameraClippingRange()
+        detail.ResetCameraClippingRange()
 
     def close(self) -> None:
         """Give back the window's memory."""
         self._window.Finalize()
 
-    def render(self, state: SceneState, insertions: Sequence[Insertion] | None = None) -> NDArray[np.uint8]:
+    def render(
+        self,
+        state: SceneState,
+        insertions: Sequence[Insertion] | None = None,
+        standing: Sequence[Insertion] = (),
+        nearness: float = 0.0,
+    ) -> NDArray[np.uint8]:
         """(height, width, 3) picture of one state.
 
         Args:
             state: what is drawn.
             insertions: whose planned paths are drawn, of those given at the beginning; None draws that of the
                 needle which is being placed.
+            standing: needles that stand in the patient besides those of ``state``.
+            nearness: of the camera in the room: 0 sees the arm at all times, 1 guide and patient.
 
         Raises:
             RenderingError: VTK cannot draw off screen.
@@ -152,10 +164,12 @@ class FilmScene:
         for link, pose, actor in self._links:
             actor.SetUserMatrix(vtk_matrix(state.link_poses[link] @ pose))
         self._cart.place(state.link_poses[self._base_link][:3, 3])
-        for needles in self._needles:
-            needles.pose(state)
         body = self._body.state(state.displacement_mm, state.wall_mm)
+        shafts = [*state.shafts_mm, *((n.order, body.carry([n.entry_mm, n.tip_mm])) for n in standing)]
+        for needles in self._needles:
+            needles.pose(state, shafts)
         self._tissue.pose(body)
+        self._place_room_camera(nearness)
         current = [i for i in self._insertions if i.order == state.needle] if insertions is None else insertions
         self._paths.pose(body, current)
         self._window.Render()
@@ -173,7 +187,7 @@ class FilmScene:
     def pixels(self, points_mm: ArrayLike, view: FilmView) -> FloatArray:
         """(n, 2) pixels from the picture's upper left corner where points (n, 3) in patient LPS mm are drawn."""
         renderer = self._views[view]
-        matrix = renderer.GetActiveCamera().GetCompositeProjectionTransformMatrix(self._aspect(renderer), -1.0, 1.0)
+        matrix = renderer.GetActiveCamera().GetCompositeProjectionTransformMatrix(self._aspect(view), -1.0, 1.0)
         projection = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
         world = self._placement.points_to_world(np.atleast_2d(np.asarray(points_mm, dtype=np.float64)))
         clip = np.column_stack([world, np.ones(len(world))]) @ projection.T
@@ -183,6 +197,14 @@ class FilmScene:
         up = bottom + share[:, 1] * (top - bottom)
         return np.stack([across * self._size[0], (1.0 - up) * self._size[1]], axis=1)
 
+    def tip_depth_mm(self, state: SceneState, insertion: Insertion) -> float:
+        """Depth behind its planned entry at which the needle's tip lies in the tissue; 0 outside."""
+        shaft = next((line for order, line in state.shafts_mm if order == insertion.order), None)
+        if shaft is None:
+            return 0.0
+        tip = self._body.state(state.displacement_mm, state.wall_mm).back(shaft[-1:])[0]
+        return float((tip - np.asarray(insertion.entry_mm)) @ insertion.direction)
+
     @property
     def pixels_per_mm(self) -> float:
         """Scale of the close view, which is the same everywhere in it."""
@@ -190,8 +212,8 @@ class FilmScene:
         _, bottom, _, top = renderer.GetViewport()
         return float((top - bottom) * self._size[1] / (2e3 * renderer.GetActiveCamera().GetParallelScale()))
 
-    def _aspect(self, renderer: Any) -> float:
-        left, bottom, right, top = renderer.GetViewport()
+    def _aspect(self, view: FilmView) -> float:
+        left, bottom, right, top = self._views[view].GetViewport()
         return float(self._size[0] * (right - left) / (self._size[1] * (top - bottom)))
 
     def _add_arm(self, room: Any, shapes: Sequence[VisualShape]) -> None:
@@ -225,26 +247,41 @@ class FilmScene:
             shown.append(surface)
         return tuple(shown)
 
-    def _aim_room(self, room: Any, anatomy: Anatomy, recorder: SceneRecorder) -> FloatArray:
+    def _aim_room(self, anatomy: Anatomy, recorder: SceneRecorder) -> FloatArray:
         """Look from the patient's feet and from the side away from the arm, a little down; (3,) where from."""
-        states = recorder.states[:: max(1, len(recorder.states) // 60)]
-        arm = np.concatenate([shape_extent(shape, state) for state in states for shape in recorder.shapes])
         skin = self._placement.points_to_world(anatomy.entry.mesh.vertices_mm[::11])
         entries = self._placement.points_to_world([i.entry_mm for i in self._insertions] or np.zeros((0, 3)))
         centre = self._placement.points_to_world(anatomy.target.mesh.vertices_mm.mean(axis=0))
-        near = skin[np.abs(skin[:, 1] - centre[1]) < 0.22]
-        points = np.concatenate([arm, near, entries])
-        side = 1.0 if arm[:, 0].mean() < 0 else -1.0
-        direction = unit_vector([0.62 * side, -0.85, 0.62])
-        camera = room.GetActiveCamera()
-        camera.SetViewUp(0.0, 0.0, 1.0)
-        camera.SetViewAngle(_ROOM_ANGLE_DEG)
-        focus, distance = fit_camera(
-            points, direction, np.array([0.0, 0.0, 1.0]), _ROOM_ANGLE_DEG, self._aspect(room)
+        patient = np.concatenate([skin[np.abs(skin[:, 1] - centre[1]) < 0.22], entries])
+        states = recorder.states[:: max(1, len(recorder.states) // 60)]
+        arm = np.concatenate([shape_extent(shape, state) for state in states for shape in recorder.shapes])
+        working = [state for state in states if state.state in AT_PATIENT] or states
+        close = np.concatenate([shape_extent(shape, state) for state in working for shape in recorder.shapes])
+        close = close[np.linalg.norm(close - centre, axis=1) < _NEAR_M]
+        direction = unit_vector([0.62 if arm[:, 0].mean() < 0 else -0.62, -0.85, 0.62])
+        up = np.array([0.0, 0.0, 1.0])
+        self._room_views = tuple(
+            fit_camera(
+                np.concatenate([shown, patient]), direction, up, _ROOM_ANGLE_DEG, self._aspect(FilmView.ROOM)
+            )
+            for shown in (arm, close)
         )
-        camera.SetFocalPoint(*focus)
-        camera.SetPosition(*(focus + distance * direction))
+        self._room_direction = direction
+        camera = self._views[FilmView.ROOM].GetActiveCamera()
+        camera.SetViewUp(*up)
+        camera.SetViewAngle(_ROOM_ANGLE_DEG)
+        self._place_room_camera(0.0)
         return direction
+
+    def _place_room_camera(self, nearness: float) -> None:
+        (far, far_m), (near, near_m) = self._room_views
+        focus = far + nearness * (near - far)
+        # Even ratios of distance look like even speed.
+        distance = far_m * (near_m / far_m) ** nearness
+        camera = self._views[FilmView.ROOM].GetActiveCamera()
+        camera.SetFocalPoint(*focus)
+        camera.SetPosition(*(focus + distance * self._room_direction))
+        self._views[FilmView.ROOM].ResetCameraClippingRange()
 
     def _aim_detail(self, detail: Any, anatomy: Anatomy) -> None:
         """Look at the target across the needles, the head up as far as it goes."""
@@ -261,6 +298,14 @@ class FilmScene:
         camera.SetFocalPoint(*focus)
         camera.SetPosition(*(focus + 1.0 * np.asarray(direction)))
         camera.SetViewUp(*up)
+
+
+def _above_banner(points: FloatArray, direction: FloatArray, up: FloatArray) -> FloatArray:
+    """Points (n, 3) and one below them, so that a banner over the lower edge of the view covers none of them."""
+    upward = unit_vector(np.cross(direction, np.cross(up, direction)))
+    height = points @ upward
+    lowest = points[int(np.argmin(height))]
+    return np.vstack([points, lowest - _BANNER_SHARE * float(np.ptp(height)) * upward])
 
 
 def _depth_of_hull(surface: StructureSurface) -> int:

@@ -144,10 +144,13 @@ class InsertionRun:
         session, controller = self.session, self.controller
         if self.held is None:
             return
-        if controller.needle_free:
+        if self._arrival is not None:
             self.needle.carried_by(session.body)
             return
         if not (controller.at_patient or self.needle.in_tissue):
+            return
+        if controller.needle_loose and self.needle.tissue_holds:
+            self.needle.loosen(duration_s, session.body)
             return
         was_in = self.needle.in_tissue
         punctures = self.needle.step(duration_s, tip_mm - reach_mm * axis, axis, reach_mm, session.body)
@@ -191,7 +194,7 @@ class InsertionRun:
         session, controller = self.session, self.controller
         if controller.state is State.WAIT and before is State.ADVANCE and session.options.strategy.begins_at_skin:
             session.begin_strategy()
-        if controller.needle_free and self._arrival is None:
+        if controller.needle_free and self._arrival is None and self.needle.tissue_holds:
             patient = session.patient
             self._arrival = Arrival(
                 session.time_s, np.array(patient.displacement_mm), patient.breaths, self.needle.bend_mm,
@@ -206,7 +209,7 @@ class InsertionRun:
             else:
                 self.held = None  # drawn out again
             return result
-        if controller.state is State.GIVEN_UP and controller.needle_free:
+        if controller.state is State.GIVEN_UP and self._arrival is not None and self.held is not None:
             self._leave()
         return None
 

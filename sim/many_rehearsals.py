@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from needleplan.ablation.contract import ZoneModel
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.assess import assess
+from needleplan.devices.catalogue import DeviceCatalogue
 from needleplan.errors import OptionError
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.outcome import RehearsalRun
@@ -18,7 +19,7 @@ from sim.options import RehearsalOptions
 from sim.patient import PatientSurfaces
 from sim.rehearse import run_rehearsal
 from sim.strategies import strategy_name
-from sim.worker_processes import spread_work, usable_cores
+from sim.worker_processes import require_jobs, spread_work, usable_cores
 
 #: A rehearsal takes seconds; one that takes so long hangs.
 LIMIT_S = 900.0
@@ -38,6 +39,7 @@ class RehearsalTask:
         queries: the anatomy.
         patient: the moving surfaces, of ``prepare_patient``, whose table holds the breathing of every run.
         zone_model: predicts the zones of the executed insertions.
+        catalogue: knows the plan's applicators; the built-in one where None.
     """
 
     plan: Plan
@@ -47,6 +49,7 @@ class RehearsalTask:
     queries: AnatomyQueries
     patient: PatientSurfaces
     zone_model: ZoneModel
+    catalogue: DeviceCatalogue | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +77,7 @@ class _Work:
         outcome = run_rehearsal(
             task.plan, task.route, task.queries.anatomy, item.motion, item.seed, robot=task.robot,
             placement=task.placement, options=item.options, patient=task.patient, queries=task.queries,
+            catalogue=task.catalogue,
         ).outcome  # fmt: skip
         metrics = None
         if task.plan.metrics is not None and any(insertion.ablations for insertion in outcome.insertions):
@@ -119,8 +123,7 @@ def rehearse_many(
     names = [strategy_name(chosen.strategy) for chosen in options]
     if not names or len(set(names)) < len(names):
         raise OptionError(f"many rehearsals need strategies, each named once, not {', '.join(names) or 'none'}")
-    if not 1 <= runs <= MAXIMUM_RUNS:
-        raise OptionError(f"the number of runs must lie between 1 and {MAXIMUM_RUNS}, not {runs}")
+    require_counts(runs, jobs)
     if seed < 0:
         raise OptionError(f"a seed must be zero or greater, not {seed}")
     if not task.plan.insertions:
@@ -134,6 +137,14 @@ def rehearse_many(
         _Work(task), items, name_of=_name, jobs=usable_cores() if jobs is None else jobs, limit_s=limit_s,
         progress=progress,
     )  # fmt: skip
+
+
+def require_counts(runs: int, jobs: int | None) -> None:
+    """Raises OptionError where the number of runs or of processes is impossible."""
+    if not 1 <= runs <= MAXIMUM_RUNS:
+        raise OptionError(f"the number of runs must lie between 1 and {MAXIMUM_RUNS}, not {runs}")
+    if jobs is not None:
+        require_jobs(jobs)
 
 
 def _name(item: _Item) -> str:

@@ -1,5 +1,7 @@
 """The channel that a needle has cut, as points of the body at rest, and the shape that it gives the needle."""
 
+import math
+
 import numpy as np
 
 from needleplan.errors import OptionError
@@ -26,9 +28,13 @@ class NeedleChannel:
 
     Args:
         entry_mm: (3,) where the skin was passed, in the body at rest.
+        dragged_mm: where the tip has been moved aside against the tissue, it drags the tissue ahead of it along,
+            which fades over this length; the needle's radius is an assumption. So a tip that creeps on stays in its
+            tissue, and one that advances soon cuts where it is.
     """
 
-    def __init__(self, entry_mm: FloatArray) -> None:
+    def __init__(self, entry_mm: FloatArray, dragged_mm: float) -> None:
+        self._dragged_mm = dragged_mm
         self._points = np.zeros((32, 3))
         self._steered = np.zeros((32, 3))
         self._depths = np.zeros(32)
@@ -50,19 +56,28 @@ class NeedleChannel:
         """Depth of the deepest point."""
         return float(self._depths[self._count - 1])
 
-    def cut(self, tip_mm: FloatArray, depth_mm: float, steered_per_mm: FloatArray) -> None:
-        """The tip has come to a place (3,) of the body at rest; where it has been as deep before nothing is cut."""
-        if depth_mm <= self.depth_mm + DEEPER_MM:
-            if depth_mm < self.depth_mm - OPEN_AHEAD_MM:
+    def cut(self, tip_mm: FloatArray, way: FloatArray, depth_mm: float, steered_per_mm: FloatArray) -> None:
+        """The tip has come to a place; where it has been as deep before nothing is cut.
+
+        Args:
+            tip_mm: (3,) the tissue that lies there, in the body at rest, if the tip dragged none.
+            way: (3,) unit vector in which the tip looks.
+            depth_mm: of the tip in the tissue.
+            steered_per_mm: (3,) curvature to which it is steered.
+        """
+        deeper = depth_mm - self.depth_mm
+        if deeper <= DEEPER_MM:
+            if deeper < -OPEN_AHEAD_MM:
                 self._close(depth_mm + OPEN_AHEAD_MM)
             return
         last = self._count - 1
-        way = float(np.linalg.norm(tip_mm - self._points[last]))
-        # The last point stays once it is far from the one before, or where the tissue has moved aside meanwhile.
+        straight = self._points[last] + deeper * way
+        place = tip_mm + math.exp(-deeper / self._dragged_mm) * (straight - tip_mm)
+        # The last point stays once it is far from the one before, or where the tip has been moved aside since.
         if (
             last == 0
             or self.depth_mm - self._depths[last - 1] >= SPACING_MM
-            or way > depth_mm - self.depth_mm + ASIDE_MM
+            or float(np.linalg.norm(place - straight)) > ASIDE_MM
         ):
             self._count += 1
             if self._count > len(self._points):
@@ -70,7 +85,14 @@ class NeedleChannel:
                 self._points, self._steered = np.pad(self._points, grown), np.pad(self._steered, grown)
                 self._depths = np.pad(self._depths, grown[0])
         last = self._count - 1
-        self._points[last], self._steered[last], self._depths[last] = tip_mm, steered_per_mm, depth_mm
+        self._points[last], self._steered[last], self._depths[last] = place, steered_per_mm, depth_mm
+
+    def until(self, depth_mm: float) -> FloatArray:
+        """(k, 3) points in the body at rest from the skin to a depth, which is not deeper than the channel."""
+        behind = int(np.searchsorted(self._depths[: self._count], depth_mm))
+        if behind in (0, self._count):
+            return self._points[: max(behind, 1)].copy()
+        return np.vstack([self._points[:behind], self._at(depth_mm, behind)])
 
     def end_at(self, depth_mm: float) -> None:
         """Forget what lies deeper than the tip."""
@@ -80,11 +102,15 @@ class NeedleChannel:
     def _close(self, depth_mm: float) -> None:
         """End the channel at a depth less than its own."""
         last = max(1, int(np.searchsorted(self._depths[: self._count], depth_mm)))
-        before = self._depths[last - 1]
-        share = (depth_mm - before) / (self._depths[last] - before)
-        self._points[last] = self._points[last - 1] + share * (self._points[last] - self._points[last - 1])
+        self._points[last] = self._at(depth_mm, last)
         self._depths[last] = depth_mm
         self._count = last + 1
+
+    def _at(self, depth_mm: float, behind: int) -> FloatArray:
+        """(3,) the place at a depth between the point of number ``behind`` and the one before."""
+        before, after = self._depths[behind - 1], self._depths[behind]
+        share = (depth_mm - before) / (after - before)
+        return np.asarray(self._points[behind - 1] + share * (self._points[behind] - self._points[behind - 1]))
 
 
 def check_resolved(shaft: NeedleShaft, side_stiffness_pa: float) -> None:
@@ -162,6 +188,12 @@ class ShaftShape:
     def tip_mm(self) -> FloatArray:
         """(3,) the tip in the room."""
         return np.asarray(self._exit + self.reach_mm * self.axis + self.tip_offset_mm)
+
+    @property
+    def tip_way(self) -> FloatArray:
+        """(3,) unit vector in which the tip looks."""
+        way = self.axis + self._slopes[-1]
+        return np.asarray(way / np.linalg.norm(way))
 
     @property
     def in_tissue_mm(self) -> FloatArray:

@@ -22,7 +22,7 @@ REGION_ROLES = frozenset({Role.ENTRY_REGION, Role.NO_GO, Role.ALLOWED})
 #: Points of each piece by which it is posed.
 LANDMARKS = 40
 #: A share of the landmarks' spread by which a pose clings to no turn: points in a row leave the turn about it open.
-_CLING = 1e-9
+_CLING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)

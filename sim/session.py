@@ -44,11 +44,12 @@ class NeedleInPatient:
     def __init__(self, order: int, needle: TissueNeedle, closest: ClosestApproach | None) -> None:
         self.order, self.needle, self.closest = order, needle, closest
 
-    def follow(self) -> tuple[str, ...]:
-        """Take its distances now; the structures that it has newly punctured."""
+    def follow(self, body: BodyState) -> tuple[str, ...]:
+        """Take its distances in the body now; the structures that it has newly punctured."""
         if self.closest is None or not self.needle.in_tissue:
             return ()
-        return self.closest.add(self.needle.shaft_at_rest_mm)
+        shaft = self.needle.shaft_at_rest_mm
+        return self.closest.add(shaft, body.body.within_wall(shaft))
 
 
 class Session:
@@ -76,7 +77,7 @@ class Session:
     ) -> None:
         streams = np.random.SeedSequence(seed).spawn(6)
         self.options, self.queries, self.placement = options, queries, placement
-        self.patient = BreathingPatient(motion, streams[0], options.holding)
+        self.patient = BreathingPatient(motion, streams[0], options.holding, cranial=queries.anatomy.case.cranial)
         self.sensing = TargetSensing(self.patient, options.sensing, streams[1])
         self.camera = TrackingCamera(options.camera, streams[2])
         self.placement_seeds, self.scan_rng = streams[3], np.random.default_rng(streams[4])
@@ -148,7 +149,7 @@ class Session:
             if needle is not held:
                 needle.needle.carried_by(self.body)
                 world.move_needle(needle.order, needle.needle.shaft_mm)
-            found += [(needle.order, name) for name in needle.follow()]
+            found += [(needle.order, name) for name in needle.follow(self.body)]
         for pair in world.touches():
             self.contacts[pair] = self.contacts.get(pair, 0.0) + passed
         return found

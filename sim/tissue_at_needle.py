@@ -7,7 +7,7 @@ from needleplan.motion.body_motion import BodyState
 from sim.tissue_push import FADING_M, STEEPEST, pushed_by
 
 #: A place in the body at rest is iterated to this; the tissue's stretch makes each step much smaller.
-AT_REST_MM, AT_REST_STEPS = 1e-4, 8
+AT_REST_MM, AT_REST_STEPS = 1e-3, 8
 
 
 def tissue_at(body: BodyState, point_mm: FloatArray, guess_mm: FloatArray) -> FloatArray:
@@ -33,7 +33,7 @@ def tissue_along(
     rest = body.back(points_mm)
     if push_mm != 0.0:
         rest -= 1e3 * pushed_by(1e-3 * points_mm, 1e-3 * tip_mm, axis, 1e-3 * unfolded(push_mm))
-    return rest
+    return np.asarray(rest)
 
 
 def unfolded(push_mm: float) -> float:

@@ -88,8 +88,8 @@ class TissueNeedle:
         self._free_mm = 0.0
         self._hub_depth_mm = self._push_mm = 0.0
         self._image: FloatArray | None = None
-        self._left_at_rest_mm = self._planned_entry
-        self._let_go = False
+        self._left_at_rest_mm = self._loose_image_mm = self._planned_entry
+        self._let_go = self._loose = False
         self.tip_mm: FloatArray = self._exit
         self.entry_at_rest_mm: FloatArray | None = None
         self.depth_mm = -math.inf
@@ -124,13 +124,18 @@ class TissueNeedle:
     def tip_at_rest_mm(self) -> FloatArray:
         """(3,) the tip in the body at rest at end-exhale.
 
-        While the needle is held, the tissue at the tip now, with the push of the tip taken off. Once it was let
-        go, where the tip lies when the body is at rest again, which no longer changes.
+        While the needle is held, the tissue that touches its tip: for one that bends the end of its channel, which
+        goes with it, for a rigid one that slides through tissue the tissue that lies there now. Once it was let
+        go, where the tip lies when the body is at rest again; that no longer changes.
 
         Raises:
             OptionError: before the first step.
         """
-        return self._left_at_rest_mm if self._let_go else self._tissue_at_tip_mm
+        if self._let_go or self._loose:
+            return self._left_at_rest_mm
+        if self._channel is not None and self._mechanics.bends:
+            return self._channel.until(self._depth_in_tissue_mm)[-1]
+        return self._tissue_at_tip_mm
 
     @property
     def shaft_mm(self) -> FloatArray:
@@ -138,23 +143,23 @@ class TissueNeedle:
         if self._shape is None:
             return np.stack([self._exit, self.tip_mm])
         inside = self._shape.in_tissue_mm
-        before = self._shape.out_of_skin_mm(self._free_mm)[None] if self._let_go else self._shape.in_air_mm
+        free = self._let_go or self._loose
+        before = self._shape.out_of_skin_mm(self._free_mm)[None] if free else self._shape.in_air_mm
         return np.concatenate([before, inside])
 
     @property
     def shaft_at_rest_mm(self) -> FloatArray:
-        """(k, 3) the tissue along it now, in the body at rest, from the skin to the tip; empty in the air."""
+        """(k, 3) the tissue that touches it, in the body at rest, from the skin to the tip; empty in the air."""
         if self._channel is None:
             return np.zeros((0, 3))
-        if self._shape is not None:
-            inside = self._shape.in_tissue_mm
-        else:
-            length = max(self.depth_mm, 0.0)
-            behind = np.linspace(length, 0.0, math.ceil(length / SPACING_MM) + 1)[:, None]
-            inside = self.tip_mm - behind * self._axis
+        if self._mechanics.bends:
+            return self._channel.until(self._depth_in_tissue_mm)
+        length = max(self.depth_mm, 0.0)
+        behind = np.linspace(length, 0.0, math.ceil(length / SPACING_MM) + 1)[:, None]
+        inside = self.tip_mm - behind * self._axis
         rest = tissue_along(self._moved(), inside, self.tip_mm, self._axis, self._push_mm)
         rest[-1] = self._tissue_at_tip_mm
-        return np.asarray(rest)
+        return rest
 
     def step(
         self, duration_s: float, exit_mm: ArrayLike, axis: ArrayLike, reach_mm: float, body: BodyState
@@ -186,6 +191,8 @@ class TissueNeedle:
                 f"a needle needs a reach from 0 mm and a step above 0 s, not {reach_mm:g} mm in {duration_s:g} s"
             )
         self._exit, self._axis, self._reach_mm, self._body = start.copy(), way.copy(), float(reach_mm), body
+        if self._loose:
+            self._loose, self._image = False, self._loose_image_mm
         if self._channel is None and not self._enters(body):
             return ()
         return self._advance(duration_s, body)
@@ -196,17 +203,45 @@ class TissueNeedle:
         Raises:
             OptionError: it is not in tissue.
         """
+        self._release()
+        self._let_go, self._loose = True, False
+        self._feel, self._push_mm = None, 0.0
+        self.carried_by(self._moved())
+
+    def loosen(self, duration_s: float, body: BodyState) -> None:
+        """Guide and driver give way for a step: tissue carries it as if it was let go, and :meth:`step` takes it up.
+
+        Args:
+            duration_s: since the last step, above 0.
+            body: the body now.
+
+        Raises:
+            OptionError: it is not in tissue, or was let go of for good.
+        """
+        if not self._loose:
+            self._release()
+            self._loose = True
+            if self._feel is not None:
+                self._feel.step(self._hub_depth_mm, duration_s)
+                self._push_mm = self._feel.push_mm
+            self._loose_image_mm = self._left_at_rest_mm + self._push_mm * self._axis
+        elif self._feel is not None:  # nobody moves it in the tissue, which goes on relaxing
+            self._feel.step(self._hub_depth_mm, duration_s)
+        self._carried(body)
+
+    def _release(self) -> None:
+        """The tissue that was pushed before the tip pushes the needle back."""
         if self._let_go or self._channel is None or not self.tissue_holds:
             raise OptionError(
                 f"only a needle that is held and lies at least {SHALLOWEST_MM:g} mm in tissue can be let go of"
             )
+        if self._loose:
+            return
         self._left_at_rest_mm = self._tissue_at_tip_mm
-        self._channel.end_at(self._depth_in_tissue_mm)
+        self._hub_depth_mm = self._depth_in_tissue_mm
         if self._mechanics.bends:
+            self._channel.end_at(self._hub_depth_mm)
             self._left_at_rest_mm = self._left_in(self._channel).tip_mm
-        self._let_go = True
-        self._feel, self._push_mm = None, 0.0
-        self.carried_by(self._moved())
 
     def carried_by(self, body: BodyState) -> None:
         """Where a needle that was let go of lies in the body now.
@@ -217,8 +252,12 @@ class TissueNeedle:
         Raises:
             OptionError: it has not been let go of.
         """
-        if not self._let_go or self._channel is None or self.entry_at_rest_mm is None:
+        if not self._let_go:
             raise OptionError("only a needle that was let go of is carried by the body alone")
+        self._carried(body)
+
+    def _carried(self, body: BodyState) -> None:
+        assert self._channel is not None and self.entry_at_rest_mm is not None
         self._body = body
         if self._mechanics.bends:
             self._shape = self._left_in(self._channel, body)
@@ -227,7 +266,7 @@ class TissueNeedle:
             self.tip_mm, self._image = self._shape.tip_mm, None
             return
         rest = np.stack([self.entry_at_rest_mm, self._left_at_rest_mm])
-        shift = body.carry(rest) - rest
+        shift = _from_skin(body, rest) - rest
         needle = carried(rest[0], rest[1], shift[0], shift[1])
         self._axis, self.depth_mm, self.tip_mm = needle.direction, needle.inserted_m, needle.tip_m
         self._exit = needle.entry_m - max(self._reach_mm - self.depth_mm, 0.0) * self._axis
@@ -238,20 +277,22 @@ class TissueNeedle:
         facing = float(self._axis @ self._planned_direction)
         if not facing >= FACING:
             raise OptionError("the guide's axis points away from the planned path by more than 60 degrees")
-        skin = body.carry(self._planned_entry[None])[0]
+        skin = body.carry(self._planned_entry[None], inside=False)[0]
         self._free_mm = float((skin - self._exit) @ self._planned_direction) / facing
         self.depth_mm = self._reach_mm - self._free_mm
         self.tip_mm, self._image = self._exit + self._reach_mm * self._axis, None
         if self.depth_mm < 0.0:
             return False
         entry = self._exit + self._free_mm * self._axis
-        rest = body.back(np.stack([entry, entry + self._planned_depth_mm * self._axis]))
-        self.entry_at_rest_mm = rest[0]
-        self._channel = NeedleChannel(rest[0])
-        self._hub_depth_mm, self._image = 0.0, rest[0]
+        # The skin goes with the wall, also where the wall was not told from what slides within it.
+        at_rest = body.back(entry[None], inside=False)[0]
+        aim = body.back((entry + self._planned_depth_mm * self._axis)[None])[0]
+        self.entry_at_rest_mm = at_rest
+        self._channel = NeedleChannel(at_rest, 500.0 * self._diameter_m)
+        self._hub_depth_mm, self._image = 0.0, at_rest
         if self._mechanics.feels:
             self._feel = NeedleFeel(
-                self._queries, rest[0], rest[1], self._planned_depth_mm, self._diameter_m, self._mechanics,
+                self._queries, at_rest, aim, self._planned_depth_mm, self._diameter_m, self._mechanics,
                 self._parameters,
             )  # fmt: skip
         return True
@@ -262,7 +303,7 @@ class TissueNeedle:
         bends, feels = self._mechanics.bends, self._mechanics.feels
         before = self._image if bends or feels else None
         known = self._channel.points_mm if before is None else np.vstack([self._channel.points_mm, before])
-        moved = body.carry(known)
+        moved = _from_skin(body, known)
         self._free_mm = float((moved[0] - self._exit) @ self._axis)
         self.depth_mm = self._reach_mm - self._free_mm
         self.tip_mm, self._image = self._exit + self._reach_mm * self._axis, None
@@ -288,8 +329,10 @@ class TissueNeedle:
             self._push_mm = self._feel.push_mm
             self.peak_force_n = max(self.peak_force_n, abs(self._feel.state.force_n))
             self.peak_tip_force_n = max(self.peak_tip_force_n, self._feel.state.tip_force_n)
-        if bends:
-            self._channel.cut(self._tissue_at_tip_mm, self._depth_in_tissue_mm, self._steered_per_mm())
+        if bends and self._shape is not None:
+            self._channel.cut(
+                self._tissue_at_tip_mm, self._shape.tip_way, self._depth_in_tissue_mm, self._steered_per_mm()
+            )
         return events
 
     def _steered_per_mm(self) -> FloatArray:
@@ -303,7 +346,7 @@ class TissueNeedle:
 
     def _left_in(self, channel: NeedleChannel, body: BodyState | None = None) -> ShaftShape:
         """The needle that its channel alone holds, in a body or at rest."""
-        points = channel.points_mm if body is None else body.carry(channel.points_mm)
+        points = channel.points_mm if body is None else _from_skin(body, channel.points_mm)
         return ShaftShape.left_in(points, channel.steered_per_mm, self._shaft, self._mechanics.side_stiffness_pa)
 
     def _leave(self) -> None:
@@ -327,3 +370,8 @@ class TissueNeedle:
         if self._body is None:
             raise OptionError("a needle has no place in the body before its first step")
         return self._body
+
+
+def _from_skin(body: BodyState, points_mm: FloatArray) -> FloatArray:
+    """Places now of points (n, 3) at rest of which the first lies in the skin, which does not slide."""
+    return np.concatenate([body.carry(points_mm[:1], inside=False), body.carry(points_mm[1:])])

@@ -23,9 +23,9 @@ _SAME_S = 1e-9
 class CameraOptions:
     """What a tracking camera can do.
 
-    A Polaris Vega errs by 0.045 mm at rest and 0.09 mm (between the quartiles) in motion, 14 ms late (Fattori et al.,
-    Radiat Oncol 2021, doi:10.1186/s13014-021-01804-7). The defaults are assumptions on the safe side of that: they
-    stand for older cameras, small markers, and software between camera and controller.
+    A Polaris Vega errs by 0.045 mm at rest and 0.09 mm (between the quartiles) in motion, 14 ms late (Fattori et
+    al., Radiat Oncol 2021, doi:10.1186/s13014-021-01804-7). The defaults are assumptions on the safe side of that:
+    they stand for older cameras, small markers, and software between camera and controller.
 
     Attributes:
         rate_hz: readings a second, 1 to 1000.

@@ -18,6 +18,8 @@ Answer = TypeVar("Answer")
 
 #: Each worker has one thread in whatever library would take more: the cores are taken by the other workers.
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+#: More processes than this are a slip of the keyboard.
+MAXIMUM_JOBS = 256
 #: A worker that has been asked to end gets so long for it.
 _PATIENCE_S = 2.0
 
@@ -25,6 +27,12 @@ _PATIENCE_S = 2.0
 def usable_cores() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def require_jobs(jobs: int) -> None:
+    """Raises OptionError where the number of processes is impossible."""
+    if not 1 <= jobs <= MAXIMUM_JOBS:
+        raise OptionError(f"the number of processes must lie between 1 and {MAXIMUM_JOBS}, not {jobs}")
 
 
 def spread_work(
@@ -57,8 +65,7 @@ def spread_work(
         NeedleplanError: what ``work`` raised on an item, or a worker died or hung. No worker is left running then,
             nor after Ctrl-C.
     """
-    if not 1 <= jobs <= 256:
-        raise OptionError(f"the number of processes must lie between 1 and 256, not {jobs}")
+    require_jobs(jobs)
     if not limit_s > 0.0:
         raise OptionError(f"the time limit of one item must be above 0 s, not {limit_s:g}")
     workers: list[_Worker[Item, Answer]] = []

@@ -26,7 +26,7 @@ from sim.bullet import Bullet, quaternions_of
 from sim.patient import PatientSurfaces
 from sim.recorder import VisualShape
 from sim.world_arm import SimulatedArm
-from sim.world_needles import NEEDLE_RADIUS_M, LeftNeedle
+from sim.world_needles import NEEDLE_RADIUS_M, LeftNeedle, polyline_of
 
 #: Thickness of the slab that stands for the floor.
 _FLOOR_M = 0.1
@@ -174,7 +174,7 @@ class RehearsalWorld:
         """
         if order in self._needles:
             raise OptionError(f"needle {order} is in the patient already; move it instead")
-        needle = LeftNeedle(self._world, order, self._polyline_m(polyline_mm), radius_mm * 1e-3)
+        needle = LeftNeedle(self._world, order, self._polyline_m(order, polyline_mm), radius_mm * 1e-3)
         self._needles[order] = needle
         self._just_left.add(needle.name)
         self._note(needle)
@@ -191,7 +191,7 @@ class RehearsalWorld:
             raise OptionError(f"no needle {order} was left in the patient: there are {there}")
         needle = self._needles[order]
         before = tuple(needle.bodies)
-        needle.move(self._polyline_m(polyline_mm))
+        needle.move(self._polyline_m(order, polyline_mm))
         if before != tuple(needle.bodies):
             for body in before:
                 del self._obstacles[body]
@@ -200,8 +200,8 @@ class RehearsalWorld:
     def _note(self, needle: LeftNeedle) -> None:
         self._obstacles |= dict.fromkeys(needle.bodies, needle.name)
 
-    def _polyline_m(self, polyline_mm: ArrayLike) -> FloatArray:
-        return self._placement.points_to_world(np.atleast_2d(np.asarray(polyline_mm, dtype=np.float64)))
+    def _polyline_m(self, order: int, polyline_mm: ArrayLike) -> FloatArray:
+        return self._placement.points_to_world(polyline_of(order, polyline_mm))
 
     def needle_pose(self) -> RigidTransform:
         """X_WN by PyBullet's forward kinematics: origin at the tip, +z along the insertion, metres."""

@@ -1,6 +1,7 @@
 """Needles that were left in the patient, as obstacles for the arm: chains of capsules. Metres in the world."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from needleplan.errors import GeometryError
 from needleplan.frames import FloatArray
@@ -13,6 +14,8 @@ NEEDLE_RADIUS_M = 0.00105
 PIECES = 6
 #: A piece that grew or shrank by more than this is made anew.
 SAME_LENGTH_M = 0.0005
+#: No piece is shorter than this.
+SHORTEST_PIECE_M = 1e-4
 
 
 class LeftNeedle:
@@ -27,7 +30,7 @@ class LeftNeedle:
         """Lay it along ``polyline_m`` (k, 3).
 
         Raises:
-            GeometryError: fewer than two points, a number that is not finite, no length, or an impossible radius.
+            GeometryError: it is too short or folded, or the radius is impossible.
         """
         self.name = f"needle {order}"
         if not 1e-4 <= radius_m <= 0.05:
@@ -61,18 +64,27 @@ class LeftNeedle:
 
     def _corners(self, polyline_m: FloatArray) -> FloatArray:
         """(``PIECES`` + 1, 3) points at even lengths along a polyline (k, 3)."""
-        points = np.asarray(polyline_m, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1:] != (3,) or len(points) < 2 or not np.isfinite(points).all():
-            raise GeometryError(f"{self.name}: a needle needs two or more finite points (k, 3)")
-        along = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1)))
-        if not along[-1] > 1e-3:
-            raise GeometryError(f"{self.name}: a needle of {along[-1] * 1e3:g} mm is none")
+        along = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(polyline_m, axis=0), axis=1)))
         places = np.linspace(0.0, along[-1], PIECES + 1)
-        return np.stack([np.interp(places, along, points[:, axis]) for axis in range(3)], axis=1)
+        corners = np.stack([np.interp(places, along, polyline_m[:, axis]) for axis in range(3)], axis=1)
+        shortest = float(np.linalg.norm(np.diff(corners, axis=0), axis=1).min())
+        if not shortest > SHORTEST_PIECE_M:
+            raise GeometryError(f"{self.name}: one of {along[-1] * 1e3:g} mm is too short, or it is folded")
+        return corners
+
+
+def polyline_of(order: int, points: ArrayLike) -> FloatArray:
+    """The points (k, 3) of a needle; raises GeometryError where they are fewer than two or not finite."""
+    polyline = np.asarray(points, dtype=np.float64)
+    if polyline.ndim != 2 or polyline.shape[1] != 3 or len(polyline) < 2 or not np.isfinite(polyline).all():
+        raise GeometryError(
+            f"needle {order}: its axis must be two or more finite points (k, 3), not of the shape {polyline.shape}"
+        )
+    return polyline
 
 
 def _upright(directions: FloatArray) -> FloatArray:
-    """(n, 4) quaternions x, y, z, w that turn the z axis along directions (n, 3), or against them: ends are alike."""
+    """(n, 4) quaternions x, y, z, w that turn z along directions (n, 3), or against: a capsule has like ends."""
     x, y, z = np.where(directions[:, 2] < 0.0, -1.0, 1.0) * directions.T
     turned = np.stack([-y, x, np.zeros_like(z), 1.0 + z], axis=1)
     return turned / np.linalg.norm(turned, axis=1, keepdims=True)

@@ -15,6 +15,7 @@ from needleplan.anatomy.model import Anatomy
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.assess import Assessment, assess
 from needleplan.case.model import Case
+from needleplan.devices.catalogue import DeviceCatalogue
 from needleplan.frames import Frame
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.plan import Insertion, Plan
@@ -173,6 +174,7 @@ def rehearse_plan(
     options: RehearsalOptions | None = None,
     patient: PatientSurfaces | None = None,
     queries: AnatomyQueries | None = None,
+    catalogue: DeviceCatalogue | None = None,
     progress: ProgressCallback | None = None,
 ) -> Rehearsal:
     """The plan carried out in the breathing patient.
@@ -188,6 +190,7 @@ def rehearse_plan(
         options: all else.
         patient: surfaces of ``prepare_patient``, made anew where None.
         queries: search structures of the anatomy, made anew where None.
+        catalogue: knows the plan's applicators; the built-in one where None.
         progress: called with what is being done and the share that is done.
     """
     chosen = options or RehearsalOptions()
@@ -203,6 +206,7 @@ def rehearse_plan(
         options=chosen if strategy is None else dataclasses.replace(chosen, strategy=strategy),
         patient=patient,
         queries=queries,
+        catalogue=catalogue,
         progress=progress,
     )
 

@@ -10,6 +10,7 @@ from needleplan.app.pipeline import PlannedCase, RobotPlan, assess_insertions, r
 from needleplan.app.progress import progress_bar
 from needleplan.app.rehearsal_options import placed_robot
 from needleplan.app.summary import print_outcome
+from needleplan.errors import OptionError
 from needleplan.io.outcome_table import write_outcome_tables
 from needleplan.io.plan_file import plan_hash, write_json, write_outcome
 from needleplan.io.value_json import to_json
@@ -58,9 +59,14 @@ def rehearse_into(
         film: True to make film and stills of the first rehearsal.
 
     Raises:
+        OptionError: a fault is named for a needle that is not planned.
         RobotError: the robot reaches none of the insertions.
     """
     chosen = options or RehearsalOptions()
+    orders = {insertion.order for insertion in planned.plan.insertions}
+    for fault in chosen.faults:
+        if fault.needle not in orders:
+            raise OptionError(f"the plan has no needle {fault.needle} for the fault '{fault.text}'")
     with progress_bar(console, "placing the robot") as progress:
         robot_plan = placed_robot(planned, chosen, robot, progress)
     forget_rehearsals(folder)
@@ -101,6 +107,7 @@ class _Session:
         return rehearse_plan(
             self.planned.plan, self.robot_plan, self.planned.anatomy, self.motion, seed=seed, recorder=recorder,
             options=options, patient=self.patient, queries=self.planned.queries,
+            catalogue=self.planned.zone_model.catalogue,
         ).outcome  # fmt: skip
 
     def rehearse(self, options: RehearsalOptions, seed: int, recorder: SceneRecorder | None = None) -> Outcome:

@@ -28,7 +28,7 @@ from needleplan.uncertainty.rehearsal_statistics import Estimate
 from needleplan.viz.canvas import save_png
 from needleplan.viz.palette import readable
 from needleplan.viz.rehearsals import draw_rehearsals
-from sim.many_rehearsals import RehearsalTask, rehearse_many
+from sim.many_rehearsals import RehearsalTask, rehearse_many, require_counts
 from sim.options import RehearsalOptions
 from sim.rehearse import prepare_patient
 
@@ -43,6 +43,7 @@ def run(options: Namespace) -> int:
     out: Path = options.out or folder.rehearsals
     noise = noise_from(options.noise)
     chosen = [rehearsal_options_from(options, name, noise) for name in strategies_from(options.strategy)]
+    require_counts(options.runs, options.jobs)
     require_own_folder(out, MAIN_FILE, "rehearse")
     planned, breathing = planned_and_breathing(console, folder, options)
     with progress_bar(console, "placing the robot") as progress:
@@ -68,11 +69,11 @@ def rehearsed(
     """All runs; the surfaces are prepared for the widest of their breathings."""
     with progress_bar(console, "preparing the patient"):
         motions = [breathing.motion(options.seed + k) for k in range(options.runs if breathing.irregular else 1)]
-        widest = max(motions, key=lambda motion: motion.amplitude_mm(min(motion.span_s, 600.0)), default=None)
-        patient = prepare_patient(planned.anatomy, widest or breathing.base, chosen[0])
+        widest = max(motions, key=lambda motion: motion.amplitude_mm(min(motion.span_s, 600.0)))
+        patient = prepare_patient(planned.anatomy, widest, chosen[0])
     task = RehearsalTask(
         planned.plan, robot_plan.base.route, robot_plan.robot, robot_plan.placement, planned.queries, patient,
-        planned.zone_model,
+        planned.zone_model, planned.zone_model.catalogue,
     )  # fmt: skip
     with progress_bar(console, f"rehearsing {options.runs} times with each of {len(chosen)}") as progress:
         return rehearse_many(

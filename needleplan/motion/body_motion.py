@@ -125,9 +125,7 @@ class BodyMotion:
         return self.at(self.motion.displacement_mm(time_s))
 
     def wall_of(self, displacement_mm: ArrayLike) -> float:
-        """Way of the liver to inferior that ribs and skin follow where they are in phase with the target, at a
-        displacement (3,) of the target.
-        """
+        """Way of the liver to inferior that ribs and skin follow where they are in phase with a target at (3,)."""
         return -float(np.asarray(displacement_mm, dtype=np.float64) @ self.trunk.axes[:, 2]) / self._host_ratio
 
     def target_way(self, drive: FloatArray) -> FloatArray:

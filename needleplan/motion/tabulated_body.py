@@ -15,12 +15,14 @@ from needleplan.motion.body_motion import BodyMotion, BodyState
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.motion.surrogate import SurrogateMotion
 
-#: The fit reaches beyond the displacements of the motion by this: holds of the breath that end elsewhere, drift.
+#: The fit reaches so many times as far as the motion, as deep breaths do, and beyond that by a margin for holds of
+#: the breath that end elsewhere and for drift.
+DEEP_BREATH = 1.5
 MARGIN_MM = 4.0
 #: The fit reaches at least so far to inferior, as a cough does.
 COUGH_MM = 20.0
 #: Parts of that reach that are tried, where the body would fold at the whole.
-REACH_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+REACH_SHARES = tuple(0.1 * tenths for tenths in range(10, -1, -1))
 #: A fit that leaves the centroid farther than this from where it should be is refused.
 WORST_FIT_MM = 0.1
 #: Displacements of a motion are looked at for so long, and so often.
@@ -37,11 +39,11 @@ class TabulatedBody:
     """States of a breathing body at the price of a polynomial.
 
     The range is a box in the trunk's axes, and in the wall's way where that is independent. It holds all
-    displacements that are given, enlarged by ``MARGIN_MM``, and at least ``COUGH_MM`` to inferior, or by as great a
-    part of that as the body stands without folding. In its corners and at a Halton sequence that is denser towards
-    its faces the amplitudes are solved exactly; the polynomial, without a constant so that no displacement is no
-    amplitude, is their least-squares fit. Elsewhere it is held against the motion: the amplitudes tell where the
-    centroid goes, without any solving.
+    displacements that are given, ``DEEP_BREATH`` times as large, with ``MARGIN_MM`` around and ``COUGH_MM`` or more
+    to inferior, or as great a part of that addition as the body stands without folding. In its corners and at a
+    Halton sequence that is denser towards its faces the amplitudes are solved exactly; the polynomial, without a
+    constant so that no displacement is no amplitude, is their least-squares fit. Elsewhere it is checked: the
+    amplitudes tell where the centroid goes, without any solving.
 
     Nothing folds within the range: the bounds of the body grow with the size of each amplitude, and no state is
     given by the table whose amplitudes are greater than some for which the bounds hold.
@@ -145,7 +147,7 @@ class TabulatedBody:
 
         # No displacement is always in the range, so that the body at rest is exactly that.
         least, most = np.minimum(path.min(axis=0), 0.0), np.maximum(path.max(axis=0), 0.0)
-        farthest, deepest = least - MARGIN_MM, most + MARGIN_MM
+        farthest, deepest = DEEP_BREATH * least - MARGIN_MM, DEEP_BREATH * most + MARGIN_MM
         farthest[2] = min(farthest[2], -COUGH_MM - MARGIN_MM)
         if self._free_wall:
             deepest[3] = max(deepest[3], COUGH_MM + MARGIN_MM)

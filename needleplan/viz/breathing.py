@@ -3,16 +3,20 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
-from needleplan.outcome import EventKind, Outcome
+from needleplan.outcome import EventKind, Outcome, Trace
 from needleplan.viz.canvas import RgbArray, new_figure, rasterise
 from needleplan.viz.overlay import FONT
 from needleplan.viz.palette import NEEDLES, needle_color
 
 _PAPER, _PRINT, _GREY = "#ffffff", "#1b2027", "#6b7480"
 _BREATH, _SEEN, _GATE, _STOP = "#0072b2", "#e69f00", "#cfe8d5", "#d55e00"
+
+#: States of the controller in which the arm is away from the needle's axis, and in which it draws the needle out.
+_AWAY, _OUT = ("approach", "done", "given up"), ("retract", "withdraw")
 
 
 def open_spans(time_s: FloatArray, is_open: FloatArray) -> list[tuple[float, float]]:
@@ -23,6 +27,18 @@ def open_spans(time_s: FloatArray, is_open: FloatArray) -> list[tuple[float, flo
     return [
         (float(time_s[b]), float(time_s[min(e, last)])) for b, e in zip(begin.tolist(), end.tolist(), strict=True)
     ]
+
+
+def on_the_axis(trace: Trace) -> NDArray[np.bool_]:
+    """(n,) True while the needle is on its axis: not on the arm's way there, nor on its way home once it is out."""
+    near = ~np.isin(trace.phase, _AWAY)
+    out = np.isin(trace.phase, _OUT)
+    begins = np.flatnonzero(out & ~np.r_[False, out[:-1]])
+    ends = np.flatnonzero(out & ~np.r_[out[1:], False]) + 1
+    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+        farthest = begin + int(np.argmin(trace.depth_mm[begin:end]))
+        near[farthest + 1 : end] = False
+    return near
 
 
 def _style(axes: Any, label: str) -> None:
@@ -112,11 +128,11 @@ def _draw_breath(axes: Any, outcome: Outcome) -> None:
 
 def _draw_depth(axes: Any, outcome: Outcome) -> None:
     trace = outcome.trace
+    near = on_the_axis(trace)
     for order in np.unique(trace.needle):
         if order < 1:
             continue
-        own = trace.needle == order
-        depth = np.where(own, trace.depth_mm, np.nan)
+        depth = np.where((trace.needle == order) & near, trace.depth_mm, np.nan)
         axes.plot(trace.time_s, depth, color=_dark(needle_color(int(order))), lw=2.0, zorder=3)
     for needle in outcome.needles:
         color = _dark(needle_color(needle.planned.order))
@@ -126,8 +142,8 @@ def _draw_depth(axes: Any, outcome: Outcome) -> None:
         depth_mm = needle.planned.depth_mm
         axes.plot([begin, end], [depth_mm] * 2, color=color, lw=1.0, ls=(0, (4, 3)))
         axes.annotate(
-            f"{needle.planned.order}: {depth_mm:.0f} mm planned", (0.5 * (begin + end), depth_mm), (0, 4),
-            color=color, textcoords="offset points", fontsize=10, ha="center", va="bottom", family=FONT,
+            f"{needle.planned.order}: {depth_mm:.0f} mm planned", (begin, depth_mm), (4, 4),
+            color=color, textcoords="offset points", fontsize=10, ha="left", va="bottom", family=FONT,
         )  # fmt: skip
     axes.axhline(0.0, color=_GREY, lw=0.8)
     deepest = max([n.planned.depth_mm for n in outcome.needles] + [float(trace.depth_mm.max()), 10.0])

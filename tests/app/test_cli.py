@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from broken_inputs import BROKEN
+from pyarrow import parquet
 
 from needleplan.app.cli import main
-from needleplan.io.plan_file import read_outcome, read_plan
+from needleplan.io.plan_file import plan_hash, read_outcome, read_plan
 from needleplan.plan import PlanStatus
 
 QUICK = ["--aims", "8", "--entry-spacing-mm", "18", "--time-limit-s", "10", "--no-pictures", "--no-physics"]
@@ -93,18 +94,61 @@ def test_simulate_assess_report(planned, capsys) -> None:
     assert run(capsys, "simulate", str(planned), *quick)[0] == 0
     assert (planned / "outcome.json").read_bytes() + (planned / "outcome_ungated.json").read_bytes() == first
     gated, ungated = read_outcome(planned / "outcome.json"), read_outcome(planned / "outcome_ungated.json")
-    assert gated.gating and not ungated.gating
+    assert (gated.strategy, ungated.strategy) == ("amplitude-gating", "free-breathing")
     assert gated.seed == ungated.seed == 3
     assert len(gated.needles) == len(read_plan(planned / "plan.json").insertions)
     code, out, _ = run(capsys, "assess", str(planned))
     assert code == 0
     scores = json.loads((planned / "assessment.json").read_text())["scores"]
-    assert set(scores) == {"planned", "rehearsed, gated", "rehearsed, ungated"}
+    assert set(scores) == {"planned", "rehearsed, amplitude-gating", "rehearsed, free-breathing"}
+    tables = {path.name: parquet.read_table(path) for path in (planned / "tables").iterdir()}
+    assert set(tables) == {"needles.parquet", "trace.parquet", "events.parquet"}
+    errors = tables["needles.parquet"]["tip_error_mm"].to_pylist()
+    assert errors == [needle.tip_error_mm for outcome in (gated, ungated) for needle in outcome.needles]
     code, _, _ = run(capsys, "report", str(planned))
     assert code == 0
     page = (planned / "report.html").read_text(encoding="utf-8")
     assert "not a medical device" in page
     assert (planned / "pictures" / "planes.png").stat().st_size > 10_000
+    assert (planned / "pictures" / "breathing-free-breathing.png").stat().st_size > 10_000
+
+
+@pytest.mark.long
+def test_a_fault_is_rehearsed_alone_and_told(planned, capsys) -> None:
+    code, out, err = run(
+        capsys, "simulate", str(planned), "--no-film", "--fault", "jammed-joint", "--strategy", "tracking"
+    )
+    assert code == 0 and not err
+    assert "switched on: jammed-joint at needle 1, at 40 % of the depth" in out
+    outcome = read_outcome(planned / "outcome.json")
+    assert outcome.strategy == "tracking" and outcome.faults
+    assert not (planned / "outcome_ungated.json").exists() and not (planned / "moments.json").exists()
+
+
+@pytest.mark.long
+def test_rehearse_writes_a_study_that_does_not_depend_on_the_processes(planned, tmp_path, capsys) -> None:
+    words = ["rehearse", str(planned), "--runs", "2", "--seed", "5", "--irregular", "--strategy"]
+    code, out, err = run(capsys, *words, "free-breathing,amplitude-gating", "--jobs", "2")
+    assert code == 0 and not err
+    for words_of_study in ("tip error, mm", "amplitude-gating", "error budget of free-breathing", "what differs"):
+        assert words_of_study in out, out
+    folder = planned / "rehearsals"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "error_budget.json", "rehearsals.json", "rehearsals.parquet", "rehearsals.png",
+    ]  # fmt: skip
+    study = json.loads((folder / "rehearsals.json").read_text())
+    assert [item["strategy"] for item in study["strategies"]] == ["free-breathing", "amplitude-gating"]
+    assert study["settings"]["runs"] == 2 and len(study["differences"]) == 1
+    plan = read_plan(planned / "plan.json")
+    table = parquet.read_table(folder / "rehearsals.parquet")
+    assert table.num_rows == 4 * len(plan.insertions)
+    assert table.schema.metadata[b"plan_hash"].decode() == plan_hash(plan)
+    budgets = json.loads((folder / "error_budget.json").read_text())["budgets"]
+    assert all(item["chances"][0]["event"] == "the target is covered" for item in budgets)
+    again = tmp_path / "again"
+    assert run(capsys, *words, "amplitude-gating", "--jobs", "1", "--out", str(again))[0] == 0
+    expected = [row for row in table.to_pylist() if row["strategy"] == "amplitude-gating"]
+    assert parquet.read_table(again / "rehearsals.parquet").to_pylist() == expected
 
 
 def test_infeasible_case_is_a_plan_with_evidence_and_exit_3(phantom, tmp_path, capsys) -> None:
@@ -177,6 +221,19 @@ def test_damaged_plan_file(content, words, tmp_path, capsys) -> None:
         (["simulate", "{planned}", "--robot", "hal9000"], "needle_arm7"),
         (["simulate", "{planned}", "--gate-mm", "0"], ""),
         (["simulate", "{planned}", "--moments", "-1"], "moments"),
+        (["simulate", "{planned}", "--strategy", "hope"], "breath-hold"),
+        (["simulate", "{planned}", "--fault", "earthquake"], "jammed-joint"),
+        (["simulate", "{planned}", "--fault", "cough@one"], "kind@needle:share"),
+        (["simulate", "{planned}", "--fault", "cough@9"], "no needle 9"),
+        (["simulate", "{planned}", "--gantry-at-mm", "500"], "--gantry-bore-mm"),
+        (["simulate", "{planned}", "--stepwise-mm", "0.1"], "steps"),
+        (["simulate", "{planned}", "--lag-deg", "500"], "phase shift"),
+        (["rehearse", "{out}"], "plan.json"),
+        (["rehearse", "{planned}", "--runs", "0"], "number of runs"),
+        (["rehearse", "{planned}", "--jobs", "0"], "number of processes"),
+        (["rehearse", "{planned}", "--strategy", "all,tracking"], "'all'"),
+        (["rehearse", "{planned}", "--noise", "much"], "robot, none"),
+        (["rehearse", "{planned}", "--out", "{planned}"], "not written by rehearse"),
         (["plan", "missing.toml", "--out", "{out}"], "missing.toml"),
         (["demo", "--out", "{case}"], ""),
         (["phantom", "--out", "{out}", "--voxel-mm", "0"], ""),

@@ -9,16 +9,18 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import trimesh
+from made_outcomes import needle, outcome, trace
 from scipy.spatial.transform import Rotation
 
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.anatomy.model import Anatomy, StructureSurface
 from needleplan.app.report import NOTICE, write_report
-from needleplan.app.report_sections import Rehearsal, needle_angles, percent
-from needleplan.app.report_template import Html, element, table
+from needleplan.app.report_rehearsals import MOST_ENTRIES, Rehearsal
+from needleplan.app.report_sections import needle_angles
+from needleplan.app.report_template import Html, element, percent, table
 from needleplan.assess import Assessment
 from needleplan.case.model import Case, Finding, PatientPosition, Role, Severity, Structure
-from needleplan.outcome import NeedleOutcome, Outcome, Trace
+from needleplan.outcome import EventKind, RehearsalEvent
 from needleplan.plan import (
     Ablation,
     CoverageProof,
@@ -78,13 +80,12 @@ def verdict(**changes) -> PhysicsVerdict:
     return PhysicsVerdict(**(values | changes))
 
 
-def rehearsal(the_plan, gating, error) -> Rehearsal:
-    time_s = np.arange(5.0)
-    trace = Trace(time_s, np.zeros((5, 3)), np.ones(5), time_s, np.ones(5), np.zeros((5, 7)), ())
-    needles = tuple(
-        NeedleOutcome(i, i, error, error, 0.0, 0.4, 1.0, 2.0, 3.5, 0.1, 0.2) for i in the_plan.insertions
-    )
-    done = Outcome("patient 7", "ab" * 32, "arm", "Lujan", gating, 11, needles, ((2, "out of reach"),), trace)
+def rehearsal(the_plan, strategy, error) -> Rehearsal:
+    needles = [
+        needle(error, error, 0.0, of=i, waited_s=3.5, closest_mm={"portal_vein": 3.25}, punctured=("liver",))
+        for i in the_plan.insertions
+    ]
+    done = outcome(needles, strategy, trace(np.arange(5.0)))
     return Rehearsal(done, Assessment(dataclasses.replace(the_plan.metrics, minimal_margin_mm=-error), np.zeros(8)))
 
 
@@ -122,7 +123,7 @@ def read(path) -> Page:
 
 def test_report_says_what_the_plan_says(tmp_path):
     the_plan = plan()
-    rehearsals = [rehearsal(the_plan, True, 0.75), rehearsal(the_plan, False, 4.5)]
+    rehearsals = [rehearsal(the_plan, "amplitude-gating", 0.75), rehearsal(the_plan, "free-breathing", 4.5)]
     route = {
         "robot": "arm", "notes": ["Base found."],
         "insertions": [{"order": 1, "status": "reached", "reason": "", "position_error_m": 4.2e-5}],
@@ -136,7 +137,8 @@ def test_report_says_what_the_plan_says(tmp_path):
         "patient 7", "partial", "91.2 % of the margin is covered", "Allow a third needle.", "91.2 %", "-1.2 mm",
         "65 W, 7:05 min", "80.0 mm", "6.2 mm", "4,321", "9,000", "123", "No fewer of the 77 offered will do.",
         "HiGHS: Optimal", "9.8.7", "42", "ab" * 32, "A model table.", "No film was made.", "1.75 s", "Base found.",
-        "0.042 mm", "with gating", "without gating", "4.50", "0.75", "Needle 2 was not placed: out of reach",
+        "0.042 mm", "amplitude gating", "free breathing", "4.50", "0.75",
+        "amplitude gating: needle 2 was not placed: out of reach",
         "Title of breathing-gated", "Title of extra", NOTICE,
     ):  # fmt: skip
         assert fact in page.text, fact
@@ -144,11 +146,36 @@ def test_report_says_what_the_plan_says(tmp_path):
     assert page.tags.count("img") == 3
 
 
+def test_report_says_what_happened_in_a_rehearsal(tmp_path):
+    the_plan = plan()
+    done = rehearsal(the_plan, "amplitude-gating", 0.75)
+    path = write_report(tmp_path / "r.html", anatomy=anatomy(), plan=the_plan, rehearsals=[done])
+    text = read(path).text
+    for fact in (
+        "amplitude-gating(2 mm)", "cough of 20 mm at needle 1, at 40 % of the depth", "7.2", "portal vein",
+        "3.2 mm", "Log: amplitude gating", "11.75", "the target moves at 60 mm/s",
+        "liver capsule gives way at 3.8 N",
+    ):  # fmt: skip
+        assert fact in text, fact
+    # The controller's states would bury what matters.
+    assert "9.50" not in text
+    many = tuple(RehearsalEvent(float(k), 1, EventKind.STOP, f"stop {k}") for k in range(MOST_ENTRIES + 20))
+    long = dataclasses.replace(done, outcome=dataclasses.replace(done.outcome, events=many))
+    text = read(write_report(path, anatomy=anatomy(), plan=the_plan, rehearsals=[long])).text
+    assert (
+        f"stop {MOST_ENTRIES - 1}" in text and f"stop {MOST_ENTRIES}" not in text and "20 further entries" in text
+    )
+    hostile = (RehearsalEvent(0.0, 1, EventKind.STOP, HOSTILE),)
+    bad = dataclasses.replace(done, outcome=dataclasses.replace(done.outcome, events=hostile, faults=(HOSTILE,)))
+    page = read(write_report(path, anatomy=anatomy(), plan=the_plan, rehearsals=[bad]))
+    assert "script" not in page.tags and HOSTILE in page.text
+
+
 def test_nothing_is_fetched_and_no_script_runs(tmp_path):
     the_plan = plan()
     path = write_report(
         tmp_path / "r.html", anatomy=anatomy(), plan=the_plan, pictures=[picture()],
-        rehearsals=[rehearsal(the_plan, True, 1.0)], film=tmp_path / "film.mp4",
+        rehearsals=[rehearsal(the_plan, "amplitude-gating", 1.0)], film=tmp_path / "film.mp4",
     )  # fmt: skip
     text = path.read_text(encoding="utf-8")
     page = Page(text)

@@ -52,7 +52,7 @@ def test_plan_a_case_carries_the_built_in_patient_through_the_chain(tmp_path, ca
     assert plan.insertions
     assert read_plan(tmp_path / "plan.json") == plan
     assert printed.count("achieved") == 2
-    assert "gated at end-exhale" in printed and "without gating" in printed
+    assert "amplitude gating(2 mm" in printed and "patient, free breathing:" in printed
     for insertion in plan.insertions:
         assert printed.count(f"needle {insertion.order}: tip ") == 2
 

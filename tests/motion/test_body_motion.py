@@ -20,6 +20,7 @@ from needleplan.motion.body_motion import MAXIMUM_CONTRACTION, BodyMotion, BodyS
 from needleplan.motion.chest_wall import INNER_ROLES
 from needleplan.motion.lujan import LujanMotion, inhalation_direction
 from needleplan.motion.organ_motion import PROVENANCES, organ_motion, organ_motions
+from needleplan.motion.tabulated_body import TabulatedBody
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("NEEDLEPLAN_DATA") or ROOT.parent / "shared" / "data")
@@ -322,6 +323,11 @@ def test_real_patients(name):
         assert np.linalg.det(state.jacobian(points, side)).min() > 0.0
     rest, now = (solid_moments(mesh).centroid_mm for mesh in (anatomy.target.mesh, state.mesh(anatomy.target)))
     assert now - rest == pytest.approx(body.motion.displacement_mm(0.0), abs=2e-5)
+    table = TabulatedBody.of_motion(body)
+    assert table.error_mm < 0.01
+    fitted = table.state(state.displacement_mm)
+    assert np.abs(fitted.carry(points) - state.carry(points)).max() < 0.05
+    assert np.linalg.det(fitted.jacobian(points)).min() > 0.0
 
 
 def test_the_steepest_slopes_hold_the_greatest_of_every_mix():

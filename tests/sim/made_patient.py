@@ -81,7 +81,9 @@ def make_plan(anatomy: Anatomy, count: int = 1) -> Plan:
         tip = centre - 8.0 * out
         entry = centre + 66.0 * out
         ablations = (Ablation(tuple(tip), 60.0, 300.0), Ablation(tuple(tip + 12.0 * out), 60.0, 120.0))
-        insertions.append(Insertion(tuple(entry), tuple(tip), "generic-mwa-2450", ablations, {"aorta": 30.0}, k + 1))
+        insertions.append(
+            Insertion(tuple(entry), tuple(tip), "generic-mwa-2450", ablations, {"aorta": 30.0}, k + 1)
+        )
     return Plan(
         "ball", "h", PlanStatus.COMPLETE, (), tuple(insertions), None, {}, 10, 5, None,
         Provenance("0", {}, 0, {}),

@@ -204,7 +204,9 @@ def test_a_jammed_arm_stays_and_the_driver_draws_the_needle_back(route: RobotRou
     assert early.states == [State.APPROACH, State.GIVEN_UP] and early.rows[-1][0] < 1.1
 
 
-@pytest.mark.parametrize("phase", [State.APPROACH, State.ALIGN, State.ADVANCE, State.WAIT, State.INSERT, State.HOLD])
+@pytest.mark.parametrize(
+    "phase", [State.APPROACH, State.ALIGN, State.ADVANCE, State.WAIT, State.INSERT, State.HOLD]
+)
 def test_the_emergency_stop_ends_every_phase_and_nothing_goes_deeper(route: RobotRoute, phase: State) -> None:
     drive = Drive(route)
     drive.run(lambda t: t % 4.0 < 1.5, stop=lambda d: d.controller.state is phase)
@@ -259,9 +261,7 @@ def test_a_strategy_that_gives_up_withdraws_the_needle(route: RobotRoute) -> Non
     controller = drive.controller
     while controller.state is not State.WAIT:
         controller.step(STEP, Seen(_decision(False), np.zeros(3), controller.positions()))
-    controller.step(
-        STEP, Seen(_decision(False, CompensationStatus.GIVEN_UP), np.zeros(3), controller.positions())
-    )
+    controller.step(STEP, Seen(_decision(False, CompensationStatus.GIVEN_UP), np.zeros(3), controller.positions()))
     assert controller.state is State.WITHDRAW and controller.reason == "as the test says"
 
 

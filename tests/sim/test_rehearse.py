@@ -64,9 +64,7 @@ def test_a_constant_offset_has_its_closed_form(
 ) -> None:
     motion = ConstantOffset()
     patient = patients(motion)
-    (needle,) = run_rehearsal(
-        plan, route, anatomy, motion, 1, options=ideal(), patient=patient
-    ).outcome.needles
+    (needle,) = run_rehearsal(plan, route, anatomy, motion, 1, options=ideal(), patient=patient).outcome.needles
     planned = plan.insertions[0]
     body = patient.body.state(motion.offset_mm)
     expected_tip = body.back(np.asarray(planned.tip_mm)[None])[0]

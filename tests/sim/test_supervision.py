@@ -137,8 +137,8 @@ def test_joints_and_driver_that_do_not_follow_are_told_apart(joint: int, jammed:
 def test_a_cough_is_told_from_a_deep_breath() -> None:
     watch = Watch()
     watch.breath = 1.6
-    assert watch.feed(9.0) is None
-    alarm = watch.feed(1.0, cough_mm_s=60.0)
+    assert watch.feed(20.0) is None
+    alarm = watch.feed(1.0, cough_mm_s=80.0)
     assert alarm is not None and alarm.may_pass and "cough" in alarm.reason
 
 
@@ -146,7 +146,12 @@ def test_faults_are_read_and_impossible_ones_refused() -> None:
     assert parse_fault("cough") == Fault(FaultKind.COUGH)
     assert parse_fault("needle-slip@2:0.7") == Fault(FaultKind.NEEDLE_SLIP, 2, 0.7)
     assert parse_fault("stale-pose@1:-0.5").at_depth_share == -0.5
-    for text, word in (("hiccup", "no fault"), ("cough@x", "written"), ("cough@1:2", "between"), ("cough@0", "from 1")):
+    for text, word in (
+        ("hiccup", "no fault"),
+        ("cough@x", "written"),
+        ("cough@1:2", "between"),
+        ("cough@0", "from 1"),
+    ):
         with pytest.raises(OptionError, match=word):
             parse_fault(text)
     with pytest.raises(OptionError, match="size"):

@@ -1,14 +1,18 @@
+import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from needleplan.errors import MotionError
+from needleplan.io.traces import read_breathing_trace
 from needleplan.motion.attenuation import SKIN_RISE
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.motion.hysteresis import HystereticMotion
 from needleplan.motion.irregular import Irregularity, IrregularMotion
 from needleplan.motion.lujan import LujanMotion
+from needleplan.motion.recorded import RecordedMotion
 from needleplan.motion.sensor import BreathingSensor
 from needleplan.motion.static import StaticMotion
 from needleplan.motion.surrogate import SurrogateMotion
@@ -17,6 +21,7 @@ from sim.compensation.contract import SensorSample
 from sim.surrogate_relation import LEAST_SAMPLES, SurrogateRelation
 from sim.target_sensing import SensingOptions, TargetSensing
 
+DATA = Path(os.environ.get("NEEDLEPLAN_DATA") or Path(__file__).parents[3] / "shared" / "data")
 LUJAN = LujanMotion()
 SILENT = BreathingSensor(noise_mm=0.0)
 
@@ -159,7 +164,7 @@ def test_noise_of_the_belt_is_magnified_by_the_relation():
     assert error_mm(LUJAN, noisy).mean() > 1.5 * error_mm(LUJAN, still).mean()
     _, _, sensing = watched(LUJAN, SensingOptions(SILENT), 1.0)
     assert sensing.relation is not None
-    np.testing.assert_allclose(sensing.relation.gain[2] * SKIN_RISE, -1.0, atol=0.1)
+    np.testing.assert_allclose(sensing.relation.gain * SKIN_RISE, LUJAN.direction, atol=0.1)
 
 
 def test_the_end_of_exhalation_is_zero():
@@ -192,30 +197,22 @@ def test_a_target_at_rest_is_told_to_rest():
     assert sensing.relation is not None and sensing.relation.told == 1.0
 
 
-class Sideways(StaticMotion):
-    """Breathing to anterior, and to inferior something else."""
-
-    def __init__(self, inferior_mm: float) -> None:
-        object.__setattr__(self, "_inferior_mm", inferior_mm)
+class Wandering(StaticMotion):
+    """Each axis has a rhythm of its own."""
 
     def displacement_mm(self, time_s):
         times = np.asarray(time_s, dtype=np.float64)
-        return np.stack(
-            [
-                np.zeros_like(times),
-                -8.0 * np.sin(0.5 * np.pi * times) ** 4,
-                -self._inferior_mm * np.sin(1.5 * np.pi * times) ** 2,
-            ],
-            axis=-1,
-        )
+        return np.stack([8.0 * np.sin(rate * times) ** 2 for rate in (0.25 * np.pi, 0.5 * np.pi, np.pi)], axis=-1)
 
 
-@pytest.mark.parametrize("inferior_mm", [0.0, 3.0])
-def test_a_belt_that_does_not_tell_where_the_target_is_is_refused(inferior_mm):
+NOISY = SurrogateMotion(LujanMotion(0.0), (0.0, 0.0, -4.0), noise_mm=3.0, seed=2)
+
+
+@pytest.mark.parametrize("motion", [Wandering(), NOISY], ids=["wandering", "still belt"])
+def test_a_belt_that_does_not_tell_where_the_target_is_is_refused(motion):
     with pytest.raises(MotionError, match="sense the target itself"):
-        watched(Sideways(inferior_mm), SensingOptions(), 1.0)
-    arrived, _, _ = watched(Sideways(inferior_mm), direct(), 1.0)
-    assert arrived
+        watched(motion, SensingOptions(), 1.0)
+    assert watched(motion, direct(), 1.0)[0]
 
 
 def test_a_belt_needs_a_few_samples_for_a_line():
@@ -264,3 +261,13 @@ def test_impossible_options_are_refused():
     for learning in (1.0, 1e4, np.nan):
         with pytest.raises(MotionError, match="learning_s"):
             SensingOptions(learning_s=learning)
+
+
+@pytest.mark.skipif(not (DATA / "breathing-kim-liver").is_dir(), reason=f"no breathing recordings in {DATA}")
+@pytest.mark.parametrize("name", ["RegularBreathing", "LargeSIandAP", "Erratic"])
+def test_a_recorded_liver_breathes_and_is_sensed_by_its_belt(name):
+    motion = RecordedMotion(read_breathing_trace(DATA / "breathing-kim-liver" / f"LiverTraj_{name}70s_robot.txt"))
+    arrived, patient, sensing = watched(motion, SensingOptions(), 60.0)
+    assert patient.breaths == pytest.approx(60.0 / motion.period_s, abs=1.5)
+    assert sensing.relation is not None and sensing.relation.told > 0.9
+    assert np.sqrt((error_mm(motion, arrived) ** 2).mean()) < 0.12 * patient.table.range_mm

@@ -231,26 +231,37 @@ def test_what_is_not_in_the_channel_is_straight():
 
 
 def test_a_channel_keeps_its_points_and_closes_behind_a_needle_drawn_back():
-    way = np.array([0.6, 0.0, 0.8])
-    channel = NeedleChannel(np.zeros(3))
+    way, side = np.array([0.6, 0.0, 0.8]), np.array([0.0, 1.0, 0.0])
+    channel = NeedleChannel(np.zeros(3), 1.0)
     for depth in np.arange(0.3, 60.0, 0.3):
-        channel.cut(depth * way, depth, np.zeros(3))
+        channel.cut(depth * way, way, depth, np.zeros(3))
     points = channel.points_mm.copy()
     gaps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     assert (gaps[:-1] < SPACING_MM + 0.3).all() and (gaps[:-1] >= SPACING_MM - 1e-9).all()
     np.testing.assert_allclose(points[-1], channel.depth_mm * way)
+    np.testing.assert_allclose(channel.until(31.7)[-1], 31.7 * way)
+    np.testing.assert_array_equal(channel.until(0.0), [[0.0, 0.0, 0.0]])
     # Drawn back a little it stays open; farther, it is cut anew and elsewhere.
-    channel.cut(55.0 * way + 1.0, 55.0, np.zeros(3))
+    channel.cut(55.0 * way + 1.0, way, 55.0, np.zeros(3))
     np.testing.assert_array_equal(channel.points_mm, points)
-    channel.cut(30.0 * way, 30.0, np.zeros(3))
+    channel.cut(30.0 * way, way, 30.0, np.zeros(3))
     assert channel.depth_mm == 30.0 + OPEN_AHEAD_MM
     np.testing.assert_allclose(channel.points_mm[-1], channel.depth_mm * way, atol=1e-12)
     channel.end_at(30.0)
     np.testing.assert_allclose(channel.points_mm[-1], 30.0 * way, atol=1e-12)
-    # Tissue that has moved aside while the tip stood: a new piece begins.
-    before = len(channel.points_mm)
-    channel.cut(30.1 * way + [0.0, 9.0, 0.0], 30.1, np.zeros(3))
-    np.testing.assert_allclose(channel.points_mm[before - 1], 30.0 * way, atol=1e-12)
+    # Tissue has moved aside while the tip stood: what creeps on stays in it, what goes on farther cuts elsewhere,
+    # whatever the steps.
+    before = len(channel.points_mm) - 1
+    kept = channel.points_mm[:before].copy()
+    for step in (0.01, 0.1, 1.0):
+        for depth in np.arange(30.0 + step, 33.0 + 0.5 * step, step):
+            channel.cut(depth * way + 9.0 * side, way, depth, np.zeros(3))
+            aside = 9.0 * (1.0 - math.exp(30.0 - depth))
+            np.testing.assert_allclose(channel.points_mm[-1], depth * way + aside * side, atol=1e-9)
+        np.testing.assert_array_equal(channel.points_mm[:before], kept)
+        channel = NeedleChannel(np.zeros(3), 1.0)
+        channel.cut(30.0 * way, way, 30.0, np.zeros(3))
+        before, kept = 1, np.zeros((1, 3))
 
 
 # --- Needles ---------------------------------------------------------------------------------------------------
@@ -313,7 +324,8 @@ def test_a_needle_that_bends_is_between_the_guide_and_the_tissue():
         exit_mm = np.asarray(planned.entry_mm) - FREE_MM * planned.direction
         needle.step(0.01, exit_mm, planned.direction, FREE_MM + planned.depth_mm, Shifted(move))
         tips[modulus] = (needle.tip_mm - planned.tip_mm) @ move / 9.0
-        np.testing.assert_allclose(needle.tip_at_rest_mm, needle.tip_mm - move, atol=1e-3)
+        # It has not cut aside: the tissue at its tip is still the same.
+        np.testing.assert_allclose(needle.tip_at_rest_mm, planned.tip_mm, atol=2e-3)
         assert needle.bend_mm == pytest.approx(tips[modulus])
         # Released it goes with the tissue, wherever its guide was.
         needle.let_go()
@@ -425,7 +437,7 @@ def test_layers_are_felt_at_their_depths_and_tissue_is_pushed_before_it_gives_wa
         assert event.tissue_depth_m == layer.start_m
         # The driver was deeper than the membrane when it gave way.
         assert event.depth_m - event.tissue_depth_m > 1e-3
-    np.testing.assert_allclose(at_rest, np.subtract(depths, pushes), atol=1e-6)
+    np.testing.assert_allclose(at_rest, np.subtract(depths, pushes), atol=2e-3)
     assert max(pushes) > 5.0
     assert needle.peak_force_n == max(forces) and needle.peak_tip_force_n >= events[1].tip_force_n
     # The tip lies in the liver once its capsule has given way and has sprung back, not before.
@@ -551,22 +563,88 @@ def test_a_guide_that_turns_takes_the_needle_along():
 
 
 def test_a_breathing_patient_moves_the_tissue_past_the_needle():
-    """The true deformation: the tip's tissue is what the body says, and a step is quick."""
-    planned, motion = insertion(), LujanMotion(15.0, 4.0)
+    """With the true deformation the tissue at the tip is what the body says."""
+    planned = insertion()
     states = [breathing().at_time(t) for t in np.arange(0.0, 4.0, 0.05)]
     rigid, bent = made(NeedleMechanics.rigid()), made(NeedleMechanics())
     for needle in (rigid, bent):
         drive(needle, planned, lambda t: states[round(t / 0.05) % len(states)], step_s=0.05)
         body = states[-1]
         exit_mm = np.asarray(planned.entry_mm) - FREE_MM * planned.direction
-        needle.step(0.05, exit_mm, planned.direction, FREE_MM + planned.depth_mm, body)
+        needle.step(0.05, exit_mm, planned.direction, FREE_MM + planned.depth_mm + 1.0, body)
     push = bent.force.displacement_m * 1e3
     np.testing.assert_allclose(body.carry(rigid.tip_at_rest_mm[None])[0], rigid.tip_mm, atol=1e-5)
     image = bent.tip_at_rest_mm + push * planned.direction
-    np.testing.assert_allclose(body.carry(image[None])[0], bent.tip_mm, atol=1e-3)
+    np.testing.assert_allclose(body.carry(image[None])[0], bent.tip_mm, atol=0.1)  # it drags a little tissue
     assert bent.bend_mm > 0.1
-    assert motion.displacement_mm(1.0).any()
     assert len(bent.layers) > 3
+    # Breath after breath a straight needle at rest is as deep in the tissue as it was.
+    held, depths = made(NeedleMechanics(bends=False)), []
+    drive(held, planned, states[0], to_mm=60.0)
+    for k in range(3 * len(states) + 1):
+        held.step(0.05, exit_mm, planned.direction, FREE_MM + 60.0, states[k % len(states)])
+        depths.append(held.force.depth_m * 1e3)
+    assert np.ptp(depths) > 1.0
+    np.testing.assert_allclose(depths[:: len(states)], 60.0, atol=0.02)
+
+
+def test_tissue_that_sways_about_a_held_needle_is_not_cut():
+    planned = insertion()
+    held, rigid = made(NeedleMechanics()), made(NeedleMechanics.rigid())
+    exit_mm = np.asarray(planned.entry_mm) - FREE_MM * planned.direction
+    for needle in (held, rigid):
+        drive(needle, planned, REST, to_mm=60.0)
+    for _ in range(100):  # until the tissue before the tip has sprung back
+        held.step(0.05, exit_mm, planned.direction, FREE_MM + 60.0, REST)
+    tip, line = held.tip_at_rest_mm.copy(), held.shaft_at_rest_mm.copy()
+    bends = []
+    for k in range(1, 60):
+        body = Shifted(8.0 * math.sin(0.2 * k) * across(planned.direction))
+        for needle in (held, rigid):
+            needle.step(0.05, exit_mm, planned.direction, FREE_MM + 60.0, body)
+        bends.append(held.bend_mm)
+        np.testing.assert_allclose(held.tip_at_rest_mm, tip, atol=1e-2)
+        np.testing.assert_allclose(held.shaft_at_rest_mm, line, atol=1e-2)
+        np.testing.assert_allclose(rigid.tip_at_rest_mm, rigid.tip_mm - body.shift_mm, atol=1e-9)
+    assert max(bends) > 2.0
+    held.let_go()
+    np.testing.assert_allclose(held.tip_at_rest_mm, tip, atol=1e-2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_restless_guide_and_driver_leave_all_finite_and_the_same_twice(seed):
+    """In and out at random, the guide shifted and tilted, in a patient who breathes."""
+    planned = insertion()
+    states = [breathing().at_time(t) for t in np.arange(0.0, 4.0, 0.2)]
+    mechanics = (
+        NeedleMechanics(),
+        NeedleMechanics(tip=NeedleTip(math.radians(20.0), 4.4)),
+        NeedleMechanics(bends=False),
+        UNFELT,
+    )[seed]
+
+    def ways():
+        rng, needle, reach, speed, off = np.random.default_rng(seed), made(mechanics), 40.0, 5.0, np.zeros(3)
+        tilt = np.zeros(3)
+        for k in range(500):
+            if k % 60 == 0:
+                speed = rng.uniform(-25.0, 30.0)
+            reach = min(max(reach + 0.02 * speed, 0.0), 150.0)
+            off, tilt = 0.99 * off + 0.1 * rng.normal(size=3), 0.98 * tilt + 0.002 * rng.normal(size=3)
+            axis = (planned.direction + tilt) / np.linalg.norm(planned.direction + tilt)
+            exit_mm = np.asarray(planned.entry_mm) - FREE_MM * axis + off
+            needle.step(0.02, exit_mm, axis, reach, states[k // 3 % len(states)])
+            line = needle.shaft_mm
+            np.testing.assert_array_equal(line[-1], needle.tip_mm)
+            assert abs(np.linalg.norm(np.diff(line, axis=0), axis=1).sum() - reach) < 5.0
+            if needle.in_tissue:
+                np.testing.assert_array_equal(needle.shaft_at_rest_mm[-1], needle.tip_at_rest_mm)
+                assert needle.bend_mm < 30.0
+            yield [*needle.tip_mm, *needle.tip_at_rest_mm, needle.peak_force_n]
+
+    first, second = np.array(list(ways())), np.array(list(ways()))
+    assert np.isfinite(first).all()
+    np.testing.assert_array_equal(first, second)
 
 
 def test_impossible_needles_and_steps_are_refused():

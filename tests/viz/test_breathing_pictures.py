@@ -3,29 +3,25 @@
 import dataclasses
 import time
 
+import made_outcomes
 import numpy as np
 import pytest
+from made_outcomes import needle
 
 from needleplan.assess import Assessment
 from needleplan.errors import OptionError
-from needleplan.outcome import NeedleOutcome, Outcome, Trace
+from needleplan.outcome import Outcome
 from needleplan.plan import Metrics, Plan, PlanStatus, Provenance
-from needleplan.viz.breathing import draw_breathing, open_spans
+from needleplan.viz.breathing import draw_breathing, on_the_axis, open_spans
 from needleplan.viz.pictures import draw_plan_pictures, draw_rehearsal_pictures
 
 
-def outcome(insertions, gating=True, error=1.0) -> Outcome:
-    time_s = np.arange(0.0, 40.0, 0.05)
-    height = 10.0 * np.sin(np.pi * time_s / 4.0) ** 4
-    displacement = np.stack([0 * height, 0 * height, -height], axis=1)
-    gate = height < 1.0 if gating else np.ones(len(time_s))
-    depth = np.clip(8.0 * (time_s - 10.0), -20.0, 60.0)
-    trace = Trace(time_s, displacement, gate, depth, np.ones(len(time_s)), np.zeros((len(time_s), 7)), ())
-    needles = tuple(
-        NeedleOutcome(i, i, error, 0.8 * error, 0.6 * error, 0.4, 10.0 * i.order, 10.0 * i.order + 4, 2.0, 0.1, 0.4)
-        for i in insertions
-    )
-    return Outcome("small", "0" * 64, "arm", "Lujan", gating, 1, needles, (), trace)
+def outcome(insertions, strategy="amplitude-gating", error=1.0) -> Outcome:
+    signals = made_outcomes.trace()
+    if strategy == "free-breathing":
+        signals = dataclasses.replace(signals, gate_open=np.ones(len(signals.time_s)))
+    needles = [needle(error, 0.8 * error, 0.6 * error, of=i) for i in insertions]
+    return made_outcomes.outcome(needles, strategy, signals, not_reached=())
 
 
 def test_open_spans_are_those_of_the_flag():
@@ -36,7 +32,7 @@ def test_open_spans_are_those_of_the_flag():
 
 def test_breathing_shows_gate_and_needles(insertions):
     gated = draw_breathing(outcome(insertions), size=(900, 600))
-    free = draw_breathing(outcome(insertions, gating=False), size=(900, 600))
+    free = draw_breathing(outcome(insertions, "free-breathing"), size=(900, 600))
     assert gated.shape == free.shape == (600, 900, 3)
     green = np.array([0xCF, 0xE8, 0xD5])
     count = [int((np.abs(image.astype(int) - green).max(axis=-1) < 4).sum()) for image in (gated, free)]
@@ -53,9 +49,33 @@ def test_error_bars_do_not_depend_on_anything_but_the_errors(insertions):
 def test_no_needle_and_no_trace(insertions):
     empty = dataclasses.replace(outcome(insertions), needles=())
     assert draw_breathing(empty, size=(600, 400)).shape == (400, 600, 3)
-    trace = Trace(np.zeros(1), np.zeros((1, 3)), np.ones(1), np.zeros(1), np.ones(1), np.zeros((1, 7)), ())
+    short = dataclasses.replace(empty, trace=made_outcomes.trace(np.zeros(1)))
     with pytest.raises(OptionError, match="fewer than two samples"):
-        draw_breathing(dataclasses.replace(empty, trace=trace))
+        draw_breathing(short)
+    assert draw_rehearsal_pictures([short]) == ()
+
+
+def test_depth_is_shown_only_while_the_needle_is_on_its_axis():
+    phases = ("approach", "align", "insert", "settle", "retract", "retract", "retract", "retract", "done")
+    depths = np.array([80.0, -20.0, 10.0, 60.0, 30.0, -30.0, 40.0, 90.0, 90.0])
+    signals = dataclasses.replace(made_outcomes.trace(np.arange(9.0)), depth_mm=depths, phase=phases)
+    assert on_the_axis(signals).tolist() == [False, True, True, True, True, True, False, False, False]
+
+
+def test_what_the_strategy_saw_and_stops_are_drawn(insertions):
+    orange, vermillion = np.array([0xE6, 0x9F, 0x00]), np.array([0xD5, 0x5E, 0x00])
+
+    def count(image, color):
+        return int((np.abs(image[:450, :600].astype(int) - color).max(axis=-1) < 60).sum())
+
+    shown = draw_breathing(outcome(insertions), size=(900, 600))
+    nothing = dataclasses.replace(outcome(insertions), events=())
+    blind = dataclasses.replace(
+        nothing, trace=dataclasses.replace(nothing.trace, seen_mm=0 * nothing.trace.seen_mm)
+    )
+    plain = draw_breathing(blind, size=(900, 600))
+    assert count(shown, orange) > count(plain, orange) + 100
+    assert count(shown, vermillion) > count(plain, vermillion) + 20
 
 
 def test_whole_set_is_drawn_in_time(patient, insertions, zone):
@@ -67,12 +87,12 @@ def test_whole_set_is_drawn_in_time(patient, insertions, zone):
     )  # fmt: skip
     begin = time.perf_counter()
     pictures, missing = draw_plan_pictures(patient, plan, zone, Assessment(metrics, margins))
-    pictures += draw_rehearsal_pictures([outcome(insertions), outcome(insertions, gating=False)])
+    pictures += draw_rehearsal_pictures([outcome(insertions), outcome(insertions, "free-breathing")])
     took = time.perf_counter() - begin
     assert missing == ()
     assert [p.name for p in pictures] == [
-        "patient", "target", "planes", "needle-planes", "margins", "tumour", "breathing-gated",
-        "breathing-ungated",
+        "patient", "target", "planes", "needle-planes", "margins", "tumour", "breathing-amplitude-gating",
+        "breathing-free-breathing",
     ]  # fmt: skip
     assert all(p.pixels.dtype == np.uint8 and p.pixels.std() > 5 for p in pictures)
     assert took < 45.0  # about 6 s on two free cores
