@@ -42,8 +42,8 @@ class ControllerOptions:
             driver's 0.2 m/s^2.
         control_s: time between two looks at sensors, camera and encoders.
         allow_push: True to push the needle farther by as much as it is expected to push usual tissue before it.
-        loose_while_held: True to loosen guide and driver while the needle rests in tissue, so that breathing carries
-            it along instead of tearing at it.
+        loose_while_held: True to loosen guide and driver while the needle rests in tissue, so that breathing
+            carries it along instead of tearing at it.
         step_mm: the needle goes in by steps of this length, each followed by a control scan; None goes in in one.
         verify: True to take a control scan at the end also where the needle goes in in one.
         scan_s: rest for a control scan.

@@ -16,19 +16,17 @@ from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.anatomy.model import Anatomy, StructureSurface
 from needleplan.case.model import Role
 from needleplan.errors import OptionError
-from needleplan.frames import FloatArray, unit_vector
+from needleplan.frames import FloatArray
 from needleplan.plan import Insertion
 from needleplan.viz.offscreen import RenderingError
 from robots.frames import PatientPlacement
-from sim.controller import AT_PATIENT
+from sim.film_cameras import RoomCamera, aim_close
 from sim.film_needles import DrawnNeedles, PlannedPaths
 from sim.film_room import Cart, add_furniture, add_gantry
 from sim.film_shapes import (
-    fit_camera,
     is_needle,
     make_renderer,
     shape_data,
-    shape_extent,
     solid_actor,
     vtk_matrix,
 )
@@ -40,11 +38,6 @@ from sim.recorder import SceneRecorder, SceneState, VisualShape
 _NEEDLE_RADIUS_M = 0.0016
 #: Radius of a needle where the arm has no visual shape for one.
 _USUAL_RADIUS_M = 0.0009
-_ROOM_ANGLE_DEG = 26.0
-#: The near view of the room shows what of the arm comes within this of the target.
-_NEAR_M = 0.42
-#: Share of what the room shows, from below to above, that is left free below it.
-_BANNER_SHARE = 0.1
 #: Translucent hulls are drawn in this order, from the inside out, each with its front faces alone: that is the
 #: right order for hulls inside each other, at a third of the time that sorting every pixel takes.
 _HULLS = (Role.TARGET, Role.VESSEL, Role.CRITICAL, Role.BOWEL, Role.AIRWAY, Role.ORGAN, Role.LUNG, Role.BONE)
@@ -107,11 +100,11 @@ class FilmScene:
         for renderer in self._views.values():
             self._window.AddRenderer(renderer)
 
-        towards_camera = self._aim_room(anatomy, recorder)
-        self._aim_detail(detail, anatomy)
+        self._camera = RoomCamera(room, self._aspect(FilmView.ROOM), anatomy, placement, recorder, insertions)
+        aim_close(detail, anatomy, placement, insertions)
         add_furniture(room, placement.table)
         if recorder.gantry is not None:
-            add_gantry(room, recorder.gantry, towards_camera)
+            add_gantry(room, recorder.gantry, self._camera.direction)
         self._base_link = next(iter(recorder.states[0].link_poses))
         base_m = recorder.states[0].link_poses[self._base_link][:3, 3]
         self._cart = Cart(room, base_m, -placement.table.height_m)
@@ -169,7 +162,7 @@ class FilmScene:
         for needles in self._needles:
             needles.pose(state, shafts)
         self._tissue.pose(body)
-        self._place_room_camera(nearness)
+        self._camera.place(nearness)
         current = [i for i in self._insertions if i.order == state.needle] if insertions is None else insertions
         self._paths.pose(body, current)
         self._window.Render()
@@ -246,66 +239,6 @@ class FilmScene:
             self._tissue.add(detail, surface, SurfaceMesh(surface.drawn_mesh.vertices_mm, faces), opacity)
             shown.append(surface)
         return tuple(shown)
-
-    def _aim_room(self, anatomy: Anatomy, recorder: SceneRecorder) -> FloatArray:
-        """Look from the patient's feet and from the side away from the arm, a little down; (3,) where from."""
-        skin = self._placement.points_to_world(anatomy.entry.mesh.vertices_mm[::11])
-        entries = self._placement.points_to_world([i.entry_mm for i in self._insertions] or np.zeros((0, 3)))
-        centre = self._placement.points_to_world(anatomy.target.mesh.vertices_mm.mean(axis=0))
-        patient = np.concatenate([skin[np.abs(skin[:, 1] - centre[1]) < 0.22], entries])
-        states = recorder.states[:: max(1, len(recorder.states) // 60)]
-        arm = np.concatenate([shape_extent(shape, state) for state in states for shape in recorder.shapes])
-        working = [state for state in states if state.state in AT_PATIENT] or states
-        close = np.concatenate([shape_extent(shape, state) for state in working for shape in recorder.shapes])
-        close = close[np.linalg.norm(close - centre, axis=1) < _NEAR_M]
-        direction = unit_vector([0.62 if arm[:, 0].mean() < 0 else -0.62, -0.85, 0.62])
-        up = np.array([0.0, 0.0, 1.0])
-        self._room_views = tuple(
-            fit_camera(
-                np.concatenate([shown, patient]), direction, up, _ROOM_ANGLE_DEG, self._aspect(FilmView.ROOM)
-            )
-            for shown in (arm, close)
-        )
-        self._room_direction = direction
-        camera = self._views[FilmView.ROOM].GetActiveCamera()
-        camera.SetViewUp(*up)
-        camera.SetViewAngle(_ROOM_ANGLE_DEG)
-        self._place_room_camera(0.0)
-        return direction
-
-    def _place_room_camera(self, nearness: float) -> None:
-        (far, far_m), (near, near_m) = self._room_views
-        focus = far + nearness * (near - far)
-        # Even ratios of distance look like even speed.
-        distance = far_m * (near_m / far_m) ** nearness
-        camera = self._views[FilmView.ROOM].GetActiveCamera()
-        camera.SetFocalPoint(*focus)
-        camera.SetPosition(*(focus + distance * self._room_direction))
-        self._views[FilmView.ROOM].ResetCameraClippingRange()
-
-    def _aim_detail(self, detail: Any, anatomy: Anatomy) -> None:
-        """Look at the target across the needles, the head up as far as it goes."""
-        from needleplan.viz.viewpoint import choose_direction
-
-        opaque = [s for s in anatomy.surfaces if s.role in (Role.VESSEL, Role.CRITICAL, Role.BOWEL)]
-        direction = self._placement.directions_to_world(choose_direction(anatomy, self._insertions, hiding=opaque))
-        focus = self._placement.points_to_world(anatomy.target.mesh.vertices_mm.mean(axis=0))
-        up = np.array([0.0, 1.0, 0.0]) if abs(direction[1]) < 0.9 else np.array([0.0, 0.0, 1.0])
-        size = float(np.ptp(anatomy.target.mesh.vertices_mm, axis=0).max()) * 1e-3
-        camera = detail.GetActiveCamera()
-        camera.ParallelProjectionOn()
-        camera.SetParallelScale(max(0.035, 1.1 * size))
-        camera.SetFocalPoint(*focus)
-        camera.SetPosition(*(focus + 1.0 * np.asarray(direction)))
-        camera.SetViewUp(*up)
-
-
-def _above_banner(points: FloatArray, direction: FloatArray, up: FloatArray) -> FloatArray:
-    """Points (n, 3) and one below them, so that a banner over the lower edge of the view covers none of them."""
-    upward = unit_vector(np.cross(direction, np.cross(up, direction)))
-    height = points @ upward
-    lowest = points[int(np.argmin(height))]
-    return np.vstack([points, lowest - _BANNER_SHARE * float(np.ptp(height)) * upward])
 
 
 def _depth_of_hull(surface: StructureSurface) -> int:

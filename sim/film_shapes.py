@@ -37,6 +37,7 @@ def is_needle(shape: VisualShape) -> bool:
 def make_renderer(viewport: tuple[float, float, float, float]) -> Any:
     """An empty view in a part of the window (left, bottom, right, top; shares of 1), with its lights."""
     from vtkmodules.vtkRenderingCore import vtkLight, vtkRenderer
+    from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLRenderer  # noqa: F401  registers the OpenGL classes
 
     renderer = vtkRenderer()
     renderer.SetViewport(*viewport)

@@ -131,7 +131,7 @@ class InsertionRun:
         return self._ended(result)
 
     def _needle_in_patient(self, reached: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-        """Tip (3,) of the unbent needle in mm and direction (3,) in patient LPS, and its length out of the guide."""
+        """Tip (3,) of the unbent needle and direction (3,) in patient LPS, and its length out of the guide, mm."""
         posed = reached.copy()
         posed[-1] = max(0.0, self.faults.needle_m(float(reached[-1])))
         self.world.pose_arm(posed)

@@ -1,4 +1,4 @@
-"""How far a needle pushes the tissue before it when its tip arrives: what a controller can reckon with beforehand."""
+"""How far a needle pushes the tissue before it when its tip arrives: what can be reckoned with beforehand."""
 
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.plan import Insertion

@@ -1,6 +1,5 @@
-"""The simulated procedure room over a whole rehearsal: the breathing patient, sensors, camera, needles left in him."""
+"""The simulated procedure room over a whole rehearsal: breathing patient, sensors, camera, needles left in him."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -203,8 +202,10 @@ class Session:
         """The signals so far, for an arm of so many joints."""
         if not self._rows:
             none = np.zeros(0)
-            return Trace(
-                none, np.zeros((0, 3)), none, none, none, np.zeros((0, joints)), np.zeros((0, 3)), none, (), ()
-            )
-        columns: Sequence[tuple[Any, ...]] = list(zip(*self._rows, strict=True))
-        return Trace(*(np.array(column) for column in columns[:8]), columns[8], columns[9])
+            nothing = np.zeros((0, 3))
+            return Trace(none, nothing, none, none, none, np.zeros((0, joints)), nothing, none, (), ())
+        *numbers, phase, status = zip(*self._rows, strict=True)
+        times, displacements, gates, depths, needles, positions, seen, forces = (np.array(c) for c in numbers)
+        return Trace(
+            times, displacements, gates, depths, needles, positions, seen, forces, tuple(phase), tuple(status)
+        )

@@ -20,7 +20,7 @@ from sim.tracking_camera import CameraReading
 SPEED_WINDOW_S = 0.2
 #: Believed poses are kept for so long, to be compared with late readings.
 KEPT_S = 2.0
-#: The target's usual speeds are learned over the first of the session, and multiplied by a factor before they alarm.
+#: The target's usual speeds are learned at the beginning of the session; so many times faster is an alarm.
 LEARNING_S, UNUSUAL = 10.0, 1.6
 #: What is faster is no breath that could be learned.
 HIGHEST_USUAL_MM_S = 45.0
@@ -165,7 +165,8 @@ class Supervision:
         aside = float(np.linalg.norm(change - along * axis))
         if abs(along) > self._options.slip_mm:
             behind = "behind" if along < 0.0 else "ahead of"
-            self._hub_alarm = f"the needle is {abs(along):.1f} mm {behind} its driver (limit {self._options.slip_mm:g} mm): it slips"
+            limit = f"limit {self._options.slip_mm:g} mm"
+            self._hub_alarm = f"the needle is {abs(along):.1f} mm {behind} its driver ({limit}): it slips"
         elif aside > self._options.deviation_mm:
             self._hub_alarm = (
                 f"the needle's hub is {aside:.1f} mm beside where the arm believes it (limit "

@@ -209,7 +209,7 @@ class TissueNeedle:
         self.carried_by(self._moved())
 
     def loosen(self, duration_s: float, body: BodyState) -> None:
-        """Guide and driver give way for a step: tissue carries it as if it was let go, and :meth:`step` takes it up.
+        """Guide and driver give way for a step: tissue carries it; :meth:`step` takes it up again.
 
         Args:
             duration_s: since the last step, above 0.

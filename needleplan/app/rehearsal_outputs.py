@@ -69,8 +69,6 @@ def rehearse_into(
             raise OptionError(f"the plan has no needle {fault.needle} for the fault '{fault.text}'")
     with progress_bar(console, "placing the robot") as progress:
         robot_plan = placed_robot(planned, chosen, robot, progress)
-    forget_rehearsals(folder)
-    write_json(folder.route, route_to_json(robot_plan.base.route))
     for item in robot_plan.base.evidence:
         console.print(f"  {item.subject}: {item.finding} {item.remedy}")
     with progress_bar(console, "preparing the patient"):
@@ -78,6 +76,9 @@ def rehearse_into(
     session = _Session(console, folder, planned, robot_plan, motion, patient)
     recorder = SceneRecorder()
     first = session.rehearse(chosen, seed, recorder)
+    # What an earlier rehearsal left stays until there is something to take its place.
+    forget_rehearsals(folder)
+    write_json(folder.route, route_to_json(robot_plan.base.route))
     write_outcome(folder.outcome, first)
     outcomes = [first]
     if not chosen.faults and not isinstance(chosen.strategy, FreeBreathing):

@@ -15,6 +15,8 @@ from needleplan.viz.palette import NEEDLES, needle_color
 _PAPER, _PRINT, _GREY = "#ffffff", "#1b2027", "#6b7480"
 _BREATH, _SEEN, _GATE, _STOP = "#0072b2", "#e69f00", "#cfe8d5", "#d55e00"
 
+#: Characters of the heading for each pixel of width.
+_HEADING_SHARE = 0.068
 #: States of the controller in which the arm is away from the needle's axis, and in which it draws the needle out.
 _AWAY, _OUT = ("approach", "done", "given up"), ("retract", "withdraw")
 
@@ -75,6 +77,9 @@ def draw_breathing(outcome: Outcome, *, title: str | None = None, size: tuple[in
     figure = new_figure(size, _PAPER)
     strategy = outcome.strategy.replace("-", " ")
     heading = title or f"Rehearsal with {strategy}: {outcome.robot}, {outcome.motion}"
+    # Names of recordings tell all that was found in them.
+    most = int(size[0] * _HEADING_SHARE)
+    heading = heading if len(heading) <= most else heading[: most - 2].rstrip() + " …"
     figure.text(0.02, 0.975, heading, fontsize=15, weight="bold", family=FONT, color=_PRINT, va="top")
     wide = 0.62
     breath = figure.add_axes((0.065, 0.50, wide, 0.38))

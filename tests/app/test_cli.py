@@ -114,7 +114,7 @@ def test_simulate_assess_report(planned, capsys) -> None:
 
 
 @pytest.mark.long
-def test_a_fault_is_rehearsed_alone_and_told(planned, capsys) -> None:
+def test_a_fault_is_rehearsed_alone_and_told(planned, capsys, monkeypatch) -> None:
     code, out, err = run(
         capsys, "simulate", str(planned), "--no-film", "--fault", "jammed-joint", "--strategy", "tracking"
     )
@@ -123,6 +123,13 @@ def test_a_fault_is_rehearsed_alone_and_told(planned, capsys) -> None:
     outcome = read_outcome(planned / "outcome.json")
     assert outcome.strategy == "tracking" and outcome.faults
     assert not (planned / "outcome_ungated.json").exists() and not (planned / "moments.json").exists()
+    # A rehearsal that cannot begin leaves what was there.
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    code, _, err = run(capsys, "simulate", str(planned), "--no-film", "--display")
+    assert code == 2 and "no display" in err
+    assert_one_sentence(err)
+    assert read_outcome(planned / "outcome.json").strategy == "tracking"
 
 
 @pytest.mark.long

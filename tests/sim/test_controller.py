@@ -91,7 +91,8 @@ def at_depth(depth_mm: float, alarm: Alarm, until_s: float = np.inf) -> Callable
 def test_without_obstacles_the_states_follow_the_route_and_take_its_time(route: RobotRoute) -> None:
     drive = Drive(route, settle_s=1.0).run()
     assert drive.states == [
-        State.APPROACH, State.ALIGN, State.ADVANCE, State.WAIT, State.INSERT, State.SETTLE, State.RETRACT, State.DONE,
+        State.APPROACH, State.ALIGN, State.ADVANCE, State.WAIT, State.INSERT, State.SETTLE, State.RETRACT,
+        State.DONE,
     ]  # fmt: skip
     assert drive.rows[-1][0] == pytest.approx(drive.path.duration_s + 1.0, abs=0.15)
     assert drive.rows[-1][2] == pytest.approx(drive.path.segment(Phase.RETRACT).positions[-1], abs=1e-9)
