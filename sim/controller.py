@@ -288,8 +288,8 @@ class InsertionController:
         elif self._closed_s >= options.gate_timeout_s:
             why = decision.reason if turned else "the arm cannot follow the target"
             self._give_up(
-                f"the needle was not allowed to advance for {options.gate_timeout_s:g} s, {decision.status}: {why}; "
-                "widen the gate or meet the breathing in another way"
+                f"the needle was not allowed to advance for {options.gate_timeout_s:g} s, {decision.status}: {why}"
+                "; widen the gate or meet the breathing in another way"
             )
 
     def _settle(self) -> None:
