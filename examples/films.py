@@ -179,10 +179,11 @@ def replanned(
     ).outcome  # fmt: skip
     tell(second)
 
+    new = {one.order for one in again.added}
+    to_come = ", ".join(f"needle {one.order}{' (new path)' if one.order in new else ''}" for one in rest)
     words = (
         f"Needle {needle.planned.order} stands {needle.tip_error_mm:.1f} mm from its plan, which would leave "
-        f"{100.0 * (1.0 - again.share_before):.1f} % of target and margin untreated. {len(rest)} needles follow, "
-        f"{len(again.added)} on new paths."
+        f"{100.0 * (1.0 - again.share_before):.1f} % of target and margin untreated. Still to come: {to_come}."
     )
     parts = (
         FilmPart(first, plan.insertions),

@@ -1,79 +1,33 @@
 """Films and stills of a rehearsal: the room, the target close by and the breathing, side by side."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.anatomy.model import Anatomy
-from needleplan.errors import OptionError
-from needleplan.frames import FloatArray
 from needleplan.outcome import Outcome
 from needleplan.plan import Insertion
 from needleplan.viz.canvas import Picture
 from needleplan.viz.needles import needle_points
 from robots.frames import PatientPlacement, place_anatomy
-from sim.controller import AT_PATIENT, State
+from sim.controller import State
 from sim.film_captions import draw_banner, draw_legend, draw_room_caption
 from sim.film_curves import RecordedCurves
-from sim.film_frames import FilmOptions, select_frames
+from sim.film_frames import FilmFrame, FilmOptions, FilmPart, frames_of
 from sim.film_panel import FilmPanel, PanelText
 from sim.film_scene import FilmScene, FilmView
-from sim.recorder import SceneRecorder, SceneState
+from sim.recorder import SceneRecorder
 
 __all__ = ["FilmOptions", "FilmPart", "make_film", "make_film_of_parts", "make_stills"]
 
-#: States that are shown from near, and how long the camera takes to go there.
-_NEAR = AT_PATIENT | {State.SETTLE}
-_GLIDE_S = 1.6
-#: The last picture rests for so long.
-_ENDING_S = 1.5
 #: Share of the width that the room takes, and of the height that the close view of the target takes.
 _ROOM_SHARE, _DETAIL_SHARE = 0.6875, 0.40
 #: Height of a picture at which letters have their nominal size in pixels.
 _NOMINAL_HEIGHT = 720.0
 #: States in which a fault has been answered: what is recorded of it is why the needle was stopped.
 _STOPPED = frozenset({State.STOPPED, State.WITHDRAW, State.DONE, State.GIVEN_UP})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FilmPart:
-    """One rehearsal in a film of several.
-
-    Attributes:
-        outcome: what it achieved.
-        insertions: as planned for it.
-        start_s: time of the recorder at which it begins.
-        announcement: what is said on a picture that rests before it begins; "" for nothing.
-        standing: needles that were left in the patient before it, which it does not know of.
-    """
-
-    outcome: Outcome
-    insertions: tuple[Insertion, ...]
-    start_s: float = 0.0
-    announcement: str = ""
-    standing: tuple[Insertion, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Frame:
-    """One frame.
-
-    Attributes:
-        state: what is shown.
-        speed: how much faster than real time it runs.
-        part: index of its part.
-        nearness: of the camera, see :meth:`FilmScene.render`.
-        announcement: what is announced on it.
-    """
-
-    state: SceneState
-    speed: float
-    part: int
-    nearness: float = 0.0
-    announcement: str = ""
 
 
 def make_film(
@@ -143,7 +97,7 @@ def make_film_of_parts(
     import imageio_ffmpeg
 
     chosen = options or FilmOptions()
-    frames = _frames(recorder.states, parts, chosen)
+    frames = frames_of(recorder.states, parts, chosen)
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = imageio_ffmpeg.write_frames(
         str(path),
@@ -182,7 +136,7 @@ def make_stills(
     Arguments and errors as of :func:`make_film`.
     """
     chosen = options or FilmOptions()
-    frames: list[_Frame] = []
+    frames: list[FilmFrame] = []
     names: list[tuple[str, str, str]] = []
     for needle in outcome.needles:
         order = needle.planned.order
@@ -198,7 +152,7 @@ def make_stills(
             ),
         ):
             for state in found:
-                frames.append(_Frame(state, 1.0, 0, nearness=1.0))
+                frames.append(FilmFrame(state, 1.0, 0, nearness=1.0))
                 names.append((f"rehearsal_{order}_{name}", f"Rehearsal, needle {order}", caption))
     if not frames:
         return ()
@@ -211,37 +165,8 @@ def _planned(outcome: Outcome, insertions: Sequence[Insertion] | None) -> tuple[
     return tuple(needle.planned for needle in outcome.needles) if insertions is None else tuple(insertions)
 
 
-def _frames(states: Sequence[SceneState], parts: Sequence[FilmPart], options: FilmOptions) -> list[_Frame]:
-    """All frames in their order, with a rest before every part that is announced."""
-    starts = [part.start_s for part in parts]
-    if not parts or starts != sorted(starts):
-        raise OptionError("the parts of a film must be given in the order of time, and there must be one")
-    frames: list[_Frame] = []
-    before = -1
-    for state, speed in select_frames(states, options):
-        part = max(0, int(np.searchsorted(starts, state.time_s + 1e-9, side="right")) - 1)
-        if part != before and parts[part].announcement:
-            rest = round(options.announcement_s * options.frames_per_s)
-            frames += [_Frame(state, 1.0, part, announcement=parts[part].announcement)] * rest
-        frames.append(_Frame(state, speed, part))
-        before = part
-    frames += frames[-1:] * round(_ENDING_S * options.frames_per_s)
-    nearness = _glide(np.array([frame.state.state in _NEAR for frame in frames]), options.frames_per_s)
-    return [replace(frame, nearness=near) for frame, near in zip(frames, nearness.tolist(), strict=True)]
-
-
-def _glide(wanted: NDArray[np.bool_], frames_per_s: int) -> FloatArray:
-    """(n,) from 0 to 1: the camera's nearness, which follows where it is ``wanted`` (n,) in about ``_GLIDE_S``."""
-    half = max(1, round(0.25 * _GLIDE_S * frames_per_s))
-    window = np.ones(2 * half + 1) / (2 * half + 1)
-    smooth = np.asarray(wanted, dtype=np.float64)
-    for _ in range(2):  # twice, so that it neither starts nor stops abruptly
-        smooth = np.convolve(np.pad(smooth, half, mode="edge"), window, mode="valid")
-    return smooth
-
-
 def _pictures(
-    frames: Sequence[_Frame],
+    frames: Sequence[FilmFrame],
     recorder: SceneRecorder,
     parts: Sequence[FilmPart],
     anatomy: Anatomy,
@@ -264,8 +189,14 @@ def _pictures(
     kept_free_px = np.zeros((0, 2))
     if paths_mm:
         kept_free_px = scene.pixels(np.concatenate(paths_mm), FilmView.TARGET) - (room_width, 0.0)
+    before: FilmFrame | None = None
+    picture = np.zeros((size[1], size[0], 3), dtype=np.uint8)
     try:
         for frame in frames:
+            if before is not None and frame.looks_as(before):
+                yield picture
+                continue
+            before = frame
             part = parts[frame.part]
             announced = bool(frame.announcement)
             present = [i for i in part.insertions if i.order == frame.state.needle]

@@ -1,8 +1,8 @@
 """What watches over an insertion: sensors, camera and encoders are held against what they should say.
 
 It knows nothing of the truth of the simulation. The camera's view of the needle's hub is compared with where the
-arm believes it to be, relative to their difference while the needle stood before the skin: a constant error of
-registration is no deviation.
+arm believes it to be, relative to their difference in place and direction while the needle stood before the skin: a
+constant error of registration is no deviation.
 """
 
 from collections import deque
@@ -55,7 +55,7 @@ class Supervision:
         self._samples: deque[SensorSample] = deque()
         self._reference: list[FloatArray] = []
         self._believed: deque[tuple[float, FloatArray, FloatArray]] = deque()
-        self._offsets: deque[FloatArray] = deque(maxlen=BASELINE_READINGS)
+        self._before: deque[tuple[float, FloatArray, FloatArray]] = deque(maxlen=BASELINE_READINGS)
         self._last_reading_s = -np.inf
         self._hub_alarm: str | None = None
         self._began_s: float | None = None
@@ -64,7 +64,7 @@ class Supervision:
     def begin_insertion(self) -> None:
         """Forget the constant difference between camera and arm: each needle has its own."""
         self._believed.clear()
-        self._offsets.clear()
+        self._before.clear()
         self._hub_alarm = None
 
     def watch(
@@ -154,13 +154,18 @@ class Supervision:
         else:
             (t0, hub0, _), (t1, hub1, axis) = self._believed[k - 1], self._believed[k]
             hub = hub0 + (hub1 - hub0) * np.clip((reading.measured_s - t0) / (t1 - t0), 0.0, 1.0)
-        apart = reading.hub_mm - hub
+        # How far along its way the hub is, and how reading and belief differ there, in place and in direction.
+        row = (float(hub @ axis), reading.hub_mm - hub, reading.axis - axis)
         if before_skin:
-            self._offsets.append(apart)
+            self._before.append(row)
             return
-        if not self._offsets:
+        if not self._before:
             return
-        change = apart - np.mean(self._offsets, axis=0)
+        begun = np.mean([place for place, _, _ in self._before])
+        apart = np.mean([offset for _, offset, _ in self._before], axis=0)
+        tilt = np.mean([turn for _, _, turn in self._before], axis=0)
+        # A guide that is a little tilted against the camera leaves the believed way by as much a millimetre.
+        change = row[1] - apart - tilt * (row[0] - begun)
         along = float(change @ axis)
         aside = float(np.linalg.norm(change - along * axis))
         if abs(along) > self._options.slip_mm:

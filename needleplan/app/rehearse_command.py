@@ -184,7 +184,7 @@ def print_study(console: Console, study: RehearsalStudy) -> None:
 
 def _table(title: str, columns: Sequence[str]) -> Table:
     """A table whose first column is the strategy, narrow enough for 80 characters."""
-    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=0, pad_edge=False)
     table.add_column("strategy", no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right")

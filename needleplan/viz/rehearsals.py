@@ -101,7 +101,7 @@ def _draw_panel(axes: Any, shown: Sequence[StrategyStatistics], values: dict[str
         beyond = int(((values[item.strategy] > high) | (values[item.strategy] < low)).sum())
         if beyond:
             axes.annotate(
-                f"{beyond} beyond", (high + room, row - 0.28), (-2, 0), textcoords="offset points", ha="right",
+                f"{beyond} beyond", (high + room, row - 0.4), (-2, 0), textcoords="offset points", ha="right",
                 fontsize=9.5, family=FONT, color=_GREY,
             )  # fmt: skip
     if low < 0.0:

@@ -189,7 +189,8 @@ class BreathHold(MotionCompensation[HoldState]):
             where = f"the target is held {np.linalg.norm(held):.1f} mm from end-exhale"
             return Decision(True, held, CompensationStatus.OPEN, where, hold_breath=True)
         if state.stage is _Stage.ASKING:
-            status = CompensationStatus.ASKING if fault is None else CompensationStatus.SENSOR_LOST
+            lost = fault is not None and state.known.latest is not None
+            status = CompensationStatus.SENSOR_LOST if lost else CompensationStatus.ASKING
             reason = fault or f"hold {state.attempts} of {self.attempts}: the target does not lie still yet"
             return Decision(False, held, status, reason, hold_breath=True)
         if state.stage is _Stage.RESTING:

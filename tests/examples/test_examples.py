@@ -16,6 +16,8 @@ from needleplan.io.plan_file import read_plan
 from needleplan.planning import PlanningOptions
 from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits
+from needleplan.viz.offscreen import RenderingError
+from sim.film import FilmOptions
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
@@ -201,3 +203,16 @@ def test_carry_out_a_plan_registers_by_markers_and_tells_the_chance(capsys):
         "chance that the target is covered",
     ):
         assert line in printed
+
+
+@pytest.mark.long
+def test_films_shows_a_plan_made_anew_around_a_misplaced_needle(tmp_path, capsys):
+    films = load("films")
+    short = FilmOptions(960, 600, frames_per_s=4, seconds_per_insertion=1.0, announcement_s=1.0)
+    try:
+        made = films.main(tmp_path, ("replanned",), film=short)
+    except RenderingError as error:
+        pytest.skip(str(error))
+    printed = capsys.readouterr().out
+    assert [path.name for path in made] == ["replanned.mp4"] and made[0].stat().st_size > 10_000
+    assert "3 needles" in printed and "Needle 1 lies" in printed and "not placed" not in printed

@@ -160,3 +160,25 @@ def test_faults_are_read_and_impossible_ones_refused() -> None:
         Fault(FaultKind.COUGH, duration_s=0.0)
     for kind in FaultKind:
         assert kind.value in Fault(kind).text
+
+
+def test_a_guide_that_is_tilted_against_the_camera_is_no_deviation() -> None:
+    """By two degrees, over a way of 80 mm: the hub leaves the believed way by 2.8 mm, and that is no fault."""
+    supervision, rng = Supervision(ControllerOptions()), np.random.default_rng(2)
+    supervision.begin_insertion()
+    tilted = AXIS + np.tan(np.deg2rad(2.0)) * SIDE
+    tilted /= np.linalg.norm(tilted)
+    for drift, expected in ((0.0, None), (4.0, "beside")):
+        supervision.begin_insertion()
+        found = None
+        for k in range(600):
+            time = 0.02 * k + (100.0 if drift else 0.0)
+            way = 8.0 * 0.02 * k
+            noise = 0.15 * rng.standard_normal(3)
+            reading = CameraReading(
+                time, way * tilted + drift * max(0.0, k - 200) / 400.0 * SIDE + noise, tilted, np.zeros(3)
+            )
+            sample = SensorSample(time, np.zeros(3))
+            alarm = supervision.watch(time, [sample], reading, way * AXIS, AXIS, RIGHT, RIGHT, k < 100)
+            found = found or (alarm.reason if alarm is not None else None)
+        assert found is None if expected is None else found is not None and expected in found
