@@ -3,6 +3,7 @@
 import numpy as np
 
 from needleplan.frames import FloatArray, perpendicular_axes
+from needleplan.motion.cough import Cough
 from needleplan.plan import Insertion
 from robots.route import InsertionRoute, Phase
 from sim.breathing_patient import BreathingPatient
@@ -13,6 +14,8 @@ from sim.tracking_camera import TrackingCamera
 
 #: A patient who shifts takes this long.
 SHIFT_S = 0.3
+#: A cough lasts as long as its shape.
+COUGH_S = Cough().duration_s
 #: How far the insertion is where no tissue is reached yet.
 _BEFORE_SKIN = {State.APPROACH: -np.inf, State.ALIGN: -1.0, State.ADVANCE: -0.75}
 
@@ -67,7 +70,8 @@ class FaultInjection:
         reached = _BEFORE_SKIN.get(state, share)
         for fault in [f for f in self._waiting if reached >= f.at_depth_share]:
             self._waiting.remove(fault)
-            self._active.append((fault, time_s + fault.duration_s))
+            lasts = COUGH_S if fault.kind is FaultKind.COUGH else fault.duration_s
+            self._active.append((fault, time_s + lasts))
             self._begin(fault, time_s, state, positions)
             said.append(f"begins: {fault.text}")
         for fault, end_s in [entry for entry in self._active if time_s >= entry[1]]:

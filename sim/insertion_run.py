@@ -112,7 +112,7 @@ class InsertionRun:
             )  # fmt: skip
             if taken:
                 self.visited.append(reached)
-            for number, name in session.touch(self.world, self.held):
+            for number, name in session.touch(self.world, self.held, order):
                 session.log(number, EventKind.PUNCTURE, f"the needle is in {name}", name)
             if controller.finished:
                 break

@@ -136,8 +136,14 @@ class Session:
             )
         return True
 
-    def touch(self, world: RehearsalWorld, held: NeedleInPatient | None) -> list[tuple[int, str]]:
-        """From time to time: contacts of the arm, and the needles' distances; which needle punctured what."""
+    def touch(self, world: RehearsalWorld, held: NeedleInPatient | None, order: int) -> list[tuple[int, str]]:
+        """From time to time: contacts of the arm, and the needles' distances; which needle punctured what.
+
+        Args:
+            world: the simulated room.
+            held: the needle in the guide; None where there is none.
+            order: of the insertion under way; the guide touches its needle as long as it has not left it.
+        """
         if self.time_s < self._touched_s + self.options.contact_s - _SLACK_S:
             return []
         passed = self.options.contact_s if np.isinf(self._touched_s) else self.time_s - self._touched_s
@@ -150,6 +156,8 @@ class Session:
                 world.move_needle(needle.order, needle.needle.shaft_mm)
             found += [(needle.order, name) for name in needle.follow(self.body)]
         for pair in world.touches():
+            if pair[1] == f"needle {order}":
+                continue
             self.contacts[pair] = self.contacts.get(pair, 0.0) + passed
         return found
 
