@@ -75,8 +75,8 @@ def test_a_constant_offset_has_its_closed_form(
     along = error @ planned.direction
     assert needle.depth_error_mm == pytest.approx(along, abs=5e-3)
     assert needle.lateral_error_mm == pytest.approx(np.linalg.norm(error - along * planned.direction), abs=5e-3)
-    # The skin at the entry rises by its own share, and does not go to inferior with the target. The needle meets the
-    # risen skin farther out on its way: across the way it is the point of skin that lies at the planned entry now.
+    # The skin at the entry rises by its own share, and does not go to inferior with the target. The needle meets
+    # the risen skin farther out on its way: across it that is the point of skin at the planned entry now.
     entry = body.back(np.asarray(planned.entry_mm)[None], inside=False)[0]
     apart = needle.executed.entry_mm - entry
     assert np.linalg.norm(apart - (apart @ planned.direction) * planned.direction) < 0.5
