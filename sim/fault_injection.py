@@ -7,7 +7,7 @@ from needleplan.motion.cough import Cough
 from needleplan.plan import Insertion
 from robots.route import InsertionRoute, Phase
 from sim.breathing_patient import BreathingPatient
-from sim.controller import State
+from sim.controller_state import State
 from sim.faults import Fault, FaultKind
 from sim.target_sensing import TargetSensing
 from sim.tracking_camera import TrackingCamera

@@ -12,7 +12,7 @@ from needleplan.plan import Insertion
 from needleplan.viz.canvas import Picture
 from needleplan.viz.needles import needle_points
 from robots.frames import PatientPlacement, place_anatomy
-from sim.controller import State
+from sim.controller_state import State
 from sim.film_captions import draw_banner, draw_legend, draw_room_caption
 from sim.film_curves import RecordedCurves
 from sim.film_frames import FilmFrame, FilmOptions, FilmPart, frames_of

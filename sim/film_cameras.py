@@ -10,7 +10,7 @@ from needleplan.case.model import Role
 from needleplan.frames import FloatArray, unit_vector
 from needleplan.plan import Insertion
 from robots.frames import PatientPlacement
-from sim.controller import AT_PATIENT
+from sim.controller_state import AT_PATIENT
 from sim.film_shapes import fit_camera, shape_extent
 from sim.recorder import SceneRecorder
 

@@ -10,7 +10,7 @@ from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
 from needleplan.outcome import Outcome
 from needleplan.plan import Insertion
-from sim.controller import AT_PATIENT, State
+from sim.controller_state import AT_PATIENT, State
 from sim.recorder import SceneState
 
 #: How much film time a second of each state gets, relative to the others: the arm's long ways are shown faster.

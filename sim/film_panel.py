@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from needleplan.outcome import Outcome
 from needleplan.plan import Insertion
 from needleplan.viz.palette import BACKGROUND, FAINT_INK, INK, PANEL, needle_color
-from sim.controller import State
+from sim.controller_state import State
 from sim.film_curves import FORCE, GATE, SEEN_WAY, TRUE_WAY, RecordedCurves
 from sim.film_text import Sheet
 from sim.recorder import SceneState

@@ -11,7 +11,8 @@ from robots.moves import shifted
 from robots.route import InsertionRoute
 from sim.aiming import AimedGuide
 from sim.closest_approach import ClosestApproach
-from sim.controller import InsertionController, Seen, State
+from sim.controller import InsertionController
+from sim.controller_state import Seen, State
 from sim.fault_injection import FaultInjection
 from sim.needle import Arrival, Puncture, misplaced_base, needle_outcome
 from sim.push_allowance import push_allowance_m

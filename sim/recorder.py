@@ -6,7 +6,7 @@ import numpy as np
 
 from needleplan.frames import FloatArray
 from robots.gantry import Gantry
-from sim.controller import State
+from sim.controller_state import State
 from sim.patient import PatientSurfaces
 
 

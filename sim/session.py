@@ -13,7 +13,7 @@ from robots.frames import PatientPlacement
 from sim.breathing_patient import BreathingPatient
 from sim.closest_approach import ClosestApproach
 from sim.compensation.contract import CompensationStatus, Decision, SensorSample
-from sim.controller import State
+from sim.controller_state import State
 from sim.options import RehearsalOptions
 from sim.patient import PatientSurfaces
 from sim.recorder import SceneRecorder, SceneState

@@ -11,8 +11,9 @@ from robots.catalogue import load_robot
 from robots.route import InsertionRoute, Phase, RobotRoute
 from sim.aiming import AimedGuide
 from sim.compensation.contract import CompensationStatus, Decision
-from sim.controller import InsertionController, Seen, State
+from sim.controller import InsertionController
 from sim.controller_options import ControllerOptions
+from sim.controller_state import Seen, State
 from sim.supervision import Alarm
 
 STEP = 0.01

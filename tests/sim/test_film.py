@@ -16,7 +16,7 @@ from needleplan.viz.offscreen import RenderingError
 from robots.frames import PatientPlacement, place_anatomy
 from robots.gantry import Gantry
 from robots.route import RobotRoute
-from sim.controller import State
+from sim.controller_state import State
 from sim.faults import Fault, FaultKind
 from sim.film import FilmOptions, FilmPart, make_film, make_film_of_parts, make_stills
 from sim.film_captions import draw_banner
