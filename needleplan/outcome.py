@@ -92,6 +92,29 @@ class NeedleOutcome:
     punctured: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class WithdrawnNeedle:
+    """A needle that had been in the patient and was given up: drawn out, or let go where it was.
+
+    Attributes:
+        order: of its insertion.
+        reason: why it was given up.
+        deepest_mm: greatest depth of its tip behind the skin.
+        peak_force_n: greatest force along it.
+        peak_tip_force_n: greatest force on its tip.
+        closest_mm: as of :class:`NeedleOutcome`.
+        punctured: as of :class:`NeedleOutcome`.
+    """
+
+    order: int
+    reason: str
+    deepest_mm: float
+    peak_force_n: float
+    peak_tip_force_n: float
+    closest_mm: dict[str, float] = field(default_factory=dict)
+    punctured: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
     """Signals of the rehearsal over time.
@@ -146,6 +169,7 @@ class Outcome:
         faults: what was switched on, in words.
         duration_s: simulated time.
         breaths: number of breaths in it.
+        withdrawn: needles that had been in the patient and were given up.
     """
 
     case_name: str
@@ -162,6 +186,7 @@ class Outcome:
     faults: tuple[str, ...] = ()
     duration_s: float = 0.0
     breaths: float = 0.0
+    withdrawn: tuple[WithdrawnNeedle, ...] = ()
 
     @property
     def insertions(self) -> tuple[Insertion, ...]:

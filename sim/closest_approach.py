@@ -87,6 +87,10 @@ class ClosestApproach:
         """Structures that the centre line has entered, in the order in which it did."""
         return tuple(self._punctured)
 
+    def rounded(self) -> dict[str, float]:
+        """Least distances by name, in the order of the names, to 0.0001 mm."""
+        return {name: round(value, 4) for name, value in sorted(self.least_mm.items())}
+
     def add(self, shaft_at_rest_mm: ArrayLike, within_wall: ArrayLike | None = None) -> tuple[str, ...]:
         """Take the needle where it is now.
 

@@ -24,6 +24,8 @@ _MOVING_IN = (State.WAIT, State.INSERT, State.HOLD)
 _OVER = (State.WITHDRAW, State.DONE, State.GIVEN_UP)
 #: An aimed point nearer than this to the planned one is back.
 _BACK_M = 1e-6
+#: Postures this near to each other are the same, rad and m.
+_SAME_PLACE = 1e-6
 #: Moments this near to each other are the same.
 _SAME_S = 1e-9
 
@@ -150,7 +152,7 @@ class InsertionController:
             seen: what is known now.
         """
         before = self.state
-        if seen.operator_stop and self.state not in (*_OVER, State.STOPPED):
+        if seen.operator_stop and not self.ends_session:
             self.emergency_stop("the emergency stop was pressed")
         elif seen.alarm is not None:
             self._alarm(seen.alarm, seen.encoders)
@@ -255,12 +257,13 @@ class InsertionController:
         else:
             self._closed(duration_s, seen)
 
-    def scanned(self, error_m: FloatArray) -> None:
+    def scanned(self, error_m: FloatArray, spread_m: float = 0.0) -> None:
         """What a control scan showed.
 
         Args:
-            error_m: (3,) from the place on the planned path at the tip's intended depth to the tip, in the target's
-                frame, in world axes.
+            error_m: (3,) how far the tip would end beside its planned place if the needle went on straight, and
+                along the path how far it is from its intended depth now; in the target's frame, in world axes.
+            spread_m: standard deviation of the part across the path, which grows the farther the scan looks ahead.
 
         Raises:
             OptionError: no scan was asked for.
@@ -274,9 +277,11 @@ class InsertionController:
         aside = error_m - along * self._direction
         lateral_mm, depth_mm = float(np.linalg.norm(aside)) * 1e3, along * 1e3
         options = self._options
-        beside = lateral_mm > options.lateral_tolerance_mm
+        # What a scan cannot tell from noise is not steered after.
+        beside = lateral_mm > max(options.lateral_tolerance_mm, 3.0 * spread_m * 1e3)
         deep = at_end and abs(depth_mm) > options.depth_tolerance_mm
-        found = f"a scan shows the tip {lateral_mm:.1f} mm beside the path and {depth_mm:+.1f} mm along it"
+        where = "is" if at_end else "would come"
+        found = f"a scan: the tip {where} {lateral_mm:.1f} mm beside its place and is {depth_mm:+.1f} mm too deep"
         self.events.append((EventKind.VERIFY, found))
         if not (beside or deep):
             self._closed_s = 0.0
@@ -318,7 +323,14 @@ class InsertionController:
 
     def _alarm(self, alarm: Alarm, encoders: FloatArray | None = None) -> None:
         """Stop for an alarm, where it matters in the present state."""
-        if self.finished or (self.state in (State.SETTLE, State.RETRACT) and not alarm.jammed):
+        if self.finished:
+            return
+        leaving = self.state in (State.SETTLE, State.RETRACT, State.WITHDRAW)
+        if leaving and alarm.ends_session and not self.ends_session:
+            # The needle is let go or on its way out, which is where a stop would lead; no other follows.
+            self.events.append((EventKind.STOP, alarm.reason))
+            self.ends_session, self.reason = True, self.reason or alarm.reason
+        if self.state in (State.SETTLE, State.RETRACT) and not alarm.jammed:
             return
         if self.state is State.WITHDRAW:
             if alarm.driver_jammed or (alarm.jammed and self._stuck is None):
@@ -351,7 +363,7 @@ class InsertionController:
         """Nothing can be moved any more: a needle in the patient is let go, the rest stays where it is."""
         self.reason = self.reason or f"stopped: {alarm.reason}"
         self._stop_reason, self.ends_session = alarm.reason, True
-        if self._in_patient:
+        if float(self.positions()[-1]) > self._route.driver_entry_m:
             self.needle_free = True
             self.reason += "; the needle was let go in the patient and must be drawn out by hand"
         stays = self.positions()
@@ -388,6 +400,10 @@ class InsertionController:
         self._leave(reason, out.path)
 
     def _leave(self, reason: str, path: TimedPath) -> None:
+        """Follow a way out, and where it ends before the stand-off, home by the way that the arm came."""
+        approach = self._segments[Phase.APPROACH].path
+        if np.abs(path.positions[-1] - approach.positions[-1]).max() < _SAME_PLACE:
+            path = path.then(approach.reversed())
         self.reason, self._way_out, self._clock_s, self.state = reason, path, 0.0, State.WITHDRAW
 
     def _go_home(self, duration_s: float, path: TimedPath, following: State) -> None:

@@ -90,7 +90,8 @@ class FaultInjection:
         elif fault.kind is FaultKind.STALE_POSE:
             self._camera.freeze(until_s)
         elif fault.kind is FaultKind.COUGH:
-            self._patient.cough(fault.magnitude)
+            if not self._patient.coughing:  # one cough at a time
+                self._patient.cough(fault.magnitude)
         elif fault.kind is FaultKind.REGISTRATION_SHIFT:
             # Across the needle, where it does most harm.
             self._shift_from_s = time_s

@@ -3,7 +3,7 @@
 import numpy as np
 
 from needleplan.frames import FloatArray, RigidTransform
-from needleplan.outcome import EventKind, NeedleOutcome
+from needleplan.outcome import EventKind, NeedleOutcome, WithdrawnNeedle
 from needleplan.plan import Insertion
 from robots.chain_kernels import guide_matrices
 from robots.model import RobotModel
@@ -21,6 +21,9 @@ from sim.supervision import Alarm
 from sim.tissue_force import PunctureEvent
 from sim.tissue_needle import TissueNeedle
 from sim.world import RehearsalWorld
+
+#: A tip farther than this from the planned path is not on its way in.
+NEAR_PATH_MM = 30.0
 
 
 class InsertionRun:
@@ -78,8 +81,10 @@ class InsertionRun:
         self._alarm: Alarm | None = None
         self._puncture: Puncture | None = None
         self._arrival: Arrival | None = None
-        self._deepest_mm = -np.inf
+        self.deepest_mm = 0.0
         self._shifted_mm = np.zeros(3)
+        self._begun = False
+        self.placed = False
 
     def carry_out(self) -> NeedleOutcome | str:
         """Until the arm is at rest again; what was achieved, or why the insertion was given up."""
@@ -93,8 +98,7 @@ class InsertionRun:
             commanded = controller.positions()
             reached = self.faults.reached(commanded)
             tip_mm, axis, reach_mm = self._needle_in_patient(reached)
-            depth_mm = float((tip_mm - np.asarray(self.insertion.entry_mm)) @ self.insertion.direction)
-            self._deepest_mm = max(self._deepest_mm, depth_mm)
+            depth_mm = self._depth_mm(tip_mm)
             self._mechanics(dt, tip_mm, axis, reach_mm)
             for text in self.faults.update(session.time_s, controller.state, depth_mm, reached):
                 session.log(order, EventKind.FAULT, text)
@@ -121,7 +125,7 @@ class InsertionRun:
             dt = options.step_s if controller.at_patient or before is State.SETTLE else options.transfer_step_s
             controller.step(dt, self._seen(reached))
             if controller.wants_scan:
-                controller.scanned(self._scan())
+                controller.scanned(*self._scan())
             for kind, text in controller.events:
                 session.log(order, kind, text)
             controller.events.clear()
@@ -130,6 +134,13 @@ class InsertionRun:
             decision = session.decision
             session.advance(dt, decision.hold_breath and controller.may_ask)
         return self._ended(result)
+
+    def _depth_mm(self, tip_mm: FloatArray) -> float:
+        """Of a tip behind the entry along the path; far from the path, minus its distance from the entry."""
+        way = tip_mm - np.asarray(self.insertion.entry_mm)
+        along = float(way @ self.insertion.direction)
+        aside = float(np.linalg.norm(way - along * self.insertion.direction))
+        return along if aside < NEAR_PATH_MM else -float(np.linalg.norm(way))
 
     def _needle_in_patient(self, reached: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """Tip (3,) of the unbent needle and direction (3,) in patient LPS, and its length out of the guide, mm."""
@@ -158,6 +169,8 @@ class InsertionRun:
         if self.needle.in_tissue and not was_in and self._puncture is None:
             patient = session.patient
             self._puncture = Puncture(session.time_s, np.array(patient.displacement_mm), patient.breaths)
+        if self.needle.in_tissue:
+            self.deepest_mm = max(self.deepest_mm, self.needle.depth_mm)
         for event in punctures:
             session.log(self.insertion.order, EventKind.PUNCTURE, _in_words(event))
 
@@ -183,17 +196,32 @@ class InsertionRun:
             session.decision, shift, reached, self._alarm, self.needle.stop_reason, self.faults.operator_stop
         )
 
-    def _scan(self) -> FloatArray:
-        """(3,) what a control scan shows of the tip against its intended place, metres in world axes."""
-        session, insertion = self.session, self.insertion
-        intended = np.asarray(insertion.entry_mm) + self.controller.intended_depth_m * 1e3 * insertion.direction
-        noise = session.options.controller.scan_noise_mm * session.scan_rng.standard_normal(3)
-        return session.placement.displacement_to_world(self.needle.tip_at_rest_mm - intended + noise)
+    def _scan(self) -> tuple[FloatArray, float]:
+        """What a control scan shows, as :meth:`InsertionController.scanned` takes it.
+
+        The scan shows the needle from the skin to its tip, each point with the same noise. Straight on, it comes to
+        the planned depth beside its place by ``t + (t - e) r / d``: tip t and entry e beside the path, r still to
+        go, d deep; the noise of t counts 1 + r / d times, that of e r / d times.
+        """
+        session, insertion, needle = self.session, self.insertion, self.needle
+        noise_mm = session.options.controller.scan_noise_mm
+        entry, tip = np.asarray(needle.entry_at_rest_mm), np.asarray(needle.tip_at_rest_mm)
+        entry, tip = np.stack([entry, tip]) + noise_mm * session.scan_rng.standard_normal((2, 3))
+        direction = insertion.direction
+        deep = max(float((tip - entry) @ direction), 1.0)
+        ahead = max(0.0, insertion.depth_mm - self.controller.intended_depth_m * 1e3)
+        planned = np.asarray(insertion.entry_mm)
+        beside = (tip - planned) + (tip - entry) * (ahead / deep)
+        beside = beside - (beside @ direction) * direction
+        along = float((tip - planned) @ direction) - self.controller.intended_depth_m * 1e3
+        spread = noise_mm * float(np.hypot(1.0 + ahead / deep, ahead / deep))
+        return session.placement.displacement_to_world(beside + along * direction), spread * 1e-3
 
     def _entered(self, before: State) -> NeedleOutcome | None:
         """What a change of state brings about; the outcome once the needle has come to rest in tissue."""
         session, controller = self.session, self.controller
-        if controller.state is State.WAIT and before is State.ADVANCE and session.options.strategy.begins_at_skin:
+        if controller.state is State.WAIT and session.options.strategy.begins_at_skin and not self._begun:
+            self._begun = True
             session.begin_strategy()
         if controller.needle_free and self._arrival is None and self.needle.tissue_holds:
             patient = session.patient
@@ -226,12 +254,24 @@ class InsertionRun:
         self._shifted_mm = shift_mm
         self.world.place_base(shifted(self.X_WB_true, -self.session.placement.displacement_to_world(shift_mm)))
 
+    def withdrawn(self) -> WithdrawnNeedle | None:
+        """What came of a needle that was given up in the patient; None where it was placed or never entered him."""
+        if self._puncture is None or not self.controller.reason or self.placed or self.in_patient is None:
+            return None
+        closest = self.in_patient.closest
+        return WithdrawnNeedle(
+            self.insertion.order, self.controller.reason, self.deepest_mm, self.needle.peak_force_n,
+            self.needle.peak_tip_force_n, {} if closest is None else closest.rounded(),
+            () if closest is None else closest.punctured,
+        )  # fmt: skip
+
     def _ended(self, result: NeedleOutcome | None) -> NeedleOutcome | str:
         order, session = self.insertion.order, self.session
         if result is not None:
+            self.placed = True
             session.log(order, EventKind.END, f"in place, {result.tip_error_mm:.1f} mm from the plan")
             return result
-        where = "before the skin" if self._puncture is None else f"{self._deepest_mm:.0f} mm deep"
+        where = "before the skin" if self._puncture is None else f"{self.deepest_mm:.0f} mm deep"
         reason = f"{self.controller.reason}; the tip had come {where}"
         session.log(order, EventKind.END, f"given up: {reason}")
         return reason

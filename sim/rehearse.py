@@ -156,6 +156,7 @@ def run_rehearsal(
         plan.case_name, plan.case_hash, arm.name, motion.name, strategy_name(strategy), strategy.name, seed,
         needles, tuple(not_reached), session.trace(len(arm.joint_names)), tuple(session.events),
         tuple(fault.text for fault in chosen.faults), session.time_s, session.patient.breaths,
+        tuple(found for run in runs if (found := run.withdrawn()) is not None),
     )  # fmt: skip
     return Rehearsal(outcome, log)
 
@@ -176,8 +177,8 @@ def tabulated_body(anatomy: Anatomy, motion: RespiratoryMotion) -> TabulatedBody
 def _with_structures(result: NeedleOutcome, followed: NeedleInPatient) -> NeedleOutcome:
     if followed.closest is None:
         return result
-    closest = {name: round(value, 4) for name, value in sorted(followed.closest.least_mm.items())}
-    return dataclasses.replace(result, closest_mm=closest, punctured=followed.closest.punctured)
+    closest = followed.closest
+    return dataclasses.replace(result, closest_mm=closest.rounded(), punctured=closest.punctured)
 
 
 def _arm_clearance_mm(

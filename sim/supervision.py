@@ -55,7 +55,7 @@ class Supervision:
         self._samples: deque[SensorSample] = deque()
         self._reference: list[FloatArray] = []
         self._believed: deque[tuple[float, FloatArray, FloatArray]] = deque()
-        self._before: deque[tuple[float, FloatArray, FloatArray]] = deque(maxlen=BASELINE_READINGS)
+        self._before: deque[tuple[FloatArray, FloatArray, FloatArray]] = deque(maxlen=BASELINE_READINGS)
         self._last_reading_s = -np.inf
         self._hub_alarm: str | None = None
         self._began_s: float | None = None
@@ -154,18 +154,16 @@ class Supervision:
         else:
             (t0, hub0, _), (t1, hub1, axis) = self._believed[k - 1], self._believed[k]
             hub = hub0 + (hub1 - hub0) * np.clip((reading.measured_s - t0) / (t1 - t0), 0.0, 1.0)
-        # How far along its way the hub is, and how reading and belief differ there, in place and in direction.
-        row = (float(hub @ axis), reading.hub_mm - hub, reading.axis - axis)
+        # Where the hub is, and how reading and belief differ there, in place and in direction.
+        row = (hub, reading.hub_mm - hub, reading.axis - axis)
         if before_skin:
             self._before.append(row)
             return
         if not self._before:
             return
-        begun = np.mean([place for place, _, _ in self._before])
-        apart = np.mean([offset for _, offset, _ in self._before], axis=0)
-        tilt = np.mean([turn for _, _, turn in self._before], axis=0)
-        # A guide that is a little tilted against the camera leaves the believed way by as much a millimetre.
-        change = row[1] - apart - tilt * (row[0] - begun)
+        begun, apart, tilt = (np.mean([entry[k] for entry in self._before], axis=0) for k in range(3))
+        # Camera and arm may be turned a little against each other: by axis x tilt, as far as a needle shows it.
+        change = row[1] - apart - np.cross(np.cross(axis, tilt), hub - begun)
         along = float(change @ axis)
         aside = float(np.linalg.norm(change - along * axis))
         if abs(along) > self._options.slip_mm:

@@ -88,7 +88,8 @@ class TissueNeedle:
         self._free_mm = 0.0
         self._hub_depth_mm = self._push_mm = 0.0
         self._image: FloatArray | None = None
-        self._left_at_rest_mm = self._loose_image_mm = self._planned_entry
+        self._left_at_rest_mm = self._planned_entry
+        self._loose_image_mm: FloatArray | None = None
         self._let_go = self._loose = False
         self.tip_mm: FloatArray = self._exit
         self.entry_at_rest_mm: FloatArray | None = None
@@ -107,8 +108,8 @@ class TissueNeedle:
 
     @property
     def force(self) -> TissueState | None:
-        """What it feels along itself; None in the air, without feeling and once it was let go."""
-        return None if self._feel is None else self._feel.state
+        """What it feels along itself; None in the air, without feeling, loose and once it was let go."""
+        return None if self._feel is None or self._loose else self._feel.state
 
     @property
     def layers(self) -> tuple[TissueLayer, ...]:
@@ -118,7 +119,7 @@ class TissueNeedle:
     @property
     def stop_reason(self) -> str | None:
         """Why it must not be pushed on, in words; None while it may."""
-        return None if self._feel is None else self._feel.stop_reason(self._free_mm)
+        return None if self._feel is None or self._loose else self._feel.stop_reason(self._free_mm)
 
     @property
     def tip_at_rest_mm(self) -> FloatArray:
@@ -219,14 +220,10 @@ class TissueNeedle:
             OptionError: it is not in tissue, or was let go of for good.
         """
         if not self._loose:
+            # Where hub and push were is kept: whoever takes the needle up pushes it as far in again.
+            kept = self._hub_depth_mm, self._image
             self._release()
-            self._loose = True
-            if self._feel is not None:
-                self._feel.step(self._hub_depth_mm, duration_s)
-                self._push_mm = self._feel.push_mm
-            self._loose_image_mm = self._left_at_rest_mm + self._push_mm * self._axis
-        elif self._feel is not None:  # nobody moves it in the tissue, which goes on relaxing
-            self._feel.step(self._hub_depth_mm, duration_s)
+            (self._hub_depth_mm, self._loose_image_mm), self._loose = kept, True
         self._carried(body)
 
     def _release(self) -> None:

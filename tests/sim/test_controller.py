@@ -219,6 +219,25 @@ def test_the_emergency_stop_ends_every_phase_and_nothing_goes_deeper(route: Robo
     assert "emergency stop" in drive.controller.reason
 
 
+@pytest.mark.parametrize("phase", [State.SETTLE, State.RETRACT, State.STOPPED, State.WITHDRAW])
+def test_the_emergency_stop_is_heard_in_every_state(route: RobotRoute, phase: State) -> None:
+    passing = at_depth(12.0, Alarm("no pose", True)) if phase in (State.STOPPED, State.WITHDRAW) else lambda d: None
+    drive = Drive(route, recovery_s=3.0).run(alarm=passing, stop=lambda d: d.controller.state is phase)
+    assert drive.controller.finished and drive.controller.ends_session
+    assert sum("emergency stop" in text for text in drive.said(EventKind.STOP)) == 1
+    assert drive.rows[-1][2][-1] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("depth_mm", [-100.0, -30.0, 5.0, 40.0])
+def test_after_an_insertion_that_was_given_up_the_arm_goes_home(route: RobotRoute, depth_mm: float) -> None:
+    drive = Drive(route).run(alarm=at_depth(depth_mm, Alarm("a reason", False)))
+    assert drive.controller.state is State.GIVEN_UP
+    home = drive.path.segment(Phase.APPROACH).positions[0]
+    assert drive.rows[-1][2] == pytest.approx(home, abs=1e-6)
+    steps = np.abs(np.diff([row[2] for row in drive.rows], axis=0)).max(axis=0)
+    assert (steps[:-1] <= 1.02 * np.asarray(ROBOT.velocity_limits) * STEP).all()
+
+
 def test_steps_are_verified_each_and_a_tip_beside_the_path_is_steered_back(route: RobotRoute) -> None:
     drive = Drive(route, step_mm=15.0).run()
     depth_mm = (drive.path.driver_tip_m - drive.path.driver_entry_m) * 1e3

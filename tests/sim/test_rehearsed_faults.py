@@ -126,3 +126,39 @@ def test_a_control_scan_finds_a_misplaced_needle_and_has_it_corrected(
             assert verify or needle.corrections == 0
     assert np.max(seen, axis=0) == pytest.approx([1.2, 1.2], abs=1.3)
     assert np.max(blind, axis=0).max() > 3.0 and corrections > 0
+
+
+def test_steps_bring_a_needle_of_a_misplaced_arm_to_its_target(
+    anatomy: Anatomy, plan: Plan, route: RobotRoute, patients: Patients
+) -> None:
+    motion = StaticMotion()
+    for seed in range(3):
+        options = controlled(
+            ideal(noise=PlacementNoise(lateral_mm=3.0, angle_deg=1.0)), step_mm=20.0, scan_noise_mm=0.2, corrections=6
+        )
+        run = run_rehearsal(plan, route, anatomy, motion, seed, options=options, patient=patients(motion))
+        (needle,) = run.outcome.needles
+        assert needle.lateral_error_mm < 2.6
+
+
+def test_a_cough_before_the_skin_does_not_keep_a_breath_hold_from_beginning(
+    anatomy: Anatomy, plan: Plan, route: RobotRoute, patients: Patients
+) -> None:
+    options = ideal(make_strategy("breath-hold"), faults=(Fault(FaultKind.COUGH, 1, -0.75),))
+    outcome = run_rehearsal(plan, route, anatomy, MOTION, 1, options=options, patient=patients(MOTION)).outcome
+    assert len(outcome.needles) == 1
+
+
+def test_a_needle_that_was_given_up_in_the_patient_tells_what_it_did(
+    anatomy: Anatomy, plan: Plan, route: RobotRoute, patients: Patients
+) -> None:
+    options = real(FREE, faults=(Fault(FaultKind.OPERATOR_STOP, 1, 0.6),))
+    run = run_rehearsal(plan, route, anatomy, MOTION, 2, options=options, patient=patients(MOTION))
+    ((order, reason),) = run.outcome.not_reached
+    (withdrawn,) = run.outcome.withdrawn
+    assert order == withdrawn.order == 1 and "emergency stop" in withdrawn.reason
+    assert 0.55 * 74.0 < withdrawn.deepest_mm < 0.75 * 74.0 and f"{withdrawn.deepest_mm:.0f} mm deep" in reason
+    assert "liver" in withdrawn.punctured and withdrawn.closest_mm["liver"] < 0.0
+    assert withdrawn.peak_force_n > 1.0
+    joints = run.outcome.trace.joints_rad
+    assert joints[-1] == pytest.approx(joints[0], abs=0.05)  # the arm went home

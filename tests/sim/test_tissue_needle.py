@@ -686,3 +686,37 @@ def test_impossible_needles_and_steps_are_refused():
     assert needle.in_tissue and not needle.tissue_holds
     with pytest.raises(OptionError, match="at least 1 mm"):
         needle.let_go()
+
+
+def test_a_needle_that_rests_loosely_goes_with_the_body_and_is_taken_up_where_it_was():
+    planned, needle = insertion(), made(NeedleMechanics())
+    exit_mm = np.asarray(planned.entry_mm) - FREE_MM * planned.direction
+    drive(needle, planned, to_mm=20.0)
+    held = needle.force
+    for stop in range(1, 6):
+        depth = 20.0 + 10.0 * stop
+        tip = needle.tip_at_rest_mm.copy()
+        for k in range(1, 41):  # a breath, and back to end-exhale
+            needle.loosen(0.1, breathing().at_time(2.0 + 0.1 * k))
+            assert needle.force is None and needle.stop_reason is None
+            # It lies in its channel: what it has left behind it is not cut anew.
+            assert np.linalg.norm(needle.tip_at_rest_mm - tip) < 3.0
+        for k in range(1, 51):
+            needle.step(0.02, exit_mm, planned.direction, FREE_MM + depth - 10.0 + 0.2 * k, REST)
+        inside = np.linalg.norm(needle.tip_at_rest_mm - needle.entry_at_rest_mm)
+        assert 1e3 * needle.force.tip_in_tissue_m == pytest.approx(inside, abs=0.5)
+        assert needle.force.depth_m == pytest.approx(1e-3 * depth, abs=5e-4)
+    straight = made(NeedleMechanics())
+    drive(straight, planned, to_mm=70.0)
+    assert needle.tip_at_rest_mm == pytest.approx(straight.tip_at_rest_mm, abs=1.0)
+    assert held is not None and needle.force.depth_m > held.depth_m
+
+
+def test_only_a_needle_in_tissue_can_rest_loosely():
+    planned, needle = insertion(), made(NeedleMechanics())
+    with pytest.raises(OptionError, match="in tissue"):
+        needle.loosen(0.1, REST)
+    drive(needle, planned, to_mm=20.0)
+    needle.let_go()
+    with pytest.raises(OptionError, match="let go"):
+        needle.loosen(0.1, REST)
