@@ -193,6 +193,11 @@ class Outcome:
         """The executed insertions, to be assessed by the code that assesses plans."""
         return tuple(needle.executed for needle in self.needles)
 
+    @property
+    def entered(self) -> tuple[NeedleOutcome | WithdrawnNeedle, ...]:
+        """All needles that had been in the patient, whether they were placed or given up."""
+        return (*self.needles, *self.withdrawn)
+
 
 @dataclass(frozen=True, slots=True)
 class RehearsalRun:
@@ -210,6 +215,7 @@ class RehearsalRun:
         duration_s: simulated time.
         breaths: number of breaths in it.
         metrics: score of the executed insertions; None where there is none.
+        withdrawn: needles that had been in the patient and were given up.
     """
 
     strategy: str
@@ -222,6 +228,12 @@ class RehearsalRun:
     duration_s: float
     breaths: float
     metrics: Metrics | None
+    withdrawn: tuple[WithdrawnNeedle, ...] = ()
+
+    @property
+    def entered(self) -> tuple[NeedleOutcome | WithdrawnNeedle, ...]:
+        """All needles that had been in the patient, whether they were placed or given up."""
+        return (*self.needles, *self.withdrawn)
 
     @property
     def covers(self) -> bool:
@@ -235,5 +247,5 @@ class RehearsalRun:
         events = tuple(event for event in outcome.events if event.kind is not EventKind.STATE)
         return cls(
             outcome.strategy, run, outcome.seed, outcome.motion, outcome.needles, outcome.not_reached, events,
-            outcome.duration_s, outcome.breaths, metrics,
+            outcome.duration_s, outcome.breaths, metrics, outcome.withdrawn,
         )  # fmt: skip

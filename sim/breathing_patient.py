@@ -112,7 +112,7 @@ class BreathingPatient:
         self.table = BreathingTable(motion)
         self.time_s = 0.0
         self._holding = HoldBehaviour() if holding is None else holding
-        self._inferior = -unit_vector(cranial)
+        self._inferior = read_only(-unit_vector(cranial))
         self._belt_axis = self.table.direction if self.table.range_mm > 0.0 else self._inferior
         self._clock_s = self.start_s
         self._stage = _Stage.BREATHING
@@ -151,6 +151,16 @@ class BreathingPatient:
         """True while the breath is held."""
         return self._stage is _Stage.HOLDING
 
+    @property
+    def coughing(self) -> bool:
+        """True from the beginning of a cough to its end."""
+        return self._cough is not None and self.time_s < self._cough_s + self._cough.duration_s
+
+    @property
+    def inferior(self) -> FloatArray:
+        """(3,) unit vector to the patient's feet, patient LPS."""
+        return self._inferior
+
     def advance(self, duration_s: float, hold_asked: bool = False) -> None:
         """Let time pass.
 
@@ -180,7 +190,7 @@ class BreathingPatient:
         Raises:
             MotionError: the peak is impossible, or the patient is coughing already.
         """
-        if self._cough is not None and self.time_s < self._cough_s + self._cough.duration_s:
+        if self.coughing:
             raise MotionError(f"at {self.time_s:.2f} s the patient is coughing already")
         self._cough, self._cough_s = Cough(peak_mm), self.time_s
         if self._stage is _Stage.HOLDING:

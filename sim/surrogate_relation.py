@@ -4,6 +4,8 @@ A belt and an organ do not move alike: out and back the organ takes other ways, 
 shift. Low et al. (Int J Radiat Oncol Biol Phys 2005;63:921) tell the position by a surrogate and its rate, which
 takes up what is linear in both; that is what is learned here. What remains is the error of a belt: shapes of
 different kind, breaths that are not alike, a hold, in which the rate is zero wherever the breath stands.
+
+Who hardly breathes while it is learned shows no relation, and may still cough: there one is assumed.
 """
 
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import numpy as np
 
 from needleplan.errors import MotionError
 from needleplan.frames import FloatArray, read_only
+from needleplan.motion.attenuation import SKIN_RISE
 from needleplan.motion.sensor import BreathingSensor
 
 if TYPE_CHECKING:
@@ -25,8 +28,11 @@ WINDOW_S = 0.4
 LEAST_SAMPLES = 3
 #: A belt that tells less than this share of the target's variance, noise taken off, tells nothing.
 LEAST_TOLD = 0.5
-#: A target that moves less than this (standard deviation, noise taken off) is at rest.
+#: A target that moves less than this (standard deviation) is at rest: a moving belt tells nothing of it.
 REST_MM = 0.3
+#: Where neither the target nor the wall as the belt tells it moves by this standard deviation, as a breath of 2 mm
+#: does, there is too little to learn from.
+LITTLE_MM = 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,9 +46,11 @@ class SurrogateRelation:
         gain: (3,) millimetres of the target for one of the belt.
         lag_s: (3,) millimetres of the target for one mm/s of the belt.
         window_s: length of the line.
-        told: share of the variance of the target's motion that the relation told while it was learned; 1 where the
-            target was at rest.
+        told: share of the variance of the target's motion that the relation told while it was learned; NaN where it
+            is assumed.
         error_mm: root mean square distance between what it told and what was seen, while it was learned.
+        assumed: True where too little moved to learn it: the target goes to inferior, at once, by the belt's rise
+            over ``SKIN_RISE``.
     """
 
     offset_mm: FloatArray
@@ -51,6 +59,7 @@ class SurrogateRelation:
     window_s: float
     told: float
     error_mm: float
+    assumed: bool
 
     def displacement_mm(self, belt: FloatArray) -> FloatArray | None:
         """(3,) displacement of the target at the latest of the belt's samples.
@@ -76,7 +85,7 @@ def learned_relation(
     """The relation by least squares over the time before the rehearsal, in which target and belt were both seen.
 
     Both with the sensor's noise, so that the least squares weigh what the noise leaves of the rate. The motion
-    before its own time zero is that of its repetition.
+    before its own time zero is that of its repetition. Where both hardly move, the relation is assumed.
 
     Args:
         patient: before the rehearsal.
@@ -85,7 +94,7 @@ def learned_relation(
         rng: of the noise.
 
     Raises:
-        MotionError: the target moves and the belt does not tell where it is.
+        MotionError: target or belt moves and the belt does not tell where the target is.
     """
     behind = max(LEAST_SAMPLES - 1, int(np.floor(WINDOW_S * sensor.rate_hz + 1e-9)))
     window = behind / sensor.rate_hz
@@ -99,25 +108,37 @@ def learned_relation(
     centred = since - since.mean()
     lines = np.column_stack([ticks.mean(axis=1), ticks @ centred / (centred @ centred), np.ones(len(ticks))])
     wanted = seen[behind:]
-    moving = float(np.sqrt(max(0.0, wanted.var(axis=0).sum() - 3.0 * sensor.noise_mm**2)))
-    if moving < REST_MM:
-        rest = read_only(np.zeros(3))
-        return SurrogateRelation(rest, rest, rest, window, 1.0, moving)
-    factors = np.linalg.lstsq(lines, wanted, rcond=None)[0]
+    # Without noise, which averages out over so many samples: what is done must not hang on its draw.
+    moved, wall_moved = float(np.sqrt(true.var(axis=0).sum())), float(rise.std()) / SKIN_RISE
+    assumed = max(moved, wall_moved) < LITTLE_MM
+    if assumed:
+        gain = patient.inferior / SKIN_RISE
+        # The line is told in its middle: half its length on it is the belt's rise now.
+        way = np.array([gain, 0.5 * window * gain])
+        factors = np.vstack([way, (wanted - lines[:, :2] @ way).mean(axis=0)])
+    else:
+        factors = np.linalg.lstsq(lines, wanted, rcond=None)[0]
+    offset = -(lines[_exhaled(patient, times[behind:]), :2] @ factors[:2]).mean(axis=0)
     left = wanted - lines @ factors
-    # What is left holds the noise of the seen target, which is no fault of the relation.
-    unknown = max(0.0, float((left**2).sum() / len(left)) - 3.0 * sensor.noise_mm**2)
-    told = 1.0 - unknown / moving**2
+    told = np.nan if assumed else _told(left, moved, sensor.noise_mm)
     if told < LEAST_TOLD:
         raise MotionError(
-            f"the belt, which moves by {np.ptp(rise):.2g} mm, tells {100 * max(0.0, told):.0f} % of the target's "
-            f"motion {patient.motion.name} where {100 * LEAST_TOLD:.0f} % are needed: sense the target itself"
+            f"the belt, which moves by {np.ptp(rise):.2g} mm, tells {100 * told:.0f} % of the target's motion "
+            f"{patient.motion.name} where {100 * LEAST_TOLD:.0f} % are needed: sense the target itself"
         )
-    offset = -(lines[_exhaled(patient, times[behind:])] @ factors - factors[2]).mean(axis=0)
     return SurrogateRelation(
         read_only(offset), read_only(factors[0]), read_only(factors[1]), window, told,
-        float(np.sqrt((left**2).sum(axis=1).mean())),
+        float(np.sqrt((left**2).sum(axis=1).mean())), assumed,
     )  # fmt: skip
+
+
+def _told(left: FloatArray, moved_mm: float, noise_mm: float) -> float:
+    """Share of the target's variance that is not left (n, 3); 0 where the target is at rest."""
+    if moved_mm < REST_MM:
+        return 0.0
+    # What is left holds the noise of the seen target, which is no fault of the relation.
+    unknown = max(0.0, float((left**2).sum() / len(left)) - 3.0 * noise_mm**2)
+    return max(0.0, 1.0 - unknown / moved_mm**2)
 
 
 def _exhaled(patient: "BreathingPatient", times: FloatArray) -> FloatArray:

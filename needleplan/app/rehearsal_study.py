@@ -33,11 +33,13 @@ class BudgetChances:
         strategy: its name.
         rehearsed: the budget.
         chances: of coverage and harm.
+        left_out: what the chances leave out, in words.
     """
 
     strategy: str
     rehearsed: RehearsedBudget
     chances: tuple[Likelihood, ...]
+    left_out: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,9 @@ def study_runs(runs: Sequence[RehearsalRun], planned: PlannedCase, seed: int) ->
                 rehearsed.budget, planned.queries, planned.plan.insertions, planned.zone_model, SCENARIOS,
                 margin_mm, seed,
             )  # fmt: skip
-        budgets.append(BudgetChances(name, rehearsed, chances))
+        bias = f"{rehearsed.depth_bias_mm:+.2f} mm"
+        left_out = f"the mean depth error of {bias}, which a correction would take away, is left out"
+        budgets.append(BudgetChances(name, rehearsed, chances, left_out))
     return RehearsalStudy(statistics, differences, tuple(budgets), beside_published(statistics))
 
 

@@ -24,7 +24,7 @@ from needleplan.io.outcome_table import write_run_table
 from needleplan.io.plan_file import plan_hash, write_json
 from needleplan.io.value_json import to_json
 from needleplan.outcome import RehearsalRun
-from needleplan.uncertainty.rehearsal_statistics import Estimate
+from needleplan.uncertainty.rehearsal_statistics import Estimate, StrategyStatistics
 from needleplan.viz.canvas import save_png
 from needleplan.viz.palette import readable
 from needleplan.viz.rehearsals import draw_rehearsals
@@ -101,6 +101,7 @@ def settings_of(
             "angle_deg": noise.angle_deg,
         },
         "stepwise_mm": options.stepwise_mm,
+        "gantry": to_json(chosen[0].gantry),
         "intervals": "95 %, bootstrap over runs, shares by Clopper and Pearson",
     }
 
@@ -136,9 +137,10 @@ def write_study(
         save_png(folder / "rehearsals.png", draw_rehearsals(runs, study.strategies))
 
 
-def _with_shares(item: Any) -> dict[str, Any]:
-    """Statistics as JSON, shares with their value and interval besides the counts."""
+def _with_shares(item: StrategyStatistics) -> dict[str, Any]:
+    """Statistics as JSON, shares with their value and interval besides the counts, and what the errors are of."""
     plain: dict[str, Any] = to_json(item)
+    plain["errors_are_of"] = _placed([item])
     for name in ("covered", "margin_reached"):
         share = getattr(item, name)
         plain[name] |= {"share": share.probability, "low": share.low, "high": share.high}
@@ -148,7 +150,7 @@ def _with_shares(item: Any) -> dict[str, Any]:
 def print_study(console: Console, study: RehearsalStudy) -> None:
     """Errors and results by strategy, differences, chances under the budgets, and published figures."""
     for name, label in (
-        ("tip_error_mm", "tip error, mm"),
+        ("tip_error_mm", f"tip error, mm, of {_placed(study.strategies)}"),
         ("lateral_error_mm", "error across the needle, mm"),
         ("depth_error_mm", "error along the needle, mm"),
         ("angle_error_deg", "angle, degrees"),
@@ -157,9 +159,15 @@ def print_study(console: Console, study: RehearsalStudy) -> None:
     console.print(_results_table(study))
     console.print("  placed, not: needles; cover: runs that cover the target; least margin: median in mm")
     for item in study.strategies:
+        if item.peak_force_n is None or item.peak_tip_force_n is None:
+            continue
         passed = ", ".join(f"{readable(name)} in {count}" for name, count in item.punctured.items())
-        if passed:
-            console.print(f"  {escape(item.strategy)}, punctured in runs: {escape(passed)}", soft_wrap=True)
+        given_up = f" (with {item.withdrawn} given up in the patient)" if item.withdrawn else ""
+        console.print(
+            f"  {escape(item.strategy)}, punctured in runs{given_up}: {escape(passed) or 'nothing'}; force at most "
+            f"{item.peak_force_n:.1f} N along the needle, {item.peak_tip_force_n:.1f} N on its tip",
+            soft_wrap=True,
+        )
     for pair in study.differences:
         console.print(
             f"  tip error, {pair.strategy} less {pair.other}: {_told(pair.tip_error_mm, 2, '+')} mm over "
@@ -167,19 +175,25 @@ def print_study(console: Console, study: RehearsalStudy) -> None:
             soft_wrap=True,
         )
     for made in study.budgets:
-        budget, bias = made.rehearsed.budget, made.rehearsed.depth_bias_mm
+        budget = made.rehearsed.budget
         chances = "; ".join(
             f"{chance.event} {100 * chance.probability:.1f} % ({100 * chance.low:.1f} to {100 * chance.high:.1f} %)"
             for chance in made.chances[:2]
         )
         console.print(
             f"  error budget of {made.strategy}: SD {budget.lateral_mm.std:.2f} mm across, "
-            f"{budget.depth_mm.std:.2f} mm along (mean {bias:+.2f} mm), {budget.angle_deg.std:.2f} degrees; "
-            f"under it {chances or 'no chance is counted'}",
+            f"{budget.depth_mm.std:.2f} mm along, {budget.angle_deg.std:.2f} degrees; "
+            f"under it {chances or 'no chance is counted'}; {made.left_out}",
             soft_wrap=True,
         )
     for sentence in study.beside:
         console.print(f"  {escape(sentence)}", soft_wrap=True)
+
+
+def _placed(statistics: Sequence[StrategyStatistics]) -> str:
+    """Of which needles errors are told: those that failed have none."""
+    placed = sum(item.needles for item in statistics)
+    return f"the needles that were placed ({placed} of {placed + sum(i.not_carried_out for i in statistics)})"
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
@@ -192,7 +206,7 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 
 
 def _errors_table(study: RehearsalStudy, name: str, label: str) -> Table:
-    table = _table(f"{label} (95 % intervals over runs)", ("mean", "SD", "median", "95th percentile"))
+    table = _table(f"{label}; 95 % intervals over runs", ("mean", "SD", "median", "95th percentile"))
     for item in study.strategies:
         found = item.errors.get(name)
         figures = (None,) * 4 if found is None else (found.mean, found.sd, found.median, found.percentile_95)

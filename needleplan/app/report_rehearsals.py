@@ -7,7 +7,7 @@ import numpy as np
 
 from needleplan.app.report_template import Html, element, percent, table
 from needleplan.assess import Assessment
-from needleplan.outcome import CLOSEST_CAP_MM, EventKind, NeedleOutcome, Outcome
+from needleplan.outcome import CLOSEST_CAP_MM, EventKind, Outcome
 from needleplan.plan import Metrics
 from needleplan.viz.palette import readable
 
@@ -41,15 +41,16 @@ def rehearsals_section(rehearsals: Sequence[Rehearsal]) -> Html:
         ("robot", *(o.robot for o in outcomes)),
         ("seed", *(str(o.seed) for o in outcomes)),
         ("faults switched on", *("; ".join(o.faults) or "none" for o in outcomes)),
-        ("needles placed", *(str(len(o.needles)) for o in outcomes)),
-        ("tip error, mm", *(_errors(o, "tip_error_mm") for o in outcomes)),
+        ("needles placed", *(f"{len(o.needles)} of {len(o.needles) + len(o.not_reached)}" for o in outcomes)),
+        ("needles given up in the patient", *(str(len(o.withdrawn)) for o in outcomes)),
+        ("tip error of the needles placed, mm", *(_errors(o, "tip_error_mm") for o in outcomes)),
         ("across the axis, mm", *(_errors(o, "lateral_error_mm") for o in outcomes)),
         ("along the axis, mm", *(_errors(o, "depth_error_mm") for o in outcomes)),
         ("angle, °", *(_errors(o, "angle_error_deg") for o in outcomes)),
-        ("bending at the tip, at most, mm", *(_most(o, lambda n: n.bend_mm, 1) for o in outcomes)),
+        ("bending at the tip, at most, mm", *(_most([n.bend_mm for n in o.needles]) for o in outcomes)),
         ("corrections", *(str(sum(n.corrections for n in o.needles)) for o in outcomes)),
-        ("force along the needle, at most, N", *(_most(o, lambda n: n.peak_force_n, 1) for o in outcomes)),
-        ("force on its tip, at most, N", *(_most(o, lambda n: n.peak_tip_force_n, 1) for o in outcomes)),
+        ("force along the needle, at most, N", *(_most([n.peak_force_n for n in o.entered]) for o in outcomes)),
+        ("force on its tip, at most, N", *(_most([n.peak_tip_force_n for n in o.entered]) for o in outcomes)),
         ("whole time, s", *(f"{o.duration_s:.0f}" for o in outcomes)),
         ("breaths", *(f"{o.breaths:.1f}" for o in outcomes)),
         ("needle waited, s", *(f"{sum(n.waited_s for n in o.needles):.1f}" for o in outcomes)),
@@ -106,8 +107,8 @@ def _errors(outcome: Outcome, name: str) -> str:
     return f"{np.mean(values):.2f}, at most {max(values):.2f}" if values else "–"
 
 
-def _most(outcome: Outcome, figure: Callable[[NeedleOutcome], float], digits: int) -> str:
-    return f"{max(figure(needle) for needle in outcome.needles):.{digits}f}" if outcome.needles else "–"
+def _most(values: Sequence[float]) -> str:
+    return f"{max(values):.1f}" if values else "–"
 
 
 def _count(outcome: Outcome, kind: EventKind) -> int:
@@ -121,7 +122,7 @@ def _score(rehearsal: Rehearsal, text: Callable[[Metrics], str]) -> str:
 def _approaches(outcomes: Sequence[Outcome]) -> Html:
     """Closest approach to each structure during the whole motion, nearest first, and how many needles passed it."""
     least: dict[str, float] = {}
-    for needle in (needle for outcome in outcomes for needle in outcome.needles):
+    for needle in (needle for outcome in outcomes for needle in outcome.entered):
         for name, distance in needle.closest_mm.items():
             least[name] = min(least.get(name, np.inf), distance)
     near = [name for name, distance in sorted(least.items(), key=lambda item: item[1]) if distance < CLOSEST_CAP_MM]
@@ -129,17 +130,17 @@ def _approaches(outcomes: Sequence[Outcome]) -> Html:
         return Html("")
 
     def cell(outcome: Outcome, name: str) -> str:
-        values = [needle.closest_mm[name] for needle in outcome.needles if name in needle.closest_mm]
+        values = [needle.closest_mm[name] for needle in outcome.entered if name in needle.closest_mm]
         if not values:
             return "–"
-        passed = sum(name in needle.punctured for needle in outcome.needles)
+        passed = sum(name in needle.punctured for needle in outcome.entered)
         text = f"{min(values):.1f} mm" if min(values) < CLOSEST_CAP_MM else f"over {CLOSEST_CAP_MM:g} mm"
-        return text if not passed else f"{text}, punctured by {passed} of {len(outcome.needles)}"
+        return text if not passed else f"{text}, punctured by {passed} of {len(outcome.entered)}"
 
     rows = [(readable(name), *(cell(outcome, name) for outcome in outcomes)) for name in near[:NEAREST]]
     note = (
         "Least distance of any needle's surface from the structure while needle and structure moved, negative "
-        "inside; the target and its organ are meant to be punctured."
+        "inside, needles given up in the patient counted; the target and its organ are meant to be punctured."
     )
     return Html(
         element("h3", "Closest approach during the whole motion")

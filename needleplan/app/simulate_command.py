@@ -17,14 +17,17 @@ from needleplan.app.summary import print_where
 from needleplan.errors import OptionError
 from needleplan.plan import PlanStatus
 
+#: So many other moments of the breath at most; for more there is ``rehearse``, which runs in parallel.
+MOST_MOMENTS = 1000
+
 
 def run(options: Namespace) -> int:
     """Rehearse the plan in a folder with one strategy, and in free breathing."""
     console = Console()
     folder = PlanFolder(options.folder)
     chosen = rehearsal_options_from(options, options.strategy)
-    if options.moments < 0:
-        raise OptionError(f"the number of other moments must be zero or more, not {options.moments}")
+    if not 0 <= options.moments <= MOST_MOMENTS:
+        raise OptionError(f"the number of other moments must be 0 to {MOST_MOMENTS}, not {options.moments}")
     planned, breathing = planned_and_breathing(console, folder, options)
     rehearse_into(
         console, folder, planned, breathing.motion(options.seed), options=chosen, robot=options.robot,

@@ -169,6 +169,13 @@ def print_outcome(console: Console, outcome: Outcome, metrics: Metrics | None) -
             console.print(f"    punctured: {escape(', '.join(readable(name) for name in needle.punctured))}")
     for order, reason in outcome.not_reached:
         console.print(f"  needle {order}: [bold red]not placed[/], {escape(reason)}", soft_wrap=True)
+    for lost in outcome.withdrawn:
+        passed = ", ".join(readable(name) for name in lost.punctured) or "nothing"
+        console.print(
+            f"  needle {lost.order}, while in the patient: {escape(passed)} punctured, force up to "
+            f"{lost.peak_force_n:.1f} N",
+            soft_wrap=True,
+        )
     for event in outcome.events:
         if event.kind in (EventKind.FAULT, EventKind.STOP):
             console.print(f"  {event.time_s:.1f} s, needle {event.needle}: {escape(event.text)}", soft_wrap=True)

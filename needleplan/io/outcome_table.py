@@ -12,7 +12,7 @@ import numpy as np
 
 from needleplan.errors import PlanFileError
 from needleplan.io.bounded import write_atomically
-from needleplan.outcome import NeedleOutcome, Outcome, RehearsalRun
+from needleplan.outcome import NeedleOutcome, Outcome, RehearsalRun, WithdrawnNeedle
 
 #: Version of the tables.
 TABLE_VERSION = 1
@@ -25,12 +25,17 @@ NEEDLE_FIGURES = (
 #: Figures of a run's score, as its metrics name them.
 SCORE_FIGURES = ("target_coverage_fraction", "margin_coverage_fraction", "minimal_margin_mm")
 
+#: Those of them that a needle that was given up in the patient has too.
+_GIVEN_UP_FIGURES = ("peak_force_n", "peak_tip_force_n")
 _AXES = ("left", "posterior", "superior")
 Columns = dict[str, tuple[Any, list[Any]]]
 
 
 def write_outcome_tables(folder: Path, outcomes: Sequence[Outcome], plan_hash: str) -> tuple[Path, ...]:
     """needles.parquet, trace.parquet and events.parquet of one or several rehearsals of a plan.
+
+    Needles that were not carried out have a row with the reason. Where they had been in the patient it has how
+    deep, the peak forces, the least distances and what was punctured too; ``deepest_mm`` is theirs alone.
 
     Args:
         folder: where to; it is made.
@@ -47,7 +52,7 @@ def write_outcome_tables(folder: Path, outcomes: Sequence[Outcome], plan_hash: s
     first = outcomes[0]
     paths = []
     for name, columns in (
-        ("needles", _needle_columns([(_key(o), o.needles, o.not_reached) for o in outcomes])),
+        ("needles", _needle_columns([(_key(o), o) for o in outcomes])),
         ("trace", _trace_columns(outcomes)),
         ("events", _event_columns(outcomes)),
     ):
@@ -60,7 +65,7 @@ def write_outcome_tables(folder: Path, outcomes: Sequence[Outcome], plan_hash: s
 def write_run_table(
     path: Path, runs: Sequence[RehearsalRun], case_name: str, case_hash: str, plan_hash: str
 ) -> None:
-    """One row a needle and run, those that were not carried out included.
+    """One row a needle and run, those that were not carried out included as ``write_outcome_tables`` has them.
 
     Raises:
         PlanFileError: there is no run.
@@ -73,7 +78,7 @@ def write_run_table(
         key |= {"run_duration_s": run.duration_s, "run_breaths": run.breaths, "covers": run.covers}
         for name in SCORE_FIGURES:
             key[name] = None if run.metrics is None else getattr(run.metrics, name)
-        rows.append((key, run.needles, run.not_reached))
+        rows.append((key, run))
     _write(path, _needle_columns(rows), _metadata("needleplan.rehearsals", case_name, case_hash, plan_hash))
 
 
@@ -88,10 +93,8 @@ def _key(outcome: Outcome) -> dict[str, Any]:
     return {"strategy": outcome.strategy, "seed": outcome.seed}
 
 
-def _needle_columns(
-    rows: Sequence[tuple[Mapping[str, Any], Sequence[NeedleOutcome], Sequence[tuple[int, str]]]],
-) -> Columns:
-    """Columns of needles; those that were not carried out have their order and the reason, and no figures."""
+def _needle_columns(rows: Sequence[tuple[Mapping[str, Any], Outcome | RehearsalRun]]) -> Columns:
+    """Columns of needles; those that were not carried out have the reason, and figures where they had been in."""
     import pyarrow as pa
 
     kinds: dict[type, Any] = {str: pa.string(), bool: pa.bool_(), int: pa.int64()}
@@ -100,25 +103,30 @@ def _needle_columns(
     def add(name: str, kind: Any, value: Any) -> None:
         columns.setdefault(name, (kind, []))[1].append(value)
 
-    for key, needles, not_reached in rows:
-        outcomes: list[tuple[int, str, NeedleOutcome | None]] = [(n.planned.order, "", n) for n in needles]
-        outcomes += [(order, reason, None) for order, reason in not_reached]
+    for key, whole in rows:
+        given_up: dict[int, WithdrawnNeedle] = {needle.order: needle for needle in whole.withdrawn}
+        outcomes: list[tuple[int, str, NeedleOutcome | None]] = [(n.planned.order, "", n) for n in whole.needles]
+        outcomes += [(order, reason, None) for order, reason in whole.not_reached]
         for order, reason, needle in sorted(outcomes, key=lambda row: row[0]):
             for name, value in key.items():
                 add(name, kinds.get(type(value), pa.float64()), value)
             add("needle", pa.int64(), order)
             add("carried_out", pa.bool_(), needle is not None)
             add("reason", pa.string(), reason)
+            withdrawn = given_up.get(order)
+            entered = needle or withdrawn
             for name in NEEDLE_FIGURES:
                 kind = pa.int64() if name == "corrections" else pa.float64()
-                add(name, kind, None if needle is None else getattr(needle, name))
+                source = entered if name in _GIVEN_UP_FIGURES else needle
+                add(name, kind, None if source is None else getattr(source, name))
+            add("deepest_mm", pa.float64(), None if withdrawn is None else withdrawn.deepest_mm)
             for end in ("entry", "tip"):
                 point = (None,) * 3 if needle is None else getattr(needle.executed, f"{end}_mm")
                 for axis, value in zip(_AXES, point, strict=True):
                     add(f"executed_{end}_{axis}_mm", pa.float64(), value)
-            closest = None if needle is None else list(needle.closest_mm.items())
+            closest = None if entered is None else list(entered.closest_mm.items())
             add("closest_mm", pa.map_(pa.string(), pa.float64()), closest)
-            add("punctured", pa.list_(pa.string()), None if needle is None else list(needle.punctured))
+            add("punctured", pa.list_(pa.string()), None if entered is None else list(entered.punctured))
     return columns
 
 

@@ -43,7 +43,9 @@ def rehearsed_budget(needles: Sequence[NeedleOutcome]) -> RehearsedBudget:
     - The depth error's spread is the standard deviation about its mean, over n - 1; the mean is stated apart.
 
     Every source has a normal law. What breathing, registration and bending did is in these figures already, so the
-    budget has none of them besides: errors of different needles count as independent.
+    budget has none of them besides: errors of different needles count as independent. Lateral errors of free
+    breathing have a direction, that of the motion, and needles of one breath share it; the budget makes them
+    isotropic and independent.
 
     Args:
         needles: insertions that were carried out under one strategy, at least two.

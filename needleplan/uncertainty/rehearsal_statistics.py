@@ -1,8 +1,11 @@
 """Statistics of many rehearsals: error distributions by strategy, and differences between strategies.
 
-Needles of one run share the patient's breathing and one registration, so they are not independent: every interval
-comes from a bootstrap over runs (Efron, Ann Stat 1979;7:1; the percentiles of the estimates of resampled runs), or,
-for a share of runs, from Clopper and Pearson.
+Needles of one run share the patient's tissue, breath and sensors, so they are not independent although the
+placement error of each is drawn anew: every interval comes from a bootstrap over runs (Efron, Ann Stat 1979;7:1;
+the percentiles of the estimates of resampled runs), or, for a share of runs, from Clopper and Pearson.
+
+Errors are of the needles that were placed; forces, punctures and distances are of all that had been in the patient,
+those given up and drawn out included.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -62,12 +65,15 @@ class StrategyStatistics:
         runs: number of runs.
         needles: number of insertions that were carried out.
         not_carried_out: number of those that were not, over all runs.
-        errors: by the names of ``ERRORS``; empty where no insertion was carried out.
+        withdrawn: number of those among them whose needle had been in the patient.
+        errors: of the insertions that were carried out, by the names of ``ERRORS``; empty where there is none.
         covered: share of runs whose executed insertions cover the target.
         margin_reached: share of runs whose least margin reaches the one that was asked for.
         least_margin_mm: least signed margin of a run; None where no run has a score.
         duration_s: mean simulated time of a run.
         breaths: mean number of breaths of a run.
+        peak_force_n: greatest force along any needle of any run; None where none entered the patient.
+        peak_tip_force_n: the same of the force on its tip.
         punctured: number of runs in which a needle passed each structure's surface, by name, most often first.
         nearest_mm: least distance of any needle of any run from each structure, by name.
     """
@@ -76,12 +82,15 @@ class StrategyStatistics:
     runs: int
     needles: int
     not_carried_out: int
+    withdrawn: int
     errors: dict[str, Distribution]
     covered: CountedProbability
     margin_reached: CountedProbability
     least_margin_mm: Distribution | None
     duration_s: Estimate
     breaths: Estimate
+    peak_force_n: float | None
+    peak_tip_force_n: float | None
     punctured: dict[str, int]
     nearest_mm: dict[str, float]
 
@@ -196,9 +205,9 @@ def strategy_statistics(
     punctured: dict[str, int] = {}
     nearest: dict[str, float] = {}
     for run in runs:
-        for name in {name for needle in run.needles for name in needle.punctured}:
+        for name in {name for needle in run.entered for name in needle.punctured}:
             punctured[name] = punctured.get(name, 0) + 1
-        for needle in run.needles:
+        for needle in run.entered:
             for name, distance in needle.closest_mm.items():
                 nearest[name] = min(nearest.get(name, np.inf), distance)
     return StrategyStatistics(
@@ -206,12 +215,15 @@ def strategy_statistics(
         runs=len(runs),
         needles=len(needles),
         not_carried_out=sum(len(run.not_reached) for run in runs),
+        withdrawn=sum(len(run.withdrawn) for run in runs),
         errors=errors,
         covered=CountedProbability(covered, covered, len(runs), confidence),
         margin_reached=CountedProbability(reached, reached, len(runs), confidence),
         least_margin_mm=resampling.distribution(margins, np.array([k for k, _ in scored])) if scored else None,
         duration_s=resampling.estimate(np.array([run.duration_s for run in runs]), each, _mean),
         breaths=resampling.estimate(np.array([run.breaths for run in runs]), each, _mean),
+        peak_force_n=max((needle.peak_force_n for run in runs for needle in run.entered), default=None),
+        peak_tip_force_n=max((needle.peak_tip_force_n for run in runs for needle in run.entered), default=None),
         punctured=dict(sorted(punctured.items(), key=lambda item: (-item[1], item[0]))),
         nearest_mm=dict(sorted(nearest.items(), key=lambda item: (item[1], item[0]))),
     )

@@ -228,6 +228,7 @@ def test_damaged_plan_file(content, words, tmp_path, capsys) -> None:
         (["simulate", "{planned}", "--robot", "hal9000"], "needle_arm7"),
         (["simulate", "{planned}", "--gate-mm", "0"], ""),
         (["simulate", "{planned}", "--moments", "-1"], "moments"),
+        (["simulate", "{planned}", "--moments", "1001"], "0 to 1000"),
         (["simulate", "{planned}", "--strategy", "hope"], "breath-hold"),
         (["simulate", "{planned}", "--fault", "earthquake"], "jammed-joint"),
         (["simulate", "{planned}", "--fault", "cough@one"], "kind@needle:share"),

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import trimesh
-from made_outcomes import needle, outcome, trace
+from made_outcomes import needle, outcome, trace, withdrawn
 from scipy.spatial.transform import Rotation
 
 from needleplan.anatomy.mesh import SurfaceMesh
@@ -154,9 +154,15 @@ def test_report_says_what_happened_in_a_rehearsal(tmp_path):
     for fact in (
         "amplitude-gating(2 mm)", "cough of 20 mm at needle 1, at 40 % of the depth", "7.2", "portal vein",
         "3.2 mm", "Log: amplitude gating", "11.75", "the target moves at 60 mm/s",
-        "liver capsule gives way at 3.8 N",
+        "liver capsule gives way at 3.8 N", f"needles placed{len(done.outcome.needles)} of",
     ):  # fmt: skip
         assert fact in text, fact
+    lost = withdrawn(2, peak_force_n=8.75, closest_mm={"portal_vein": -0.75}, punctured=("portal_vein",))
+    both = dataclasses.replace(done, outcome=dataclasses.replace(done.outcome, withdrawn=(lost,)))
+    told = read(write_report(path, anatomy=anatomy(), plan=the_plan, rehearsals=[both])).text
+    placed = len(done.outcome.needles)
+    for fact in ("needles given up in the patient1", "8.8", f"-0.8 mm, punctured by 1 of {placed + 1}"):
+        assert fact in told and fact not in text, fact
     # The controller's states would bury what matters.
     assert "9.50" not in text
     many = tuple(RehearsalEvent(float(k), 1, EventKind.STOP, f"stop {k}") for k in range(MOST_ENTRIES + 20))

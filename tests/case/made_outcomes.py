@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from needleplan.outcome import EventKind, NeedleOutcome, Outcome, RehearsalEvent, RehearsalRun, Trace
+from needleplan.outcome import (
+    EventKind,
+    NeedleOutcome,
+    Outcome,
+    RehearsalEvent,
+    RehearsalRun,
+    Trace,
+    WithdrawnNeedle,
+)
 from needleplan.plan import Ablation, Insertion, Metrics
 
 CASE_HASH = "ab" * 32
@@ -26,6 +34,15 @@ def needle(tip=1.0, lateral=0.8, depth=0.6, angle=0.4, order=1, of: Insertion | 
         closest_mm={"aorta": 5.5, "liver": -40.0}, punctured=("liver", "tumour"),
     )  # fmt: skip
     return NeedleOutcome(**(values | changes))
+
+
+def withdrawn(order=2, **changes) -> WithdrawnNeedle:
+    """One needle that was given up in the patient."""
+    values = dict(
+        order=order, reason="the target moves at 60 mm/s", deepest_mm=42.5, peak_force_n=6.5, peak_tip_force_n=3.0,
+        closest_mm={"aorta": 1.5, "liver": -12.0}, punctured=("liver",),
+    )  # fmt: skip
+    return WithdrawnNeedle(**(values | changes))
 
 
 def trace(time_s=None, gate=None, needle_of=None, joints=7) -> Trace:

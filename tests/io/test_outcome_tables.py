@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from made_outcomes import CASE_HASH, EVENTS, metrics, needle, outcome, run, trace
+from made_outcomes import CASE_HASH, EVENTS, metrics, needle, outcome, run, trace, withdrawn
 from pyarrow import parquet
 
 from needleplan.errors import PlanFileError
@@ -18,7 +18,7 @@ PLAN_HASH = "cd" * 32
 
 
 def test_an_outcome_is_read_as_it_was_written(tmp_path):
-    first = outcome([needle(1.25), needle(2.5, order=3)])
+    first = outcome([needle(1.25), needle(2.5, order=3)], withdrawn=(withdrawn(),))
     path = tmp_path / "outcome.json"
     write_outcome(path, first)
     again = read_outcome(path)
@@ -92,6 +92,25 @@ def test_tables_hold_what_the_outcomes_hold(tmp_path):
     assert [(e["time_s"], e["kind"], e["structure"]) for e in events.to_pylist()] == [
         (event.time_s, event.kind.value, event.structure) for event in EVENTS
     ]
+
+
+def test_needles_given_up_in_the_patient_tell_what_they_did_there(tmp_path):
+    lost = withdrawn(2)
+    missed = ((2, "given up"), (3, "out of reach"))
+    done = outcome([needle(1.25)], not_reached=missed, withdrawn=(lost,))
+    single = parquet.read_table(write_outcome_tables(tmp_path, [done], PLAN_HASH)[0]).to_pylist()
+    path = tmp_path / "runs.parquet"
+    write_run_table(path, [RehearsalRun.of(done, 1, metrics())], "small", CASE_HASH, PLAN_HASH)
+    for placed, given_up, never in (single, parquet.read_table(path).to_pylist()):
+        assert placed["carried_out"] and placed["deepest_mm"] is None
+        assert (given_up["carried_out"], given_up["reason"]) == (False, "given up")
+        assert (given_up["deepest_mm"], given_up["peak_force_n"], given_up["peak_tip_force_n"]) == (42.5, 6.5, 3.0)
+        assert dict(given_up["closest_mm"]) == lost.closest_mm and tuple(given_up["punctured"]) == lost.punctured
+        # It has no error and no end, and one that never entered has nothing at all.
+        figures = {name for name in NEEDLE_FIGURES if given_up[name] is not None}
+        assert figures == {"peak_force_n", "peak_tip_force_n"}
+        empty = (*NEEDLE_FIGURES, "deepest_mm", "closest_mm", "punctured", "executed_tip_left_mm")
+        assert all(never[name] is None for name in empty)
 
 
 def test_tables_of_different_cases_or_of_nothing_are_refused(tmp_path):

@@ -261,6 +261,35 @@ def test_a_cough_ends_a_hold_and_does_not_come_twice_at_once():
         BreathingPatient(LUJAN, 1).cough(-1.0)
 
 
+def test_a_patient_coughs_from_the_beginning_to_the_end_of_a_cough():
+    patient = BreathingPatient(LUJAN, 1)
+    assert not patient.coughing
+    patient.advance(3.0)
+    patient.cough(10.0)
+    assert patient.coughing
+    patient.advance(Cough().duration_s - 0.01)
+    assert patient.coughing
+    patient.advance(0.02)
+    assert not patient.coughing
+    # Who asks before does not disturb the cough that goes on.
+    asked, alone = (BreathingPatient(StaticMotion(), 1) for _ in range(2))
+    for person, moments in ((asked, (0, 10, 40)), (alone, (0,))):
+        for k in range(60):
+            if k in moments and not person.coughing:
+                person.cough(20.0)
+            person.advance(0.01)
+    assert np.array_equal(asked.displacement_mm, alone.displacement_mm)
+
+
+def test_the_way_to_inferior_is_that_of_the_body():
+    cranial = np.array([1.0, -2.0, 2.0])
+    patient = BreathingPatient(StaticMotion(), 1, cranial=cranial)
+    np.testing.assert_allclose(patient.inferior, -cranial / 3.0, rtol=0, atol=1e-15)
+    patient.cough(12.0)
+    patient.advance(0.5 * Cough().duration_s)
+    np.testing.assert_allclose(patient.displacement_mm, 12.0 * patient.inferior, rtol=0, atol=1e-9)
+
+
 def test_the_belt_rises_with_the_targets_way():
     from scipy.spatial.transform import Rotation
 

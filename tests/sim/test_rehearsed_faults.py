@@ -133,9 +133,8 @@ def test_steps_bring_a_needle_of_a_misplaced_arm_to_its_target(
 ) -> None:
     motion = StaticMotion()
     for seed in range(3):
-        options = controlled(
-            ideal(noise=PlacementNoise(lateral_mm=3.0, angle_deg=1.0)), step_mm=20.0, scan_noise_mm=0.2, corrections=6
-        )
+        noisy = ideal(noise=PlacementNoise(lateral_mm=3.0, angle_deg=1.0))
+        options = controlled(noisy, step_mm=20.0, scan_noise_mm=0.2, corrections=6)
         run = run_rehearsal(plan, route, anatomy, motion, seed, options=options, patient=patients(motion))
         (needle,) = run.outcome.needles
         assert needle.lateral_error_mm < 2.6

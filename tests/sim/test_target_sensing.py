@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from needleplan.errors import MotionError
 from needleplan.io.traces import read_breathing_trace
@@ -16,9 +17,10 @@ from needleplan.motion.recorded import RecordedMotion
 from needleplan.motion.sensor import BreathingSensor
 from needleplan.motion.static import StaticMotion
 from needleplan.motion.surrogate import SurrogateMotion
+from needleplan.motion.trace import BreathingTrace
 from sim.breathing_patient import BreathingPatient, HoldBehaviour
 from sim.compensation.contract import SensorSample
-from sim.surrogate_relation import LEAST_SAMPLES, SurrogateRelation
+from sim.surrogate_relation import LEAST_SAMPLES, LEAST_TOLD, SurrogateRelation
 from sim.target_sensing import SensingOptions, TargetSensing
 
 DATA = Path(os.environ.get("NEEDLEPLAN_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -190,11 +192,64 @@ def test_a_hold_is_seen_where_it_is():
         assert np.ptp(seen[-25:], axis=0).max() < 0.2
 
 
-def test_a_target_at_rest_is_told_to_rest():
-    arrived, _, sensing = watched(StaticMotion(), SensingOptions(), 10.0)
-    _, seen = table(arrived)
-    assert len(seen) > 200 and not seen.any()
-    assert sensing.relation is not None and sensing.relation.told == 1.0
+TURN = Rotation.from_rotvec([0.5, -0.9, 0.4]).as_matrix()
+HEAD = np.array([0.0, 0.0, 1.0])
+TIMES = np.arange(0.0, 40.0, 0.1)
+HELD = RecordedMotion(BreathingTrace(TIMES, np.outer(0.5 * np.sin(0.7 * TIMES) ** 2, (0.6, 0.0, -0.8)), "held"))
+
+
+@pytest.mark.parametrize("peak_mm", [0.0, 1.5])
+def test_too_little_motion_is_no_lesson_and_the_usual_rise_is_assumed(peak_mm):
+    motion = LujanMotion(peak_mm)
+    arrived, _, sensing = watched(motion, SensingOptions(SILENT), 10.0)
+    relation = sensing.relation
+    assert relation is not None and relation.assumed and np.isnan(relation.told)
+    np.testing.assert_allclose(relation.gain * SKIN_RISE, (0.0, 0.0, -1.0), atol=1e-12)
+    # A belt that rises evenly is told where it is now, not where it was half a window ago.
+    times = np.linspace(-relation.window_s, 0.0, 11)
+    told = relation.displacement_mm(np.column_stack([times, 2.0 + 3.0 * times]))
+    assert told is not None
+    np.testing.assert_allclose(told - relation.offset_mm, (0.0, 0.0, -2.0 / SKIN_RISE), rtol=0, atol=1e-9)
+    # Way aside is not told: the motion is inclined by 23 degrees.
+    assert len(arrived) > 200 and error_mm(motion, arrived).max() < 0.45 * peak_mm + 1e-9
+    noisy, _, _ = watched(motion, SensingOptions(), 60.0)
+    # The end of a line through n samples has a variance of 4 / n of theirs, less the more there are.
+    bound = 2.0 / np.sqrt(11.0) * SensingOptions().sensor.noise_mm / SKIN_RISE
+    assert np.sqrt((error_mm(motion, noisy) ** 2).mean()) < bound + 0.3 * peak_mm
+
+
+@pytest.mark.parametrize("peak_mm", [3.0, 15.0])
+@pytest.mark.parametrize("turn", [np.eye(3), TURN], ids=["upright", "oblique"])
+def test_who_breathes_is_learned(peak_mm, turn):
+    motion = LujanMotion(peak_mm, direction=tuple(turn @ LUJAN.direction))
+    patient = BreathingPatient(motion, 1, start_s=0.7, cranial=turn @ HEAD)
+    relation = TargetSensing(patient, SensingOptions(SILENT), 3).relation
+    assert relation is not None and not relation.assumed and LEAST_TOLD <= relation.told <= 1.0
+    np.testing.assert_allclose(relation.gain * SKIN_RISE, motion.direction, atol=0.1)
+
+
+LYING_STILL = [StaticMotion(), LujanMotion(0.0), HELD, SurrogateMotion(LujanMotion(0.0), (0.3, -1.7, -3.9))]
+
+
+@pytest.mark.parametrize("turn", [np.eye(3), TURN], ids=["upright", "oblique"])
+@pytest.mark.parametrize("motion", LYING_STILL, ids=["static", "zero", "held", "lagging"])
+def test_a_cough_is_seen_in_who_does_not_breathe(motion, turn):
+    patient = BreathingPatient(motion, 1, start_s=0.7, cranial=turn @ HEAD)
+    sensing = TargetSensing(patient, SensingOptions(), 3)
+    seen = []
+    for k in range(400):
+        if k == 200:
+            patient.cough(20.0)
+        patient.advance(0.01)
+        seen += [(sample.time_s, *sample.displacement_mm) for sample in sensing.advance()]
+    told = np.array(seen)
+    inferior = told[:, 1:] @ patient.inferior
+    quiet, coughed = inferior[told[:, 0] < 2.0], inferior[(told[:, 0] > 2.0) & (told[:, 0] < 2.8)]
+    assert np.abs(quiet).max() < 1.5
+    # Of 20 mm; a line through 0.4 s reaches beyond a turn.
+    assert 15.0 < coughed.max() < 26.0
+    # Nothing is told across the body.
+    np.testing.assert_allclose(told[:, 1:], np.outer(inferior, turn @ -HEAD), rtol=0, atol=1e-9)
 
 
 class Wandering(StaticMotion):
@@ -206,9 +261,10 @@ class Wandering(StaticMotion):
 
 
 NOISY = SurrogateMotion(LujanMotion(0.0), (0.0, 0.0, -4.0), noise_mm=3.0, seed=2)
+RESTING = SurrogateMotion(skin(2), (0.0, 0.0, 0.0))
 
 
-@pytest.mark.parametrize("motion", [Wandering(), NOISY], ids=["wandering", "still belt"])
+@pytest.mark.parametrize("motion", [Wandering(), NOISY, RESTING], ids=["wandering", "still belt", "still target"])
 def test_a_belt_that_does_not_tell_where_the_target_is_is_refused(motion):
     with pytest.raises(MotionError, match="sense the target itself"):
         watched(motion, SensingOptions(), 1.0)

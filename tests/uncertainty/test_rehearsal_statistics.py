@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from made_outcomes import insertion, metrics, needle, run
+from made_outcomes import insertion, metrics, needle, run, withdrawn
 
 from needleplan.errors import OptionError
 from needleplan.uncertainty.binomial import clopper_pearson
@@ -83,6 +83,23 @@ def test_shares_of_runs_have_exact_intervals_and_counts_are_right():
     assert found.least_margin_mm is not None and found.least_margin_mm.median.value == 0.5
     assert found.punctured == {"liver": 3, "tumour": 2, "rib": 1}
     assert found.nearest_mm == {"liver": -40.0, "aorta": 2.5}
+
+
+def test_needles_given_up_count_where_they_did_harm_and_nowhere_else():
+    lost = withdrawn(2, peak_force_n=9.5, closest_mm={"aorta": -0.5}, punctured=("aorta", "liver"))
+    placed = [run(1, [needle()]), run(2, [needle()])]
+    alone = strategy_statistics(placed, 5.0)
+    both = strategy_statistics([placed[0], run(2, [needle()], withdrawn=(lost,), not_reached=((2, "cough"),))], 5.0)
+    assert (alone.withdrawn, alone.punctured) == (0, {"liver": 2, "tumour": 2})
+    assert alone.nearest_mm["aorta"] == 5.5 and (alone.peak_force_n, alone.peak_tip_force_n) == (7.25, 3.5)
+    assert (both.withdrawn, both.not_carried_out, both.needles) == (1, 1, 2)
+    assert both.punctured == {"liver": 2, "tumour": 2, "aorta": 1} and both.nearest_mm["aorta"] == -0.5
+    assert (both.peak_force_n, both.peak_tip_force_n) == (9.5, 3.5)
+    assert both.errors == alone.errors
+    # Given up in every run: no error, but what was punctured.
+    never = strategy_statistics([run(1, [], metrics=None, withdrawn=(lost,))], 5.0)
+    assert never.errors == {} and never.punctured == {"aorta": 1, "liver": 1} and never.peak_force_n == 9.5
+    assert strategy_statistics([run(1, [], metrics=None)], 5.0).peak_force_n is None
 
 
 def test_same_seed_same_intervals_and_one_run_has_none():
