@@ -233,7 +233,8 @@ def test_values_that_json_cannot_hold_are_not_written(planned, tmp_path):
     "times", [["1", "2"], [True, False], [None, 1], [[1], [1, 2]], 5, {}, [10**400], ["x"], [1e999]]
 )
 def test_arrays_hold_numbers_only(times):
-    trace = Trace(*[np.zeros(2), np.zeros((2, 3)), *[np.zeros(2)] * 3, np.zeros((2, 7))], phase=("a", "b"))
+    none, places = np.zeros(2), np.zeros((2, 3))
+    trace = Trace(none, places, none, none, none, np.zeros((2, 7)), places, none, ("a", "b"), ("c", "d"))
     data = json.loads(json.dumps(to_json(trace)))
     assert from_json(Trace, data, "trace").time_s.tolist() == [0.0, 0.0]
     data["time_s"] = times

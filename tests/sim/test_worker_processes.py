@@ -93,8 +93,10 @@ def test_impossible_numbers_are_refused():
 def test_ctrl_c_ends_all_processes(tmp_path: Path):
     script = tmp_path / "many.py"
     script.write_text(
-        "import os, time\n"
+        "import os, signal, time\n"
         "from sim.worker_processes import spread_work\n"
+        # Whoever runs the tests in the background may have had interrupts ignored, which is inherited.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def slow(k):\n"
         f"    open(os.path.join({str(tmp_path)!r}, str(os.getpid())), 'w').close()\n"
         "    time.sleep(60)\n"
