@@ -29,6 +29,9 @@ class AimedGuide:
             X_WB: where the arm believes its base to stand.
             allowance_m: how much farther than to the aimed point the needle is pushed, because it pushes the tissue
                 before it.
+
+        Raises:
+            RobotError: the plan's posture has joint positions that are not finite.
         """
         self._solver, self._X_WB = solver_of(robot), X_WB
         self._entry = np.asarray(route.entry_m)
@@ -38,6 +41,8 @@ class AimedGuide:
         self._speeds = np.asarray(robot.velocity_limits)
         self.rest = route.segment(Phase.INSERT).positions[0, :-1].copy()
         """(n,) posture of the plan, aimed at the planned tip."""
+        if not np.isfinite(self.rest).all():
+            raise RobotError(f"insertion {route.order}: its route holds a joint position that is not a number")
         self.posture = self.rest.copy()
         """(n,) posture now."""
         self.shift_m = np.zeros(3)
@@ -76,9 +81,3 @@ class AimedGuide:
             self.posture = self.posture + change / share
             self.shift_m = self.shift_m + (wanted - self.shift_m) / share
         return True
-
-    def checked(self) -> "AimedGuide":
-        """Itself; raises RobotError where the plan's posture has no finite joint positions."""
-        if not np.isfinite(self.rest).all():
-            raise RobotError("the route's posture holds a joint position that is not a number")
-        return self

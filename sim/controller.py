@@ -388,7 +388,7 @@ class InsertionController:
         elif self._calm_s >= self._options.calm_s:
             self.events.append((EventKind.RESUME, f"all is well for {self._options.calm_s:g} s"))
             self.state = State.WAIT if self._clock_s <= self._hover_s + _SAME_S else State.HOLD
-            self._closed_s = 0.0
+            self._closed_s, self._stop_reason = 0.0, ""
 
     def _give_up(self, reason: str) -> None:
         """Draw the needle out from where the driver stands."""

@@ -62,7 +62,7 @@ class InsertionRun:
         allowance = 0.0
         if options.controller.allow_push and options.mechanics.feels:
             allowance = push_allowance_m(insertion, shaft_diameter_mm, session.queries, options.mechanics.wall)
-        self.guide = AimedGuide(route, robot, X_WB, allowance).checked()
+        self.guide = AimedGuide(route, robot, X_WB, allowance)
         self.controller = InsertionController(route, robot, self.guide, options.controller)
         self.faults = FaultInjection(
             options.faults, insertion, route, session.patient, session.sensing, session.camera
@@ -162,7 +162,7 @@ class InsertionRun:
         if not (controller.at_patient or self.needle.in_tissue):
             return
         if controller.needle_loose and self.needle.tissue_holds:
-            self.needle.loosen(duration_s, session.body)
+            self.needle.loosen(session.body)
             return
         was_in = self.needle.in_tissue
         punctures = self.needle.step(duration_s, tip_mm - reach_mm * axis, axis, reach_mm, session.body)

@@ -36,8 +36,7 @@ class NeedleInPatient:
     Attributes:
         order: of its insertion.
         needle: its mechanics.
-        closest: its distances from the structures; None where they are not followed.
-        punctured: structures in the order in which they were punctured.
+        closest: its distances from the structures and what it punctured; None where they are not followed.
     """
 
     def __init__(self, order: int, needle: TissueNeedle, closest: ClosestApproach | None) -> None:

@@ -209,11 +209,10 @@ class TissueNeedle:
         self._feel, self._push_mm = None, 0.0
         self.carried_by(self._moved())
 
-    def loosen(self, duration_s: float, body: BodyState) -> None:
+    def loosen(self, body: BodyState) -> None:
         """Guide and driver give way for a step: tissue carries it; :meth:`step` takes it up again.
 
         Args:
-            duration_s: since the last step, above 0.
             body: the body now.
 
         Raises:

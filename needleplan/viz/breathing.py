@@ -157,7 +157,7 @@ def _draw_depth(axes: Any, outcome: Outcome) -> None:
         0.004, 0.0, "skin", transform=axes.get_yaxis_transform(), fontsize=10, color=_GREY, va="bottom",
         family=FONT,
     )  # fmt: skip
-    _style(axes, "depth of the tip, mm")
+    _style(axes, "depth driven, mm")
     axes.set_xlabel("time, s", fontsize=11.5, family=FONT, color=_PRINT)
 
 

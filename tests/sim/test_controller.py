@@ -30,7 +30,7 @@ class Drive:
 
     def __init__(self, route: RobotRoute, **options: float | bool | None) -> None:
         self.path: InsertionRoute = route.insertions[0]
-        guide = AimedGuide(self.path, ROBOT, route.X_WB).checked()
+        guide = AimedGuide(self.path, ROBOT, route.X_WB)
         self.controller = InsertionController(self.path, ROBOT, guide, ControllerOptions(**options))  # type: ignore[arg-type]
         self.time = 0.0
         self.rows: list[tuple[float, State, FloatArray, bool]] = []
@@ -162,6 +162,7 @@ def test_an_alarm_that_passes_stops_the_needle_and_lets_it_go_on(route: RobotRou
     assert stopped[-1][2][-1] - stopped[0][2][-1] <= 0.5 * 0.04 * 0.0081 + 8e-5
     assert stopped[-1][0] - stopped[0][0] == pytest.approx(3.0, abs=0.1)
     assert drive.said(EventKind.STOP) == ["a cough"] and len(drive.said(EventKind.RESUME)) == 1
+    assert drive.controller.stop_reason == ""  # it has passed
 
 
 @pytest.mark.parametrize("depth_mm", [-100.0, -3.0, 2.0, 30.0])

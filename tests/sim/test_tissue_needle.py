@@ -697,7 +697,7 @@ def test_a_needle_that_rests_loosely_goes_with_the_body_and_is_taken_up_where_it
         depth = 20.0 + 10.0 * stop
         tip = needle.tip_at_rest_mm.copy()
         for k in range(1, 41):  # a breath, and back to end-exhale
-            needle.loosen(0.1, breathing().at_time(2.0 + 0.1 * k))
+            needle.loosen(breathing().at_time(2.0 + 0.1 * k))
             assert needle.force is None and needle.stop_reason is None
             # It lies in its channel: what it has left behind it is not cut anew.
             assert np.linalg.norm(needle.tip_at_rest_mm - tip) < 3.0
@@ -715,8 +715,8 @@ def test_a_needle_that_rests_loosely_goes_with_the_body_and_is_taken_up_where_it
 def test_only_a_needle_in_tissue_can_rest_loosely():
     planned, needle = insertion(), made(NeedleMechanics())
     with pytest.raises(OptionError, match="in tissue"):
-        needle.loosen(0.1, REST)
+        needle.loosen(REST)
     drive(needle, planned, to_mm=20.0)
     needle.let_go()
     with pytest.raises(OptionError, match="let go"):
-        needle.loosen(0.1, REST)
+        needle.loosen(REST)
