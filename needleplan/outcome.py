@@ -123,8 +123,8 @@ class Trace:
         time_s: (n,) sample times.
         displacement_mm: (n, 3) displacement of the target from end-exhale, patient LPS.
         gate_open: (n,) True where the controller was allowed to insert.
-        depth_mm: (n,) depth to which the needle is driven behind the entry along the planned axis, negative outside:
-            that of its tip if it were straight. It pushes tissue before it, and is driven farther for that.
+        depth_mm: (n,) depth to which the needle is driven behind the entry along the planned axis, negative
+            outside: that of its tip if it were straight. It pushes tissue before it and is driven farther for that.
         needle: (n,) order of the needle being placed.
         joints_rad: (n, j) joint positions of the arm.
         seen_mm: (n, 3) displacement of the target that the strategy last saw; zero before its first sample.
