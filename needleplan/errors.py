@@ -41,3 +41,11 @@ class RobotError(NeedleplanError):
 
 class PhysicsError(NeedleplanError):
     """An arrangement, a tissue or a resolution is one that a zone model cannot compute."""
+
+
+class NavigationError(NeedleplanError):
+    """A live session was given what it cannot use: an unknown needle, a registration that fails, a damaged log."""
+
+
+class NetworkError(NeedleplanError):
+    """A message is malformed or larger than allowed, or a connection cannot be made or kept."""

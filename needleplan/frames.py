@@ -25,6 +25,7 @@ class Frame(StrEnum):
     VOXEL = "V"
     PATIENT = "P"
     TRACKER = "T"
+    REFERENCE = "R"
     ROBOT_BASE = "B"
     FLANGE = "E"
     GUIDE = "G"

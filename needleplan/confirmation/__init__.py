@@ -1,0 +1,1 @@
+"""What an ablation achieved, by the scans before and after it."""

@@ -1,0 +1,1 @@
+"""DICOM segmentations, structure sets and series."""

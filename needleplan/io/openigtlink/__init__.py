@@ -1,0 +1,1 @@
+"""OpenIGTLink: messages, server and client."""

@@ -1,0 +1,221 @@
+"""What reaches a live session: measurements with their times, and decisions of the people at the table.
+
+A session is a deterministic function of its events: the same events give the same guidance, bit by bit. That is
+what makes its log a record that can be replayed.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from needleplan.errors import NavigationError
+from needleplan.frames import Frame, LengthUnit, RigidTransform
+from needleplan.plan import Insertion, Vector3, vector3
+from needleplan.registration.pose_covariance import PoseCovariance
+
+
+class TrackedTool(StrEnum):
+    """What a pose is of."""
+
+    NEEDLE = "needle"  #: origin at the tip, +z along the insertion (frame N)
+    REFERENCE = "reference"  #: the body fixed to the patient (frame R)
+
+
+class RegistrationMethod(StrEnum):
+    """How patient and reference were brought together."""
+
+    FIDUCIALS = "fiducials"
+    SURFACE = "surface"
+    STATED = "stated"  #: computed elsewhere and handed in
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ToolPose:
+    """One pose from the tracker.
+
+    Attributes:
+        tool: what it is of.
+        measured_s: when it was measured, on the session's clock.
+        received_s: when it reached the session, on the same clock.
+        X_TA: pose of the tool's frame (N or R) in the tracker's frame T, mm; None where the tracker says that it
+            does not see the tool.
+    """
+
+    tool: TrackedTool
+    measured_s: float
+    received_s: float
+    X_TA: RigidTransform | None
+
+    def __post_init__(self) -> None:
+        require_time(self.measured_s, "the time of a pose's measurement")
+        require_time(self.received_s, "the time of a pose's arrival")
+        if self.X_TA is not None:
+            child = Frame.NEEDLE if self.tool is TrackedTool.NEEDLE else Frame.REFERENCE
+            if (self.X_TA.parent, self.X_TA.child) != (Frame.TRACKER, child):
+                raise NavigationError(
+                    f"a pose of the {self.tool} must be X_T{child}, not X_{self.X_TA.parent}{self.X_TA.child}"
+                )
+            if self.X_TA.unit is not LengthUnit.MILLIMETRE:
+                raise NavigationError(f"a pose of the {self.tool} must be in mm, not in {self.X_TA.unit}")
+
+
+@dataclass(frozen=True, slots=True)
+class BreathingSample:
+    """One sample of the breathing signal, already in millimetres of the target.
+
+    Attributes:
+        measured_s: when it was measured, on the session's clock.
+        received_s: when it reached the session.
+        displacement_mm: displacement of the target from end-exhale, patient LPS.
+    """
+
+    measured_s: float
+    received_s: float
+    displacement_mm: Vector3
+
+    def __post_init__(self) -> None:
+        require_time(self.measured_s, "the time of a breathing sample")
+        require_time(self.received_s, "the arrival of a breathing sample")
+        values = np.asarray(self.displacement_mm, dtype=np.float64)
+        if values.shape != (3,) or not np.isfinite(values).all():
+            raise NavigationError("a breathing sample must be three finite numbers in mm, patient LPS")
+        object.__setattr__(self, "displacement_mm", vector3(values))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Registered:
+    """Patient and reference were brought together.
+
+    Attributes:
+        time_s: when.
+        X_PR: pose of the reference in patient LPS, mm.
+        covariance: of that pose in frame P; None where it is not known, which is doubt.
+        method: how.
+        error_mm: what the method shows of its error (FRE of fiducials, RMS of a surface).
+        statement: sentences for the people at the table.
+    """
+
+    time_s: float
+    X_PR: RigidTransform
+    covariance: PoseCovariance | None
+    method: RegistrationMethod
+    error_mm: float
+    statement: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_time(self.time_s, "the time of a registration")
+        if (self.X_PR.parent, self.X_PR.child) != (Frame.PATIENT, Frame.REFERENCE):
+            raise NavigationError(
+                f"a registration must be X_PR, not X_{self.X_PR.parent}{self.X_PR.child}: state the pose of the "
+                "reference in the patient"
+            )
+        if self.X_PR.unit is not LengthUnit.MILLIMETRE:
+            raise NavigationError(f"a registration must be in mm, not in {self.X_PR.unit}")
+        if not (math.isfinite(self.error_mm) and self.error_mm >= 0.0):
+            raise NavigationError(f"the error of a registration must be 0 or more, not {self.error_mm}")
+
+
+@dataclass(frozen=True, slots=True)
+class LandmarkChecked:
+    """A known point was touched with the needle's tip again, to see whether the registration still holds.
+
+    Attributes:
+        time_s: when.
+        name: of the point.
+        planned_mm: where it lies in the patient, LPS.
+    """
+
+    time_s: float
+    name: str
+    planned_mm: Vector3
+
+    def __post_init__(self) -> None:
+        require_time(self.time_s, "the time of a check")
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleSelected:
+    """Another insertion of the plan is under way."""
+
+    time_s: float
+    order: int
+
+    def __post_init__(self) -> None:
+        require_time(self.time_s, "the time of a selection")
+
+
+@dataclass(frozen=True, slots=True)
+class NeedlePlaced:
+    """The needle under way was let go where the tracker saw it last."""
+
+    time_s: float
+
+    def __post_init__(self) -> None:
+        require_time(self.time_s, "the time at which a needle was placed")
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyDelivered:
+    """An insertion delivered its energy, where it was.
+
+    Attributes:
+        time_s: when it ended.
+        insertion: order and ablations as they were delivered.
+    """
+
+    time_s: float
+    insertion: Insertion
+
+    def __post_init__(self) -> None:
+        require_time(self.time_s, "the time of a delivery")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReplaced:
+    """What is left to do was planned again.
+
+    Attributes:
+        time_s: when.
+        insertions: all insertions from now on, with their orders.
+        reason: sentences.
+    """
+
+    time_s: float
+    insertions: tuple[Insertion, ...]
+    reason: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_time(self.time_s, "the time of a new plan")
+
+
+@dataclass(frozen=True, slots=True)
+class GuidanceAsked:
+    """Somebody looked: the session answers with its guidance at this time."""
+
+    time_s: float
+
+    def __post_init__(self) -> None:
+        require_time(self.time_s, "the time for which guidance is asked")
+
+
+SessionEvent = (
+    ToolPose
+    | BreathingSample
+    | Registered
+    | LandmarkChecked
+    | NeedleSelected
+    | NeedlePlaced
+    | EnergyDelivered
+    | PlanReplaced
+    | GuidanceAsked
+)
+
+
+def require_time(time_s: float, what: str) -> None:
+    """Raises NavigationError where a time is not a finite number of seconds from the session's beginning."""
+    if not (isinstance(time_s, (int, float)) and math.isfinite(time_s) and time_s >= 0.0):
+        raise NavigationError(
+            f"{what} must be a finite number of seconds on the session's clock, 0 or later, not {time_s!r}"
+        )
