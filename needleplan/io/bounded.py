@@ -41,10 +41,13 @@ def file_size(path: Path, limit: int = MAXIMUM_FILE_BYTES) -> int:
 
 def read_whole(path: Path, limit: int = MAXIMUM_FILE_BYTES) -> bytes:
     """All bytes of a file of at most ``limit`` bytes; raises CaseError as ``file_size`` does."""
-    file_size(path, limit)
+    size = file_size(path, limit)
     try:
         with path.open("rb") as stream:
-            data = stream.read(limit + 1)
+            # As much as is asked for is allocated, however short the file is; it may grow while it is read.
+            data = stream.read(size + 1)
+            if len(data) > size:
+                data += stream.read(limit + 1 - len(data))
     except OSError as error:
         raise CaseError(f"{path}: the file cannot be read ({error.strerror})") from None
     if len(data) > limit:

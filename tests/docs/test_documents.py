@@ -35,7 +35,10 @@ def test_links_lead_somewhere(path):
 def test_python_in_documents_is_python_and_its_imports_exist(path):
     for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL):
         imports = [n for n in ast.parse(block).body if isinstance(n, ast.Import | ast.ImportFrom)]
-        exec(compile(ast.Module(imports, []), str(path), "exec"), {})
+        found: dict[str, object] = {}
+        exec(compile(ast.Module(imports, []), str(path), "exec"), found)
+        names = {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
+        assert names <= set(found)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
