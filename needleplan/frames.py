@@ -26,6 +26,7 @@ class Frame(StrEnum):
     PATIENT = "P"
     TRACKER = "T"
     REFERENCE = "R"
+    SCAN_AFTER = "A"
     ROBOT_BASE = "B"
     FLANGE = "E"
     GUIDE = "G"

@@ -19,6 +19,10 @@ from needleplan.app.argument_groups import (
     folder_path,
     whole_number,
 )
+from needleplan.app.confirm_command import add_confirm
+from needleplan.app.export_command import add_export
+from needleplan.app.new_case_command import add_new_case
+from needleplan.app.replay_command import add_replay
 
 EXIT_OK = 0
 EXIT_BAD_INPUT = 2
@@ -68,6 +72,10 @@ def build_parser() -> argparse.ArgumentParser:
     demo = command("demo", "The whole chain on the built-in patient: plan, robot, breathing rehearsal, report.")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder (out/demo)")
     demo.add_argument("--seed", type=whole_number, default=1, help="seed of patient and rehearsal (1)")
+
+    add_new_case(
+        command("new-case", "Make a case.toml from a folder of label maps, by the names of their classes.")
+    )
 
     check = command("check", "Read a case and print its structures and everything that is wrong with it.")
     add_case(check)
@@ -155,6 +163,12 @@ def build_parser() -> argparse.ArgumentParser:
     report = command("report", "Draw the pictures of a plan folder again and write report.html.")
     add_folder(report)
 
+    add_export(command("export", "Write a plan for other programs: 3D Slicer, DICOM, CSV, a sheet to print."))
+    add_replay(command("replay", "Tell a recorded session again and compare every answer."))
+    add_confirm(
+        command("confirm", "Margins by the scans before and after: where tumour was left, and what to do about it.")
+    )
+
     zone = command(
         "zone", "Predict the zone of one applicator, or of a few, in a block of tissue; axes, volume, film."
     )
@@ -192,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from needleplan.app import commands
 
-        run = getattr(commands, f"run_{options.command}")
+        run = getattr(commands, f"run_{options.command.replace('-', '_')}")
         return int(run(options))
     except NeedleplanError as error:
         print(f"needleplan: error: {error}", file=sys.stderr)

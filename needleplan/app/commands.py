@@ -132,6 +132,34 @@ def run_rehearse(options: Namespace) -> int:
     return run(options)
 
 
+def run_new_case(options: Namespace) -> int:
+    """Make a case from label maps."""
+    from needleplan.app.new_case_command import run_new_case as run
+
+    return run(options)
+
+
+def run_export(options: Namespace) -> int:
+    """Write a plan for other programs."""
+    from needleplan.app.export_command import run_export as run
+
+    return run(options)
+
+
+def run_replay(options: Namespace) -> int:
+    """Tell a recorded session again."""
+    from needleplan.app.replay_command import run_replay as run
+
+    return run(options)
+
+
+def run_confirm(options: Namespace) -> int:
+    """Confirm an ablation by its scans."""
+    from needleplan.app.confirm_command import run_confirm as run
+
+    return run(options)
+
+
 def run_assess(options: Namespace) -> int:
     """Score plan and rehearsals of a folder."""
     from needleplan.app.outputs import assess_folder, load_planned

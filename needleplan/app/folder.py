@@ -4,7 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from needleplan.case.identity import CaseIdentity, difference
 from needleplan.case.load import load_case
+from needleplan.case.manifest import read_manifest
 from needleplan.case.model import Case
 from needleplan.errors import GeometryError, PlanFileError
 from needleplan.io.bounded import read_whole
@@ -23,13 +25,15 @@ class CaseSource:
 
     Attributes:
         schema: always "needleplan.source".
-        case: path of the manifest, relative to the folder where it can be.
-        data: data folder that was named for it; None where none was.
+        case: path of the manifest, relative to the folder.
+        data: data folder that was named for it, relative to the folder; None where none was.
+        identity: whose case it was, as digests.
     """
 
     schema: str
     case: str
     data: str | None
+    identity: CaseIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +143,21 @@ class PlanFolder:
             raise PlanFileError(f"{self.skin_map.name}: {error}") from error
 
     def write_source(self, case: Path, data: Path | None) -> None:
-        """Remember the case's manifest and data folder."""
-        write_json(
-            self._source,
-            {
-                "schema": _SOURCE_SCHEMA,
-                "case": os.path.relpath(case.resolve(), self.root.resolve()),
-                "data": None if data is None else str(data.resolve()),
-            },
+        """Remember the case's manifest, its data folder and whose case it is.
+
+        Both paths count from this folder, so that nothing of where it lies is kept, such as the name of a user.
+
+        Raises:
+            CaseError: the manifest cannot be read.
+        """
+        here = self.root.resolve()
+        source = CaseSource(
+            _SOURCE_SCHEMA,
+            os.path.relpath(case.resolve(), here),
+            None if data is None else os.path.relpath(data.resolve(), here),
+            read_manifest(case).identity,
         )
+        write_json(self._source, to_json(source))
 
     def load(self, data: Path | None = None) -> tuple[Plan, Case]:
         """The plan and its case, which must still be the case that was planned.
@@ -156,7 +166,8 @@ class PlanFolder:
             data: data folder; the remembered one where None.
 
         Raises:
-            PlanFileError: the folder holds no plan, or the case has changed since.
+            PlanFileError: the folder holds no plan, or the case has changed since, or is another patient's or of
+                another frame of reference.
             CaseError: the case cannot be read.
         """
         if not self.plan.is_file():
@@ -164,15 +175,35 @@ class PlanFolder:
         plan = read_plan(self.plan)
         if not self._source.is_file():
             raise PlanFileError(f"{self.root}: there is no source.json that names the case of the plan")
-        text = read_whole(self._source, 100_000).decode("utf-8", errors="replace")
-        source = from_json(CaseSource, parse_strict(text, self._source.name), self._source.name)
-        if source.schema != _SOURCE_SCHEMA:
-            raise PlanFileError(f"{self._source.name}: its schema must say {_SOURCE_SCHEMA!r}")
-        root = data if data is not None else (None if source.data is None else Path(source.data))
-        case = load_case(self.root / source.case, root)
+        source = self._read_source()
+        root = data if data is not None else (None if source.data is None else self.root / source.data)
+        manifest = self.root / source.case
+        # Told before the case is read: of another patient's case nothing else matters.
+        other = difference(source.identity, read_manifest(manifest).identity)
+        if other is not None:
+            raise PlanFileError(
+                f"{self.plan}: the plan was made for {other} than its case states now, so it must not be used for "
+                "it; plan the case again"
+            )
+        case = load_case(manifest, root)
         if case.content_hash != plan.case_hash:
             raise PlanFileError(
                 f"{self.plan}: the plan was made for other content than case {case.name} has now "
                 f"({plan.case_hash[:12]}, not {case.content_hash[:12]}); plan the case again"
             )
         return plan, case
+
+    def read_identity(self) -> CaseIdentity:
+        """Whose case the plan is for, as digests; raises PlanFileError where that is damaged."""
+        return self._read_source().identity
+
+    def _read_source(self) -> CaseSource:
+        text = read_whole(self._source, 100_000).decode("utf-8", errors="replace")
+        content = parse_strict(text, self._source.name)
+        if isinstance(content, dict):
+            # Folders of before cases had an identity hold none.
+            content.setdefault("identity", to_json(CaseIdentity()))
+        source = from_json(CaseSource, content, self._source.name)
+        if source.schema != _SOURCE_SCHEMA:
+            raise PlanFileError(f"{self._source.name}: its schema must say {_SOURCE_SCHEMA!r}")
+        return source

@@ -13,7 +13,7 @@ from needleplan.app.report import write_report
 from needleplan.app.report_rehearsals import Rehearsal as ReportedRehearsal
 from needleplan.devices.catalogue import load_catalogue
 from needleplan.errors import PlanFileError
-from needleplan.io.plan_file import read_outcome, write_json, write_plan
+from needleplan.io.plan_file import read_outcome, write_bytes, write_json, write_plan
 from needleplan.io.value_json import parse_strict, to_json
 from needleplan.outcome import Outcome
 from needleplan.plan import Metrics
@@ -52,8 +52,8 @@ def write_plan_folder(
         stale.unlink(missing_ok=True)
     forget_rehearsals(folder)
     if tables is not None:
-        folder.applicators.write_bytes(tables[0])
-        folder.zones.write_bytes(tables[1])
+        for path, content in zip((folder.applicators, folder.zones), tables, strict=True):
+            write_bytes(path, content)
     if planned.skin is not None:
         folder.write_skin_map(planned.skin)
     assess_folder(folder, planned)

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from needleplan.anatomy.phantom import Phantom
 from needleplan.io.nifti import write_labels_nifti
+from needleplan.io.plan_file import write_text
 
 #: Names of the files in the folder.
 MANIFEST_NAME = "case.toml"
@@ -46,5 +47,5 @@ def save_phantom(
             f"labels = [{numbers}]",
         ]
     manifest = folder / MANIFEST_NAME
-    manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(manifest, "\n".join(lines) + "\n")
     return manifest

@@ -20,6 +20,7 @@ from needleplan.app.report_sections import (
     summary_section,
 )
 from needleplan.app.report_template import Html, element, figure, page, section
+from needleplan.io.plan_file import write_text
 from needleplan.plan import Plan
 from needleplan.viz.canvas import Picture, png_bytes
 
@@ -86,8 +87,7 @@ def write_report(
         section("How this plan was made", provenance_section(plan, anatomy, notes)),
         element("footer", NOTICE),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page_text, encoding="utf-8")
+    write_text(path, page_text)
     return path
 
 

@@ -11,7 +11,7 @@ from needleplan.app.report_rehearsals import Rehearsal
 from needleplan.app.report_template import Html, element, percent, table
 from needleplan.case.model import Role
 from needleplan.plan import Insertion, Plan, PlanStatus
-from needleplan.viz.orientation import anatomical_axes
+from needleplan.trajectory.gantry_angles import gantry_angles
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,8 @@ class NeedleAngles:
 
 def needle_angles(insertion: Insertion, anatomy: Anatomy) -> NeedleAngles:
     """Angles of ``insertion`` to the axial plane and, within it, to the vertical."""
-    axes = anatomical_axes(anatomy.case)
-    direction = insertion.direction
-    rise = float(np.clip(direction @ axes[:, 2], -1.0, 1.0))
-    down = -float(direction @ np.asarray(anatomy.case.up))
-    # The patient's left, made level: on a side-lying patient the vertical itself points to left or right.
-    level = np.cross(axes[:, 2], np.asarray(anatomy.case.up))
-    across = float(direction @ level)
-    if float(level @ axes[:, 0]) < 0:
-        across = -across
-    return NeedleAngles(math.degrees(math.asin(rise)), math.degrees(math.atan2(across, down)))
+    angles = gantry_angles(insertion.direction, anatomy.case)
+    return NeedleAngles(angles.out_of_plane_deg, angles.in_plane_deg)
 
 
 _VERDICTS = {

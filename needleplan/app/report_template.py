@@ -59,17 +59,16 @@ def figure(title: str, caption: str, image: str) -> Html:
     return element("figure", picture, element("figcaption", element("b", title), ". ", caption))
 
 
-def page(title: str, *content: str) -> str:
-    """The whole document."""
+def page(title: str, *content: str, style: str | None = None) -> str:
+    """The whole document; ``style`` takes the place of that of the report."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         # No script, no network: whatever slipped through the escaping could still do nothing.
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data: 'self' file:; "
         "media-src 'self' file:; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(markup(part) for part in content if part)
-        + "\n</main>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE if style is None else style}</style>\n</head>\n"
+        "<body>\n<main>\n" + "\n".join(markup(part) for part in content if part) + "\n</main>\n</body>\n</html>\n"
     )
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.case import checks
 from needleplan.case.content_hash import content_hash
+from needleplan.case.identity import bound_hash, identity_of
 from needleplan.case.manifest import Manifest, SourceTable, StructureTable, read_manifest
 from needleplan.case.masks import LabelIndex, component, unite
 from needleplan.case.mesh_checks import mend_surface
 from needleplan.case.model import Case, EntrySubstitute, Finding, Role, Severity, Structure
+from needleplan.case.sides import check_sides
 from needleplan.case.solids import bounds_mm, volume_ml
 from needleplan.case.sources import resolve_source, source_root
 from needleplan.errors import CaseError, NeedleplanError
@@ -107,7 +109,10 @@ def inspect_case(path: Path | str, data_root: Path | str | None = None) -> CaseR
     if complete and not any(finding.severity is Severity.REFUSED for finding in findings):
         entry = manifest.entry
         substitute = None if entry is None else EntrySubstitute(entry.shape, entry.structures, entry.grow_mm)
-        digest = content_hash(manifest.name, manifest.position, structures, substitute)
+        digest = bound_hash(
+            content_hash(manifest.name, manifest.position, structures, substitute),
+            identity_of(manifest.patient_key, reader.frame_of_reference_uid),
+        )
         case = Case(
             manifest.name,
             tuple(structures),
@@ -132,6 +137,7 @@ def _relations(
         findings += checks.check_target(target, organs)
     if complete:
         findings += checks.check_places(structures, images)
+        findings += check_sides(structures, manifest.situs)
     if manifest.entry is not None:
         substitute = EntrySubstitute(manifest.entry.shape, manifest.entry.structures, manifest.entry.grow_mm)
         findings.append(
@@ -165,6 +171,8 @@ class _Reader:
         self._manifest = manifest
         self._root = root
         self._failed: set[str] = set()
+        #: DICOM frame of reference that the manifest states, or else the one that its files state.
+        self.frame_of_reference_uid = manifest.frame_of_reference_uid
 
     def structures(self) -> list[Structure]:
         """All structures that could be made and are not refused by themselves, in the manifest's order."""
@@ -202,6 +210,7 @@ class _Reader:
         for path, uses in wanted.items():
             try:
                 index = LabelIndex(read_labels(path, *self._statement(path, uses)))
+                self._require_frame_of_reference(path, index.volume.frame_of_reference_uid)
             except NeedleplanError as error:
                 self._refuse(uses[0][0].name, "unreadable", error)
                 self._failed |= {table.name for table, _, _ in uses}
@@ -213,6 +222,16 @@ class _Reader:
                 except NeedleplanError as error:
                     self._refuse(table.name, "label", error)
         return masks
+
+    def _require_frame_of_reference(self, path: Path, uid: str | None) -> None:
+        """All files that state a frame of reference must state one and the same."""
+        if self.frame_of_reference_uid is None:
+            self.frame_of_reference_uid = uid
+        elif uid not in (None, self.frame_of_reference_uid):
+            raise CaseError(
+                f"{path}: its coordinates are of another frame of reference than those of the rest of the case; "
+                "use segmentations of one series, or register them first"
+            )
 
     def _statement(
         self, path: Path, uses: list[tuple[StructureTable, int, SourceTable]]

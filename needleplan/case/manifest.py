@@ -4,13 +4,16 @@ Pydantic is used at this door only; behind it stand the plain values of ``needle
 """
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from needleplan.case.identity import CaseIdentity, identity_of
 from needleplan.case.model import EntryShape, PatientPosition, Role
+from needleplan.case.sides import Situs
 from needleplan.errors import CaseError
 from needleplan.io.bounded import read_whole
 from needleplan.io.frame import FileFrame, FileUnit
@@ -167,6 +170,9 @@ class Manifest(_Table):
             the caller or the environment variable NEEDLEPLAN_DATA names.
         structures: the structures.
         entry: stated entry surface where there is no skin.
+        situs: on which side the unpaired organs lie.
+        patient_key: pseudonym of the patient, never a name; see ``needleplan.case.identity.patient_key``.
+        frame_of_reference_uid: DICOM Frame of Reference UID of the images that the structures come from.
     """
 
     schema_name: Literal["needleplan.case"] = Field(alias="schema")
@@ -176,6 +182,26 @@ class Manifest(_Table):
     sources_from: Literal["manifest", "data"] = "manifest"
     structures: Annotated[tuple[StructureTable, ...], Field(min_length=1, max_length=500)]
     entry: EntryTable | None = None
+    situs: Annotated[Situs, Field(strict=False)] = Situs.SOLITUS
+    patient_key: str | None = None
+    frame_of_reference_uid: str | None = None
+
+    @field_validator("patient_key")
+    @classmethod
+    def _pseudonym(cls, value: str | None) -> str | None:
+        # What stands here by mistake may be a name, so no message repeats it.
+        if value is not None and not re.fullmatch(r"[0-9a-fA-F]{16,128}", value):
+            raise ValueError("patient_key must be 16 to 128 hexadecimal digits, and no name or number of a patient")
+        return value
+
+    @field_validator("frame_of_reference_uid")
+    @classmethod
+    def _uid(cls, value: str | None) -> str | None:
+        if value is not None and not (
+            len(value) <= 64 and re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", value, re.A)
+        ):
+            raise ValueError("frame_of_reference_uid must be a DICOM UID: numbers with dots between them")
+        return value
 
     @field_validator("structures", mode="before")
     @classmethod
@@ -209,6 +235,11 @@ class Manifest(_Table):
             if missing or not self.entry.structures:
                 raise ValueError(f"entry names {missing or 'no structure'}, where there are {', '.join(names)}")
         return self
+
+    @property
+    def identity(self) -> CaseIdentity:
+        """Digests of the patient's key and the frame of reference."""
+        return identity_of(self.patient_key, self.frame_of_reference_uid)
 
 
 _TABLES: dict[str, type[_Table]] = {

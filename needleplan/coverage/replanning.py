@@ -35,8 +35,9 @@ class Replanning:
             along new ones, in this order. New ones are numbered after the plan's.
         unchanged: True where what is left of the plan is kept as it was.
         certificate: what is proven of delivered and remaining zones together.
-        metrics: what these achieve together; None where there are none.
+        metrics: what these achieve together; None where there are none, or where they were not asked for.
         share_before: share of target plus margin that would have been destroyed without changes.
+        share_after: the same share with what is left to do, by the same points.
         proven: True where no choice of the offered paths is as good with fewer punctures.
         sentences: what changed and why.
     """
@@ -47,6 +48,7 @@ class Replanning:
     certificate: CoverageCertificate
     metrics: Metrics | None
     share_before: float
+    share_after: float
     proven: bool
     sentences: tuple[str, ...]
 
@@ -97,6 +99,7 @@ def replan(
     solver: CoverageSolver | None = None,
     advance_mm: float = 0.0,
     refine: bool = True,
+    assessed: bool = True,
     progress: Callable[[str, float], None] | None = None,
 ) -> Replanning:
     """Plan the rest of a treatment again.
@@ -125,6 +128,8 @@ def replan(
         advance_mm: needles that stand may be pushed on by so much; 0 only draws them back.
         refine: True where the planned paths may be moved continuously if that spares a puncture. Asked only as long
             as nothing was delivered.
+        assessed: False leaves out the metrics, which take longer than all else where many zones overlap; what is
+            covered is proven all the same.
         progress: called with what is being done and the fraction done.
 
     Raises:
@@ -160,13 +165,23 @@ def replan(
     unchanged = choice.insertions == kept
     whole = (*state.delivered, *choice.insertions)
     metrics = None
-    if any(insertion.ablations for insertion in whole):
+    if assessed and any(insertion.ablations for insertion in whole):
         metrics = assess_zone(queries, zone_model.zone(whole), options.margin_mm).metrics
-    held = zone_model.zone((*state.delivered, *kept)).contains(region.points_mm)
-    share_before = float(region.share_ml[held].sum() / region.volume_ml)
+    share_before, share_after = (
+        float(region.share_ml[zone_model.zone(zones).contains(region.points_mm)].sum() / region.volume_ml)
+        for zones in ((*state.delivered, *kept), whole)
+    )
     words = replanning_sentences(
         state, choice.insertions, choice.certificate, metrics, share_before, unchanged=unchanged
     )
     return Replanning(
-        state, choice.insertions, unchanged, choice.certificate, metrics, share_before, choice.proven, words
+        state,
+        choice.insertions,
+        unchanged,
+        choice.certificate,
+        metrics,
+        share_before,
+        share_after,
+        choice.proven,
+        words,
     )

@@ -40,12 +40,15 @@ class LabelVolume:
         layers: integer arrays of ``grid.shape``, none negative, read-only; nearly always one.
         segments: named segments; empty where the format has no names.
         frame_note: how the frame of the file was found and converted.
+        frame_of_reference_uid: DICOM frame of reference that the coordinates are counted in; None where the format
+            has none.
     """
 
     grid: Grid
     layers: tuple[NDArray[np.integer[Any]], ...]
     segments: tuple[Segment, ...]
     frame_note: str
+    frame_of_reference_uid: str | None = None
 
     def __post_init__(self) -> None:
         for layer in self.layers:
@@ -75,6 +78,7 @@ def format_of(path: Path) -> str | None:
         (".nrrd", "nrrd"),
         (".nhdr", "nrrd"),
         (".vti", "vti"),
+        (".dcm", "dicom"),
     ):
         if name.endswith(ending):
             return kind
@@ -82,12 +86,12 @@ def format_of(path: Path) -> str | None:
 
 
 def read_labels(path: Path, frame: FileFrame | None = None, unit: FileUnit | None = None) -> LabelVolume:
-    """Read a label map: NIfTI, NRRD, .seg.nrrd or VTI.
+    """Read a label map: NIfTI, NRRD, .seg.nrrd, VTI, or a DICOM segmentation or structure set.
 
     Args:
         path: the file.
-        frame: frame of the file's coordinates, for the format that stores none (VTI); NIfTI and NRRD state
-            their own and refuse another.
+        frame: frame of the file's coordinates, for the format that stores none (VTI); NIfTI, NRRD and
+            DICOM state their own and refuse another.
         unit: length unit, for files that state none; a file that states another one is refused.
 
     Raises:
@@ -107,9 +111,13 @@ def read_labels(path: Path, frame: FileFrame | None = None, unit: FileUnit | Non
             from needleplan.io.vti import read_vti
 
             return read_vti(path, frame, unit)
+        if kind == "dicom":
+            from needleplan.io.dicom.dicom_labels import read_dicom_labels
+
+            return read_dicom_labels(path, frame, unit)
     except GeometryError as error:
         raise CaseError(f"{path}: {error}") from None
-    raise CaseError(f"{path}: a label map must end in .nii, .nii.gz, .nrrd, .seg.nrrd, .nhdr or .vti")
+    raise CaseError(f"{path}: a label map must end in .nii, .nii.gz, .nrrd, .seg.nrrd, .nhdr, .vti or .dcm")
 
 
 def checked_shape(path: Path, sizes: list[int]) -> tuple[int, int, int]:

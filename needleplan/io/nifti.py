@@ -136,14 +136,21 @@ def write_labels_nifti(path: Path, grid: Grid, labels: NDArray[np.integer[Any]])
     """
     import nibabel
 
-    values = storable(path, grid, labels)
+    image = positioned_image(grid, storable(path, grid, labels))
+    write_atomically(path, lambda temporary: nibabel.save(image, temporary))
+
+
+def positioned_image(grid: Grid, values: NDArray[Any]) -> Any:
+    """A NIfTI-1 image of values on a grid, its place in sform and qform, unit mm."""
+    import nibabel
+
     image = nibabel.Nifti1Image(values, _RAS_TO_LPS @ grid.T_PV)
     image.header.set_xyzt_units("mm")
     image.set_sform(image.affine, code=1)
     # A qform holds no shear: where the axes are not orthogonal only the sform is right.
     axes = grid.T_PV[:3, :3] / grid.spacing_mm
     image.set_qform(image.affine if np.allclose(axes.T @ axes, np.eye(3), atol=1e-5) else None, code=None)
-    write_atomically(path, lambda temporary: nibabel.save(image, temporary))
+    return image
 
 
 def storable(path: Path, grid: Grid, labels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:

@@ -85,7 +85,8 @@ def _read_header(path: Path, size: int) -> tuple[Mapping[str, Any], int]:
     if sizes and any(len(word) > 12 for word in sizes.group(1).split()):
         raise CaseError(f"{path}: the header declares impossible sizes, more than the limit of a label map")
     try:
-        header = nrrd.read_header([line + b"\n" for line in text.splitlines()])
+        # The library takes bytes for ASCII and drops every other letter; 3D Slicer writes names in UTF-8.
+        header = nrrd.read_header([line.decode("utf-8", "replace") + "\n" for line in text.splitlines()])
     except Exception as error:
         raise CaseError(f"{path}: the NRRD header is damaged ({str(error).splitlines()[0]})") from None
     return header, end.end() if end else size

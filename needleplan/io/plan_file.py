@@ -59,11 +59,12 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
 
-    def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8", newline="")
 
-    write_atomically(path, write)
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes, whole or not at all."""
+    write_atomically(path, lambda part: part.write_bytes(content))
 
 
 def _write(path: Path, schema: str, value: Any) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from needleplan.errors import NavigationError
+from needleplan.errors import FrameError, NavigationError
 from needleplan.frames import Frame, LengthUnit, RigidTransform
 from needleplan.plan import Insertion, Vector3, vector3
 from needleplan.registration.pose_covariance import PoseCovariance
@@ -62,6 +63,26 @@ class ToolPose:
 
 
 @dataclass(frozen=True, slots=True)
+class PoseRefused:
+    """What came as a pose and is none: scaled, sheared, mirrored, in the wrong frame, or not a number.
+
+    It is an event like any other, so that a broken stream leads to doubt and not to an error in the loop.
+
+    Attributes:
+        tool: what it should have been of.
+        received_s: when it reached the session.
+        reason: what is wrong with it.
+    """
+
+    tool: TrackedTool
+    received_s: float
+    reason: str
+
+    def __post_init__(self) -> None:
+        require_time(self.received_s, "the time of a pose's arrival")
+
+
+@dataclass(frozen=True, slots=True)
 class BreathingSample:
     """One sample of the breathing signal, already in millimetres of the target.
 
@@ -95,6 +116,8 @@ class Registered:
         method: how.
         error_mm: what the method shows of its error (FRE of fiducials, RMS of a surface).
         statement: sentences for the people at the table.
+        unsure: sentences that keep the needle from going on as long as this registration stands, for instance that
+            nothing shows whether one set of points is mirrored.
     """
 
     time_s: float
@@ -103,6 +126,7 @@ class Registered:
     method: RegistrationMethod
     error_mm: float
     statement: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_time(self.time_s, "the time of a registration")
@@ -113,6 +137,10 @@ class Registered:
             )
         if self.X_PR.unit is not LengthUnit.MILLIMETRE:
             raise NavigationError(f"a registration must be in mm, not in {self.X_PR.unit}")
+        if self.covariance is not None and self.covariance.frame is not Frame.PATIENT:
+            raise NavigationError(
+                f"the covariance of a registration must be in frame P, not in {self.covariance.frame}"
+            )
         if not (math.isfinite(self.error_mm) and self.error_mm >= 0.0):
             raise NavigationError(f"the error of a registration must be 0 or more, not {self.error_mm}")
 
@@ -133,6 +161,10 @@ class LandmarkChecked:
 
     def __post_init__(self) -> None:
         require_time(self.time_s, "the time of a check")
+        values = np.asarray(self.planned_mm, dtype=np.float64)
+        if values.shape != (3,) or not np.isfinite(values).all():
+            raise NavigationError(f"the place of landmark {self.name!r} must be three finite numbers in mm")
+        object.__setattr__(self, "planned_mm", vector3(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +176,22 @@ class NeedleSelected:
 
     def __post_init__(self) -> None:
         require_time(self.time_s, "the time of a selection")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHeld:
+    """Somebody said stop; it holds until a needle is selected again.
+
+    Attributes:
+        time_s: when.
+        reason: who and why, in a sentence.
+    """
+
+    time_s: float
+    reason: str
+
+    def __post_init__(self) -> None:
+        require_time(self.time_s, "the time at which somebody said stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +250,42 @@ class GuidanceAsked:
 
 SessionEvent = (
     ToolPose
+    | PoseRefused
     | BreathingSample
     | Registered
     | LandmarkChecked
     | NeedleSelected
+    | SessionHeld
     | NeedlePlaced
     | EnergyDelivered
     | PlanReplaced
     | GuidanceAsked
 )
+
+
+def pose_event(
+    tool: TrackedTool, measured_s: float, received_s: float, matrix: ArrayLike | None
+) -> ToolPose | PoseRefused:
+    """What a matrix from a tracker is: a pose, or the record of one that cannot be used.
+
+    Args:
+        tool: what it is of.
+        measured_s: when it was measured.
+        received_s: when it arrived, on the session's own clock.
+        matrix: (4, 4) pose of the tool in the tracker's frame, mm; None where the tool is not seen.
+
+    Raises:
+        NavigationError: the time of arrival, which is the session's own, is no time.
+    """
+    child = Frame.NEEDLE if tool is TrackedTool.NEEDLE else Frame.REFERENCE
+    try:
+        require_time(measured_s, "the time of a pose's measurement")
+        # Numbers that overflow when they are looked at are refused like all others, without a warning.
+        with np.errstate(all="ignore"):
+            pose = None if matrix is None else RigidTransform(Frame.TRACKER, child, np.asarray(matrix, np.float64))
+    except (FrameError, NavigationError, TypeError, ValueError) as error:
+        return PoseRefused(tool, received_s, str(error))
+    return ToolPose(tool, measured_s, received_s, pose)
 
 
 def require_time(time_s: float, what: str) -> None:

@@ -13,7 +13,7 @@ class Advice(StrEnum):
     GO = "go"  #: everything is known, fresh and within limits, and the gate is open
     WAIT = "wait"  #: everything is known; the gate is shut, and will open
     HOLD = "hold"  #: something is not known, not fresh, or beyond a limit: somebody must look
-    STOP = "stop"  #: the needle touches a structure, or is about to
+    STOP = "stop"  #: the needle touches a structure as far as the registration can tell, or somebody said stop
     ARRIVED = "arrived"  #: the tip stands at its planned place
 
 
@@ -35,6 +35,7 @@ class DoubtKind(StrEnum):
     NEAR_STRUCTURE = "near a structure"
     GATE_SHUT = "gate shut"
     UNUSUAL_BREATHING = "unusual breathing"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,14 @@ class StructureDistance:
 
     Attributes:
         name: of the structure.
-        now_mm: least distance from the needle's surface, with the organs where they are in the breath; negative
-            inside.
+        now_mm: least distance from the needle's surface, with the organs where they are in the breath; minus the
+            needle's radius where its axis passes through; None where the breath is not known.
         exhale_mm: the same with the organs at end-exhale.
         ahead_mm: least distance that it will have if it goes on straight to its planned depth, at end-exhale.
     """
 
     name: str
-    now_mm: float
+    now_mm: float | None
     exhale_mm: float
     ahead_mm: float
 
@@ -88,8 +89,8 @@ class Guidance:
         predicted_error_mm: root mean square of that with the registration's error at the planned tip.
         nearest: the nearest critical structure.
         displacement_mm: displacement of the target from end-exhale, predicted for this moment.
-        gate_open: True where that is small enough.
-        pose_age_s: age of the newest needle pose.
+        gate_open: True where that is small enough, and the newest sample's as well.
+        pose_age_s: age of the needle pose that the figures are of.
     """
 
     time_s: float

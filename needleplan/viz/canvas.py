@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.errors import OptionError
+from needleplan.io.bounded import write_atomically
 
 RgbArray = NDArray[np.uint8]
 
@@ -67,7 +68,7 @@ def png_bytes(pixels: RgbArray) -> bytes:
 
 
 def save_png(path: Path, pixels: RgbArray) -> Path:
-    """Write ``pixels`` as PNG; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png_bytes(pixels))
+    """Write ``pixels`` as PNG, whole or not at all; folders are made."""
+    content = png_bytes(pixels)
+    write_atomically(path, lambda part: part.write_bytes(content))
     return path

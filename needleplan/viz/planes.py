@@ -95,7 +95,7 @@ def _in_window(loops: Sequence[FloatArray], window: tuple[float, float, float, f
 Cuts = list[tuple[StructureSurface, list[FloatArray]]]
 
 
-def _cuts(anatomy: Anatomy, plane: ImagePlane) -> Cuts:
+def cuts_of(anatomy: Anatomy, plane: ImagePlane) -> Cuts:
     """Outlines of every structure in the plane, in drawing order."""
     return [(s, outlines(s.drawn_mesh, plane)) for s in sorted(anatomy.surfaces, key=lambda s: look_of(s).order)]
 
@@ -131,7 +131,7 @@ def _contour(
         axes.contour(x, y, field, levels=[0.0], **look)
 
 
-def _box_of(bounds_mm: FloatArray, plane: ImagePlane, border_mm: float) -> tuple[float, float, float, float]:
+def box_in(bounds_mm: FloatArray, plane: ImagePlane, border_mm: float) -> tuple[float, float, float, float]:
     """Box (left, right, top, bottom) in the plane around an axis-aligned box of the world."""
     corners = np.array([[x, y, z] for x in bounds_mm[:, 0] for y in bounds_mm[:, 1] for z in bounds_mm[:, 2]])
     flat = plane.flat(corners)
@@ -174,7 +174,7 @@ def _edge_letters(axes: Any, plane: ImagePlane, anatomical: FloatArray) -> None:
         )  # fmt: skip
 
 
-def _draw_plane(
+def draw_into(
     axes: Any,
     anatomy: Anatomy,
     plane: ImagePlane,
@@ -198,13 +198,13 @@ def _draw_plane(
     if margin_mm > 0:
         distance = SurfaceDistance(anatomy.target.mesh)
         _contour(
-            axes, plane, _box_of(anatomy.target.mesh.bounds_mm, plane, margin_mm + 2.0),
+            axes, plane, box_in(anatomy.target.mesh.bounds_mm, plane, margin_mm + 2.0),
             lambda points: margin_mm - distance.signed_distance_mm(points),
             colors=MARGIN, linewidths=1.5 * line, linestyles=[(0, (1, 1.3))], zorder=15,
         )  # fmt: skip
     if zone is not None:
         _contour(
-            axes, plane, _box_of(zone.bounds_mm, plane, 2.0), zone.signed_distance_mm,
+            axes, plane, box_in(zone.bounds_mm, plane, 2.0), zone.signed_distance_mm,
             colors=ZONE, linewidths=2.0 * line, linestyles="-", zorder=16,
         )  # fmt: skip
     for insertion in insertions:
@@ -239,7 +239,9 @@ def _legend(
     return entries
 
 
-def _window(centre: FloatArray, width: float, height: float, aspect: float) -> tuple[float, float, float, float]:
+def window_about(
+    centre: FloatArray, width: float, height: float, aspect: float
+) -> tuple[float, float, float, float]:
     """A window (left, right, top, bottom) of the given aspect that holds width x height about ``centre``."""
     height = max(height, width / aspect)
     width = height * aspect
@@ -290,16 +292,16 @@ def draw_planes(
     met: set[str] = set()
     for index, plane in enumerate(planes):
         left = index * column + gap_x / 2
-        cuts = _cuts(anatomy, plane)
+        cuts = cuts_of(anatomy, plane)
         for row, (base, tall) in enumerate(((1 - top - upper, upper), (bottom, lower))):
             axes = figure.add_axes((left, base, column - gap_x, tall))
             aspect = (column - gap_x) * width / (tall * height)
-            box = _box_of(whole if row == 0 else near, plane, 6.0 if row == 0 else margin_mm + 14.0)
+            box = box_in(whole if row == 0 else near, plane, 6.0 if row == 0 else margin_mm + 14.0)
             middle = np.array([(box[0] + box[1]) / 2, (box[2] + box[3]) / 2])
-            window = _window(middle, box[1] - box[0], box[3] - box[2], aspect)
+            window = window_about(middle, box[1] - box[0], box[3] - box[2], aspect)
             named = dataclasses.replace(plane, name=plane.name if row == 0 else f"{plane.name}, close up")
             line = 0.8 if row == 0 else 1.25
-            met |= set(_draw_plane(axes, anatomy, named, cuts, window, insertions, zone, margin_mm, line))
+            met |= set(draw_into(axes, anatomy, named, cuts, window, insertions, zone, margin_mm, line))
     pixels = picture_axes(figure)
     draw_legend(
         pixels, (1 - legend_width + 0.006) * width, top * height,
@@ -337,12 +339,12 @@ def draw_needle_planes(
         axes = figure.add_axes((index * column + gap / 2, bottom, column - gap, 1 - top - bottom))
         aspect = (column - gap) * width / ((1 - top - bottom) * height)
         path = plane.flat(np.stack([insertion.entry_mm, insertion.tip_mm]))
-        box = _box_of(anatomy.target.mesh.bounds_mm, plane, margin_mm + 10.0)
+        box = box_in(anatomy.target.mesh.bounds_mm, plane, margin_mm + 10.0)
         low = np.minimum(path.min(axis=0) - 18.0, [box[0], box[2]])
         high = np.maximum(path.max(axis=0) + 18.0, [box[1], box[3]])
-        window = _window((low + high) / 2, float(high[0] - low[0]), float(high[1] - low[1]), aspect)
+        window = window_about((low + high) / 2, float(high[0] - low[0]), float(high[1] - low[1]), aspect)
         met |= set(
-            _draw_plane(axes, anatomy, plane, _cuts(anatomy, plane), window, insertions, zone, margin_mm, 1.15)
+            draw_into(axes, anatomy, plane, cuts_of(anatomy, plane), window, insertions, zone, margin_mm, 1.15)
         )
     pixels = picture_axes(figure)
     draw_legend(

@@ -216,3 +216,32 @@ def test_films_shows_a_plan_made_anew_around_a_misplaced_needle(tmp_path, capsys
     printed = capsys.readouterr().out
     assert [path.name for path in made] == ["replanned.mp4"] and made[0].stat().st_size > 10_000
     assert "3 needles" in printed and "Needle 1 lies" in printed and "not placed" not in printed
+
+
+@pytest.mark.long
+def test_a_guided_needle_arrives_and_its_record_replays(tmp_path, capsys):
+    from needleplan.navigation.guidance import Advice
+
+    said, replayed, rest = load("guide_a_needle").main(tmp_path / "session.log")
+    printed = capsys.readouterr().out
+    assert said[-1].advice is Advice.ARRIVED and not said[-1].doubts
+    assert {one.advice for one in said} >= {Advice.GO, Advice.WAIT}
+    assert all(one.gate_open for one in said if one.advice is Advice.GO)
+    assert replayed.equal and replayed.answers == len(said)
+    assert "Needle 1 lies" in printed and rest.event.insertions
+
+
+def test_confirm_an_ablation_measures_the_margin_of_two_scans():
+    found = load("confirm_an_ablation").main()
+    assert 3.0 < found.margins.least_mm < 4.5
+    assert found.margins.plain_least_mm < 2.5
+    assert found.coverage == 1.0
+
+
+@pytest.mark.long
+def test_a_client_of_another_process_is_guided_over_openigtlink(tmp_path, capsys):
+    told, answers = load("navigate_over_openigtlink").main(log=tmp_path / "session.log")
+    printed = capsys.readouterr().out
+    assert told[0] == "hold" and "go" in told and told[-1] == "arrived"
+    assert all(answer["ok"] for answer in answers)
+    assert "the server shows" in printed and "needle 1 stands" in printed and (tmp_path / "session.log").is_file()

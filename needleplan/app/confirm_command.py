@@ -1,0 +1,205 @@
+"""The confirm command: its options, what it prints and writes. Only the standard library is imported at the top."""
+
+import argparse
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from needleplan.app.argument_groups import folder_path
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from needleplan.confirmation.confirm import Confirmation
+    from needleplan.confirmation.residue import Residue
+
+#: The file by which a folder is known to be one of these.
+MAIN_FILE = "confirmation.json"
+#: More pieces of what was left are not printed.
+_PRINTED_PIECES = 5
+
+
+def add_confirm(parser: argparse.ArgumentParser) -> None:
+    """Options of the confirm command."""
+    parser.add_argument("--tumour", required=True, metavar="FILE[:NAME]", help="tumour in the scan before")
+    parser.add_argument("--zone", required=True, metavar="FILE[:NAME]", help="zone in the scan after")
+    parser.add_argument("--organ-before", metavar="FILE[:NAME]", help="organ in the scan before; its capsule")
+    parser.add_argument("--organ-after", metavar="FILE[:NAME]", help="the same organ in the scan after")
+    group = parser.add_argument_group("how the scan after lies to the scan before (one of these)")
+    group.add_argument(
+        "--transform", type=Path, metavar="FILE", help="rigid transform (.tfm, .h5) from after to before"
+    )
+    group.add_argument("--landmarks-before", type=Path, metavar="FILE", help="3D Slicer points (.mrk.json)")
+    group.add_argument("--landmarks-after", type=Path, metavar="FILE", help="the same points, by their labels")
+    group.add_argument("--by-organ", action="store_true", help="by the organ's surface in both scans")
+    group.add_argument("--same-frame", action="store_true", help="both are in one frame as they are")
+    group.add_argument(
+        "--error-mm", type=float, metavar="MM", help="its error at the tumour (of a landmark), root mean square"
+    )
+    parser.add_argument("--margin-mm", type=float, default=5.0, metavar="MM", help="margin to be reached (5)")
+    parser.add_argument("--capsule-mm", type=float, default=5.0, metavar="MM", help="reach of the capsule rule (5)")
+    parser.add_argument(
+        "--capsule-rule",
+        default="inward",
+        choices=("inward", "excluded", "none"),
+        help="beside the capsule only organ that was left counts, or nothing, or no rule (inward)",
+    )
+    parser.add_argument("--plan", type=folder_path, metavar="DIR", help="plan to print beside what was achieved")
+    parser.add_argument("--out", type=folder_path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
+
+
+def run_confirm(options: Namespace) -> int:
+    """Confirm an ablation; 0 where the margin is reached, 3 where it is not."""
+    from rich.console import Console
+
+    from needleplan.app.cli import EXIT_INFEASIBLE, EXIT_OK
+    from needleplan.app.confirm_inputs import read_alignment, read_mask, read_planned
+    from needleplan.app.progress import progress_bar
+    from needleplan.app.summary import print_where
+    from needleplan.app.whole_folder import require_own_folder
+    from needleplan.confirmation.confirm import confirm
+    from needleplan.confirmation.options import CapsuleRule, ConfirmationOptions
+
+    console = Console()
+    require_own_folder(options.out, MAIN_FILE, "confirm")
+    chosen = ConfirmationOptions(
+        margin_mm=options.margin_mm,
+        capsule_mm=options.capsule_mm,
+        capsule_rule=CapsuleRule(options.capsule_rule),
+    )
+    with progress_bar(console, "reading and aligning the maps"):
+        tumour, zone = read_mask(options.tumour), read_mask(options.zone)
+        before = None if options.organ_before is None else read_mask(options.organ_before)
+        after = None if options.organ_after is None else read_mask(options.organ_after)
+        planned = None if options.plan is None else read_planned(options.plan, tumour.mask)
+        alignment = read_alignment(options, tumour, zone, before, after)
+    with progress_bar(console, "measuring margins") as progress:
+        found = confirm(
+            tumour.mask,
+            zone.mask,
+            alignment,
+            organ_before=None if before is None else before.mask,
+            organ_after=None if after is None else after.mask,
+            options=chosen,
+            progress=progress,
+        )
+    read = {"tumour": tumour, "zone": zone, "organ_before": before, "organ_after": after}
+    inputs = {name: one.mask for name, one in read.items() if one is not None}
+    write_confirmation(options.out, found, inputs, planned, pictures=not options.no_pictures)
+    print_confirmation(console, found, planned)
+    print_where(console, [("confirmation", str(options.out))])
+    return EXIT_OK if found.reached else EXIT_INFEASIBLE
+
+
+def write_confirmation(
+    folder: Path,
+    found: "Confirmation",
+    inputs: Mapping[str, Any],
+    planned: dict[str, Any] | None,
+    *,
+    pictures: bool = True,
+) -> None:
+    """Figures, margins as a table, surfaces and pictures as the files of one folder, whole or not at all.
+
+    Raises:
+        OptionError: what stands there was not written by this.
+    """
+    from needleplan.app.whole_folder import whole_folder
+    from needleplan.confirmation.record import confirmation_to_json, margin_table
+    from needleplan.io.plan_file import write_json, write_text
+    from needleplan.io.vtk_surfaces import write_vtp
+
+    drawn: tuple[Any, ...] = ()
+    if pictures:
+        from needleplan.app.confirm_pictures import draw_confirmation
+
+        drawn = draw_confirmation(found)
+    with whole_folder(folder, MAIN_FILE, "confirm") as unfinished:
+        write_json(unfinished / MAIN_FILE, confirmation_to_json(found, dict(inputs), planned))
+        write_text(unfinished / "margins.csv", margin_table(found.margins))
+        write_vtp(unfinished / "tumour.vtp", found.margins.mesh)
+        write_vtp(unfinished / "zone.vtp", found.zone.mesh)
+        for picture in drawn:
+            picture.save(unfinished)
+
+
+def print_confirmation(console: "Console", found: "Confirmation", planned: dict[str, Any] | None) -> None:
+    """The figures, those of the plan beside them, what was left, and what a reader must know."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    margins, asked = found.margins, found.options.margin_mm
+    shares = margins.shares
+    verdict = (
+        f"the margin of {asked:g} mm is reached"
+        if found.reached
+        else "tumour is left"
+        if found.tumour_left
+        else "the zone ends where the tumour ends, as exactly as the voxels tell"
+        if margins.least_mm < 0
+        else f"the tumour is covered, the margin of {asked:g} mm is not reached"
+    )
+    console.print(f"[bold]{verdict}[/]")
+    table = Table()
+    for heading in ("", "achieved", *(("planned",) if planned else ())):
+        table.add_column(heading, justify="left" if not heading else "right")
+    full = found.full_cover_mm
+    rows = [
+        ("least margin", _least(found), _planned(planned, "least_margin_mm", "{:+.1f} mm")),
+        ("mean margin", f"{margins.mean_mm:+.1f} mm", ""),
+        ("surface not covered", f"{shares.uncovered:.1%}", ""),
+        (f"surface with 0 to {asked:g} mm", f"{shares.short:.1%}", ""),
+        (f"surface with {asked:g} mm or more", f"{shares.reached:.1%}", ""),
+        ("tumour covered", f"{found.coverage:.1%}", _planned(planned, "tumour_coverage", "{:.1%}")),
+        ("tumour left", f"{found.residue.left_ml:.2f} ml of {found.tumour_ml:.1f} ml", ""),
+        (f"left of tumour and {asked:g} mm", f"{found.shortfall.left_ml:.2f} ml", ""),
+        ("covered as a whole up to", "–" if full is None else f"{full} mm", ""),
+        ("zone", f"{found.zone_ml:.1f} ml", _planned(planned, "zone_ml", "{:.1f} ml")),
+    ]
+    for row in rows:
+        table.add_row(*row[: 3 if planned else 2])
+    console.print(table)
+    covered = ", ".join(f"{one.margin_mm} mm {one.covered:.0%}" for one in found.volumetric)
+    console.print(f"  single margins err by up to about {found.resolution_mm:.1f} mm because of the voxels")
+    console.print(f"  tumour with a margin, covered: {covered}", soft_wrap=True)
+    if margins.beside_capsule.any():
+        excluded = margins.excluded_least_mm
+        other = "" if excluded is None else f", {excluded:+.1f} mm if it is left out"
+        console.print(
+            f"  {margins.beside_capsule_share:.0%} of the surface lies beside the capsule (rule: "
+            f"{found.options.capsule_rule}); the least margin is {margins.plain_least_mm:+.1f} mm without the "
+            f"rule{other}",
+            soft_wrap=True,
+        )
+    _print_pieces(console, found.residue, "tumour left")
+    if not found.residue.pieces:
+        _print_pieces(console, found.shortfall, f"less than {asked:g} mm")
+    console.print(f"  aligned by: {escape(found.alignment.method)}", soft_wrap=True)
+    for note in found.notes:
+        console.print(f"  note: {escape(note)}", soft_wrap=True)
+
+
+def _least(found: "Confirmation") -> str:
+    if found.spread is None:
+        return f"{found.margins.least_mm:+.1f} mm"
+    return f"{found.margins.least_mm:+.1f} mm (90 %: {found.spread.low_mm:+.1f} to {found.spread.high_mm:+.1f})"
+
+
+def _planned(planned: dict[str, Any] | None, key: str, form: str) -> str:
+    return form.format(planned[key]) if planned else ""
+
+
+def _print_pieces(console: "Console", residue: "Residue", what: str) -> None:
+    from needleplan.confirmation.record import direction_words
+
+    for piece in residue.pieces[:_PRINTED_PIECES]:
+        aim = ", ".join(f"{value:.1f}" for value in piece.ball_centre_mm)
+        console.print(
+            f"  {what}: {piece.volume_ml:.2f} ml within {piece.ball_radius_mm:.1f} mm of ({aim}), up to "
+            f"{piece.depth_mm:.1f} mm beyond the zone towards {direction_words(piece.direction)}",
+            soft_wrap=True,
+        )
+    if len(residue.pieces) > _PRINTED_PIECES:
+        console.print(f"  and {len(residue.pieces) - _PRINTED_PIECES} smaller pieces")

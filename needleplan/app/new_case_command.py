@@ -1,0 +1,133 @@
+"""The new-case command: from a segmentation to a checked case in one step."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from needleplan.app.argument_groups import folder_path
+
+if TYPE_CHECKING:
+    from needleplan.app.new_case import NewCaseOptions
+
+
+def add_new_case(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument(
+        "segmentation", type=Path, metavar="FOLDER|FILE", help="label maps, as TotalSegmentator or MONAI write them"
+    )
+    parser.add_argument("--out", type=folder_path, required=True, metavar="DIR", help="new folder for case.toml")
+    parser.add_argument(
+        "--target",
+        required=True,
+        metavar="NAME|FILE",
+        help="class that is the tumour, or a label map that holds it",
+    )
+    parser.add_argument("--target-rank", type=int, metavar="N", help="one piece of it, 1 for the largest")
+    parser.add_argument("--inside-of", metavar="NAME", help="organ that the tumour lies in (found)")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="JSON file with the names of the labels")
+    parser.add_argument("--unit", choices=("um", "mm", "cm", "m"), help="length unit, where the files state none")
+    parser.add_argument(
+        "--role", action="append", default=[], metavar="NAME=ROLE", help="what a class means; may be repeated"
+    )
+    parser.add_argument(
+        "--leave-out", action="append", default=[], metavar="NAME", help="class or file not to use; may be repeated"
+    )
+    parser.add_argument(
+        "--entry-from",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="without a body: structures to enter about",
+    )
+    parser.add_argument(
+        "--entry-grow-mm", type=float, default=30.0, metavar="MM", help="and how far from them (30)"
+    )
+    parser.add_argument(
+        "--entry-shape", choices=("grown", "hull"), default="grown", help="one by one, or their hull"
+    )
+    parser.add_argument(
+        "--position", choices=("supine", "prone", "left", "right"), default="supine", help="how the patient lies"
+    )
+    parser.add_argument("--situs", choices=("solitus", "inversus"), default="solitus", help="sides of the organs")
+    parser.add_argument("--name", default="", help="identifier of the case, never a patient's (from its content)")
+    parser.add_argument("--patient-key", metavar="HEX", help="pseudonym of the patient for case.toml")
+    parser.add_argument("--frame-of-reference", metavar="UID", help="DICOM frame of reference for case.toml")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be made, and write nothing")
+
+
+def run_new_case(options: argparse.Namespace) -> int:
+    """Read the segmentation, print what becomes of it, write the case and check it."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from needleplan.app.check import render_report
+    from needleplan.app.cli import EXIT_OK
+    from needleplan.app.new_case import make_new_case
+    from needleplan.app.new_case_files import MANIFEST_NAME, write_new_case
+    from needleplan.app.new_case_sources import read_segmentation, read_single_mask
+    from needleplan.app.progress import progress_bar
+    from needleplan.app.summary import print_where
+    from needleplan.errors import OptionError
+    from needleplan.io.frame import FileUnit
+    from needleplan.io.labels import format_of
+
+    console = Console()
+    unit = None if options.unit is None else FileUnit(options.unit)
+    target_file = Path(options.target) if format_of(Path(options.target)) is not None else None
+    chosen = _options(options, target_file is None)
+    with progress_bar(console, "reading the segmentation") as progress:
+        found = read_segmentation(options.segmentation, options.labels, unit, chosen.leave_out, progress)
+        mask = None if target_file is None else read_single_mask(target_file, unit)
+    with progress_bar(console, "making the case"):
+        case = make_new_case(found.classes, chosen, mask)
+    for structure in case.structures:
+        made = ", ".join(structure.classes) or "the file of the target"
+        console.print(f"  {escape(structure.name)}: {structure.role.value}, from {escape(made)}", soft_wrap=True)
+    for why, names in case.left_out.items():
+        console.print(f"  not used, {escape(why)}: {escape(', '.join(names))}", soft_wrap=True)
+    for note in (*found.unread, *case.notes):
+        console.print(f"  note: {escape(note)}", soft_wrap=True)
+    uid = options.frame_of_reference or found.frame_of_reference_uid
+    if found.frame_of_reference_uid not in (None, uid):
+        raise OptionError("--frame-of-reference states another one than the files do: leave it out")
+    if options.dry_run:
+        console.print("nothing was written")
+        return EXIT_OK
+    with progress_bar(console, "writing and checking"):
+        report = write_new_case(options.out, case, options.patient_key, uid)
+    render_report(report, console)
+    print_where(console, [("case", str(options.out / MANIFEST_NAME))])
+    return EXIT_OK
+
+
+def _options(options: argparse.Namespace, target_is_class: bool) -> "NewCaseOptions":
+    from needleplan.app.new_case import NewCaseOptions
+    from needleplan.case.model import EntryShape, PatientPosition, Role
+    from needleplan.case.sides import Situs
+    from needleplan.errors import OptionError
+
+    roles = {}
+    for words in options.role:
+        name, _, role = words.rpartition("=")
+        if not name or role not in tuple(Role):
+            raise OptionError(f"--role must be NAME=ROLE with one of {', '.join(Role)}, not {words!r}")
+        if Role(role) is Role.TARGET:
+            raise OptionError(f"--role names no target: name it by --target {name}")
+        roles[name] = Role(role)
+    if options.target_rank is not None and options.target_rank < 1:
+        raise OptionError(f"--target-rank must be 1 or more, not {options.target_rank}")
+    if not 0 <= options.entry_grow_mm <= 300:
+        raise OptionError(f"--entry-grow-mm must lie between 0 and 300, not {options.entry_grow_mm:g}")
+    return NewCaseOptions(
+        target=options.target if target_is_class else "",
+        target_rank=options.target_rank,
+        inside_of=options.inside_of,
+        roles=roles,
+        leave_out=frozenset(options.leave_out),
+        entry_from=tuple(options.entry_from),
+        entry_grow_mm=options.entry_grow_mm,
+        entry_shape=EntryShape(options.entry_shape),
+        position=PatientPosition(options.position),
+        situs=Situs(options.situs),
+        name=options.name,
+    )
