@@ -148,7 +148,7 @@ def print_confirmation(console: "Console", found: "Confirmation", planned: dict[
     full = found.full_cover_mm
     rows = [
         ("least margin", _least(found), _planned(planned, "least_margin_mm", "{:+.1f} mm")),
-        ("mean margin", f"{margins.mean_mm:+.1f} mm", ""),
+        ("mean margin, no rule", f"{margins.mean_mm:+.1f} mm", ""),
         ("surface not covered", f"{shares.uncovered:.1%}", ""),
         (f"surface with 0 to {asked:g} mm", f"{shares.short:.1%}", ""),
         (f"surface with {asked:g} mm or more", f"{shares.reached:.1%}", ""),

@@ -45,7 +45,7 @@ class Export:
     folder: Path
     series: Path | None = None
     keep_identifiers: bool = False
-    identity: CaseIdentity = CaseIdentity()
+    identity: CaseIdentity = field(default_factory=CaseIdentity)
     notes: list[str] = field(default_factory=list)
 
     @cached_property

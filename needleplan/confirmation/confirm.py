@@ -21,6 +21,7 @@ from needleplan.confirmation.plausibility import (
 from needleplan.confirmation.residue import Residue, measure_residue
 from needleplan.confirmation.subvoxel_surface import resolution_mm, subvoxel_surface
 from needleplan.confirmation.volumetric import VolumetricMargin, volumetric_margins
+from needleplan.confirmation.whole_organ import with_lesion, without_cavities
 from needleplan.errors import GeometryError
 from needleplan.frames import FloatArray
 from needleplan.grid import VoxelMask
@@ -118,7 +119,8 @@ def confirm(
         tumour: the tumour in the scan before, patient LPS; any grid.
         zone: the zone in the scan after, in that scan's frame; any other grid.
         alignment: lays the scan after on the scan before.
-        organ_before: the organ that holds the tumour, in the scan before; its surface is the capsule.
+        organ_before: the organ that holds the tumour, in the scan before; its surface is the capsule. A map that
+            leaves the tumour out is taken together with it.
         organ_after: the same organ in the scan after; the capsule where there is none from before.
         options: margin and capsule.
         progress: called with what is being done and the fraction done.
@@ -135,6 +137,12 @@ def confirm(
     notes = [*alignment.notes]
     notes += cut_notes(tumour, "tumour", "it may go on beyond it, where no margin is known")
     notes += cut_notes(zone, "zone", "margins there are lower bounds")
+    if organ_before is not None:
+        organ_before, said = with_lesion(organ_before, tumour, "tumour")
+        notes += said
+    if organ_after is not None:
+        organ_after, said = with_lesion(organ_after, zone, "zone")
+        notes += said
     if organ_before is not None and organ_after is not None:
         notes += check_organs(organ_before, organ_after, alignment)
     organ_mask = organ_before
@@ -147,6 +155,8 @@ def confirm(
     organ, slack_mm = None, 0.0
     resolved_mm = resolution_mm(tumour_surface, zone_surface)
     if organ_mask is not None:
+        organ_mask, said = without_cavities(organ_mask)
+        notes += said
         notes += check_organ_before(organ_mask, tumour, placed)
         notes += cut_notes(organ_mask, "organ", "the capsule is not known there")
         organ_surface = subvoxel_surface(_about(organ_mask, tumour_body.mesh.bounds_mm))

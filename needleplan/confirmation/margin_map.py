@@ -99,9 +99,12 @@ class MarginMap:
 
     @property
     def mean_mm(self) -> float:
-        """Mean margin over the area that counts."""
-        areas = self._areas * self._weights
-        return float(areas @ self.margins_mm[self.mesh.faces].mean(axis=1) / areas.sum())
+        """Mean of the plain margins over the area.
+
+        The rule of the capsule stands for distances to organ that was left, which may be far away: a mean of those
+        says nothing of the zone.
+        """
+        return float(self._areas @ self.plain_margins_mm[self.mesh.faces].mean(axis=1) / self._areas.sum())
 
     @property
     def shares(self) -> MarginShares:
