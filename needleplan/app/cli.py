@@ -23,6 +23,7 @@ from needleplan.app.confirm_command import add_confirm
 from needleplan.app.export_command import add_export
 from needleplan.app.new_case_command import add_new_case
 from needleplan.app.replay_command import add_replay
+from needleplan.app.serve_command import add_serve
 
 EXIT_OK = 0
 EXIT_BAD_INPUT = 2
@@ -164,6 +165,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_folder(report)
 
     add_export(command("export", "Write a plan for other programs: 3D Slicer, DICOM, CSV, a sheet to print."))
+    add_serve(command("serve", "Publish a plan over OpenIGTLink, take tracked poses, answer with live guidance."))
     add_replay(command("replay", "Tell a recorded session again and compare every answer."))
     add_confirm(
         command("confirm", "Margins by the scans before and after: where tumour was left, and what to do about it.")

@@ -146,6 +146,13 @@ def run_export(options: Namespace) -> int:
     return run(options)
 
 
+def run_serve(options: Namespace) -> int:
+    """Serve a plan over OpenIGTLink."""
+    from needleplan.app.serve_command import run_serve as run
+
+    return run(options)
+
+
 def run_replay(options: Namespace) -> int:
     """Tell a recorded session again."""
     from needleplan.app.replay_command import run_replay as run

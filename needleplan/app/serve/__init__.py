@@ -1,0 +1,1 @@
+"""The server: a plan shown to navigation software, tracked needles taken from it, and guidance given back."""
