@@ -67,7 +67,8 @@ def _painted(found: Confirmation, bins: tuple[MarginBin, ...]) -> RgbArray:
     cell = (size[0] // 3, (size[1] - head - foot - gap) // 2)
     middle = mesh.bounds_mm.mean(axis=0)
     reach = np.linalg.norm(mesh.vertices_mm - middle, axis=1).max()
-    tall = 2.05 * float(reach)
+    # Room for the letters above and below.
+    tall = 2.4 * float(reach)
     values = tuple((one.high_mm, one.color) for one in bins)
     left_out = ~margins.counted[mesh.faces].all(axis=1)
     bodies = [
