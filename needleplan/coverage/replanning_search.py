@@ -10,7 +10,7 @@ constraints of the planner itself.
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,6 @@ class PathSearch:
         menu: sizes of ablation, largest first.
         constraints: what is demanded of paths.
         protection: structures that no zone must come near; None protects none.
-        blocked: (n,) True for needles, by entries and tips, that may not stand beside those that stay.
         entries_mm: (k, 3) entries of paths that were screened.
         end_s: time by ``time.perf_counter`` after which nothing more is tried.
     """
@@ -324,17 +323,3 @@ def smallest_doing(
             return smaller
     return insertion
 
-
-def blocked_by(
-    standing: Sequence[tuple[FloatArray, FloatArray]],
-    conflicts: Callable[[list[tuple[FloatArray, FloatArray]], int], NDArray[np.bool_]] | None,
-) -> Callable[[FloatArray, FloatArray], NDArray[np.bool_]]:
-    """What asks of many needles at once whether one that stands or stays is in their way."""
-
-    def blocked(entry_mm: FloatArray, tip_mm: FloatArray) -> NDArray[np.bool_]:
-        if conflicts is None or not standing:
-            return np.zeros(len(entry_mm), dtype=np.bool_)
-        ends = [*standing, *zip(entry_mm, tip_mm, strict=True)]
-        return conflicts(ends, len(standing))[len(standing) :]
-
-    return blocked
