@@ -26,9 +26,16 @@ def add_confirm(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--zone", required=True, metavar="FILE[:NAME]", help="zone in the scan after")
     parser.add_argument("--organ-before", metavar="FILE[:NAME]", help="organ in the scan before; its capsule")
     parser.add_argument("--organ-after", metavar="FILE[:NAME]", help="the same organ in the scan after")
+    parser.add_argument("--unit", choices=("um", "mm", "cm", "m"), help="length unit, where the maps state none")
+    parser.add_argument("--frame", choices=("LPS", "RAS", "LAS"), help="axes of .vti maps, which state none")
     group = parser.add_argument_group("how the scan after lies to the scan before (one of these)")
     group.add_argument(
-        "--transform", type=Path, metavar="FILE", help="rigid transform (.tfm, .h5) from after to before"
+        "--transform",
+        type=Path,
+        metavar="FILE",
+        help="rigid transform of ITK (.tfm, .h5) with fixed = before, moving = after: TransformPoint takes points "
+        "of the scan before to the scan after; in 3D Slicer the transform that moves the scan after onto the scan "
+        "before",
     )
     group.add_argument("--landmarks-before", type=Path, metavar="FILE", help="3D Slicer points (.mrk.json)")
     group.add_argument("--landmarks-after", type=Path, metavar="FILE", help="the same points, by their labels")
@@ -38,29 +45,38 @@ def add_confirm(parser: argparse.ArgumentParser) -> None:
         "--error-mm", type=float, metavar="MM", help="its error at the tumour (of a landmark), root mean square"
     )
     parser.add_argument("--margin-mm", type=float, default=5.0, metavar="MM", help="margin to be reached (5)")
-    parser.add_argument("--capsule-mm", type=float, default=5.0, metavar="MM", help="reach of the capsule rule (5)")
+    parser.add_argument(
+        "--capsule-mm", type=float, default=5.0, metavar="MM", help="less than this below it lies beside it (5)"
+    )
     parser.add_argument(
         "--capsule-rule",
         default="inward",
         choices=("inward", "excluded", "none"),
-        help="beside the capsule only organ that was left counts, or nothing, or no rule (inward)",
+        help="only organ that was left counts, or nothing beside the capsule, or no rule (inward)",
     )
     parser.add_argument("--plan", type=folder_path, metavar="DIR", help="plan to print beside what was achieved")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="root of the relative sources of its case")
+    parser.add_argument("--patient-key", metavar="HEX", help="pseudonym of the patient, which its case must share")
     parser.add_argument("--out", type=folder_path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
 
 
 def run_confirm(options: Namespace) -> int:
     """Confirm an ablation; 0 where the margin is reached, 3 where it is not."""
+    from dataclasses import replace
+
     from rich.console import Console
 
     from needleplan.app.cli import EXIT_INFEASIBLE, EXIT_OK
-    from needleplan.app.confirm_inputs import read_alignment, read_mask, read_planned
+    from needleplan.app.confirm_inputs import read_alignment, read_mask, require_frame_is_used
+    from needleplan.app.confirm_plan import read_planned
     from needleplan.app.progress import progress_bar
     from needleplan.app.summary import print_where
     from needleplan.app.whole_folder import require_own_folder
     from needleplan.confirmation.confirm import confirm
     from needleplan.confirmation.options import CapsuleRule, ConfirmationOptions
+    from needleplan.errors import OptionError
+    from needleplan.io.frame import FileFrame, FileUnit
 
     console = Console()
     require_own_folder(options.out, MAIN_FILE, "confirm")
@@ -69,11 +85,22 @@ def run_confirm(options: Namespace) -> int:
         capsule_mm=options.capsule_mm,
         capsule_rule=CapsuleRule(options.capsule_rule),
     )
+    require_frame_is_used(options)
+    if options.plan is None and (options.patient_key is not None or options.data is not None):
+        raise OptionError("--patient-key and --data go with --plan")
+    frame = None if options.frame is None else FileFrame(options.frame)
+    unit = None if options.unit is None else FileUnit(options.unit)
     with progress_bar(console, "reading and aligning the maps"):
-        tumour, zone = read_mask(options.tumour), read_mask(options.zone)
-        before = None if options.organ_before is None else read_mask(options.organ_before)
-        after = None if options.organ_after is None else read_mask(options.organ_after)
-        planned = None if options.plan is None else read_planned(options.plan, tumour.mask)
+        tumour, zone = read_mask(options.tumour, frame, unit), read_mask(options.zone, frame, unit)
+        before, after = (
+            None if text is None else read_mask(text, frame, unit)
+            for text in (options.organ_before, options.organ_after)
+        )
+        planned, said = (
+            (None, ())
+            if options.plan is None
+            else read_planned(options.plan, tumour, options.data, options.patient_key)
+        )
         alignment = read_alignment(options, tumour, zone, before, after)
     with progress_bar(console, "measuring margins") as progress:
         found = confirm(
@@ -85,6 +112,7 @@ def run_confirm(options: Namespace) -> int:
             options=chosen,
             progress=progress,
         )
+    found = replace(found, notes=found.notes + said)
     read = {"tumour": tumour, "zone": zone, "organ_before": before, "organ_after": after}
     inputs = {name: one.mask for name, one in read.items() if one is not None}
     write_confirmation(options.out, found, inputs, planned, pictures=not options.no_pictures)
@@ -149,7 +177,7 @@ def print_confirmation(console: "Console", found: "Confirmation", planned: dict[
     rows = [
         ("least margin", _least(found), _planned(planned, "least_margin_mm", "{:+.1f} mm")),
         ("mean margin, no rule", f"{margins.mean_mm:+.1f} mm", ""),
-        ("surface not covered", f"{shares.uncovered:.1%}", ""),
+        ("surface outside the zone", f"{shares.uncovered:.1%}", ""),
         (f"surface with 0 to {asked:g} mm", f"{shares.short:.1%}", ""),
         (f"surface with {asked:g} mm or more", f"{shares.reached:.1%}", ""),
         ("tumour covered", f"{found.coverage:.1%}", _planned(planned, "tumour_coverage", "{:.1%}")),
@@ -162,15 +190,19 @@ def print_confirmation(console: "Console", found: "Confirmation", planned: dict[
         table.add_row(*row[: 3 if planned else 2])
     console.print(table)
     covered = ", ".join(f"{one.margin_mm} mm {one.covered:.0%}" for one in found.volumetric)
-    console.print(f"  single margins err by up to about {found.resolution_mm:.1f} mm because of the voxels")
+    console.print(
+        f"  single margins of smooth surfaces err by up to about {found.resolution_mm:.1f} mm because of the "
+        "voxels; edges are rounded",
+        soft_wrap=True,
+    )
     console.print(f"  tumour with a margin, covered: {covered}", soft_wrap=True)
-    if margins.beside_capsule.any():
+    if margins.beside_capsule.any() or margins.least_mm != margins.plain_least_mm:
         excluded = margins.excluded_least_mm
         other = "" if excluded is None else f", {excluded:+.1f} mm if it is left out"
         console.print(
-            f"  {margins.beside_capsule_share:.0%} of the surface lies beside the capsule (rule: "
-            f"{found.options.capsule_rule}); the least margin is {margins.plain_least_mm:+.1f} mm without the "
-            f"rule{other}",
+            f"  {margins.beside_capsule_share:.0%} of the surface lies less than {found.options.capsule_mm:g} mm "
+            f"below the capsule (rule: {found.options.capsule_rule}); the least margin is "
+            f"{margins.plain_least_mm:+.1f} mm without the rule{other}",
             soft_wrap=True,
         )
     _print_pieces(console, found.residue, "tumour left")

@@ -1,4 +1,4 @@
-"""What the confirm command reads: label maps, how they are laid on each other, and the plan beside them."""
+"""What the confirm command reads: label maps, and how they are laid on each other."""
 
 from argparse import Namespace
 from dataclasses import dataclass
@@ -17,14 +17,10 @@ from needleplan.confirmation.alignment import (
 from needleplan.errors import CaseError, OptionError
 from needleplan.frames import FloatArray, Frame
 from needleplan.grid import VoxelMask
+from needleplan.io.frame import FileFrame, FileUnit
 from needleplan.io.itk_transforms import read_transform
-from needleplan.io.labels import read_labels
-from needleplan.io.plan_file import plan_hash, read_plan
+from needleplan.io.labels import LabelVolume, format_of, read_labels
 from needleplan.io.slicer_markups import read_markups
-from needleplan.plan import Plan
-
-#: A plan whose needle tips all lie farther than this from the tumour is that of another patient or frame.
-_TIPS_WITHIN_MM = 100.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,21 +38,21 @@ class ReadMask:
     frame_uid: str | None
 
 
-def read_mask(text: str) -> ReadMask:
+def read_mask(text: str, frame: FileFrame | None = None, unit: FileUnit | None = None) -> ReadMask:
     """A structure of a label map.
 
     Args:
         text: the file, or ``FILE:NAME`` with the name or the number of a label; a file that holds one label needs
             none.
+        frame: axes that VTI files are counted along; all others state their own.
+        unit: length unit, for files that state none.
 
     Raises:
+        OptionError: nothing stands behind the colon.
         CaseError: the file cannot be read, or the label is none of it.
     """
-    path, name = Path(text), ""
-    if not path.exists() and ":" in text:
-        before, name = text.rsplit(":", 1)
-        path = Path(before)
-    volume = read_labels(path)
+    path, name = _named(text)
+    volume = _read(path, frame, unit)
     index = LabelIndex(volume)
     if name:
         named = any(segment.name == name for segment in volume.segments)
@@ -64,6 +60,45 @@ def read_mask(text: str) -> ReadMask:
         return ReadMask(index.mask([label], path.name), path, volume.frame_of_reference_uid)
     labels = _only_label(path, volume)
     return ReadMask(index.mask([labels], path.name), path, volume.frame_of_reference_uid)
+
+
+def _named(text: str) -> tuple[Path, str]:
+    """The file of ``FILE:NAME`` and the name, "" where there is none."""
+    path = Path(text)
+    if path.exists() or ":" not in text:
+        return path, ""
+    before, name = text.rsplit(":", 1)
+    if not name.strip():
+        raise OptionError(
+            f"{Path(before).name}: nothing stands behind the colon: name a label, or leave the colon out"
+        )
+    return Path(before), name
+
+
+def _read(path: Path, frame: FileFrame | None, unit: FileUnit | None) -> LabelVolume:
+    try:
+        return read_labels(path, frame if format_of(path) == "vti" else None, unit)
+    except CaseError as error:
+        # Here no manifest states the frame and the unit, but options do.
+        words = str(error)
+        for stated, option in (
+            ('state unit = "mm" (or another) in the manifest', "state --unit mm (or another)"),
+            (
+                'state frame = "LPS" (or "RAS") and unit = "mm" in the manifest',
+                "state --frame LPS (or RAS) and --unit mm",
+            ),
+        ):
+            words = words.replace(stated, option)
+        raise CaseError(words) from None
+
+
+def require_frame_is_used(options: Namespace) -> None:
+    """Raises OptionError where a frame is stated and no map lacks one."""
+    texts = (options.tumour, options.zone, options.organ_before, options.organ_after)
+    if options.frame is not None and not any(
+        format_of(_named(text)[0]) == "vti" for text in texts if text is not None
+    ):
+        raise OptionError("--frame goes with .vti files, which store none: all others state their own")
 
 
 def _only_label(path: Path, volume: Any) -> int | str:
@@ -150,29 +185,3 @@ def _landmarks(before: Path, after: Path) -> tuple[FloatArray, FloatArray, tuple
         odd = sorted(set(names) ^ set(found[1]))
         raise CaseError(f"landmarks are paired by their labels, but {odd[0]!r} stands in one of the files only")
     return np.array([found[0][name] for name in names]), np.array([found[1][name] for name in names]), names
-
-
-def read_planned(folder: Path, tumour: VoxelMask) -> dict[str, Any]:
-    """Figures of the plan of a folder; raises OptionError where its needles end elsewhere than at the tumour."""
-    import numpy as np
-
-    plan: Plan = read_plan(folder / "plan.json")
-    if plan.metrics is None or not plan.insertions:
-        raise OptionError("the plan holds no insertion, so there is nothing to hold the outcome against")
-    middle = tumour.grid.to_patient(np.argwhere(tumour.inside).mean(axis=0))
-    away = min(float(np.linalg.norm(np.asarray(one.tip_mm) - middle)) for one in plan.insertions)
-    if away > _TIPS_WITHIN_MM:
-        raise OptionError(
-            f"the plan's needles end {away:.0f} mm from the tumour: it is of another patient, tumour or frame"
-        )
-    metrics = plan.metrics
-    return {
-        "plan_sha256": plan_hash(plan),
-        "insertions": len(plan.insertions),
-        "least_margin_mm": metrics.minimal_margin_mm,
-        "least_margin_error_mm": metrics.margin_error_bound_mm,
-        "tumour_coverage": metrics.target_coverage_fraction,
-        "margin_coverage": metrics.margin_coverage_fraction,
-        "margin_mm": metrics.margin_mm,
-        "zone_ml": metrics.zone_ml,
-    }

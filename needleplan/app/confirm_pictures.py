@@ -18,6 +18,8 @@ from needleplan.viz.section import ImagePlane, anatomical_planes, outlines
 #: Surface that the capsule rule leaves out, and the organ's outline.
 _LEFT_OUT, _ORGAN = "#8a919c", "#d98c7e"
 _AXES = np.eye(3)
+#: Room for the mark of an entry of the legend with the gap after it, and for a letter of its text.
+_LEGEND_MARK_PX, _LETTER_PX = 66.0, 8.7
 _PAPER, _PRINT = "#ffffff", "#1b2027"
 
 
@@ -53,7 +55,7 @@ def draw_confirmation(found: Confirmation) -> tuple[Picture, ...]:
 def _bins(found: Confirmation) -> tuple[MarginBin, ...]:
     asked, shares = found.options.margin_mm, found.margins.shares
     bins = [
-        MarginBin("tumour left", -np.inf, 0.0, NOT_ABLATED, shares.uncovered),
+        MarginBin("surface outside the zone", -np.inf, 0.0, NOT_ABLATED, shares.uncovered),
         MarginBin(f"0 to {asked:g} mm", 0.0, asked, INSUFFICIENT, shares.short),
         MarginBin(f"{asked:g} mm or more", asked, np.inf, COVERED, shares.reached),
     ]
@@ -104,9 +106,10 @@ def _painted(found: Confirmation, bins: tuple[MarginBin, ...]) -> RgbArray:
     entries = [LegendEntry(f"{one.label}: {one.share:.1%}", one.color) for one in bins]
     if left_out.any():
         entries.append(LegendEntry("left out by the capsule", _LEFT_OUT))
-    for index, entry in enumerate(entries):
-        draw_legend(page, 250 + 268 * index, bottom - 18, [entry], 12.5, bottom=bottom + 12)
-    mark = 250 + 268 * len(entries)
+    mark = 200.0
+    for entry in entries:
+        draw_legend(page, mark, bottom - 18, [entry], 12.5, bottom=bottom + 12)
+        mark += _LEGEND_MARK_PX + _LETTER_PX * len(entry.label)
     page.plot(mark, bottom - 3, marker="X", ms=12, mfc="#ffffff", mec="#000000", mew=1.4)
     page.text(mark + 16, bottom - 3, "least margin", color=INK, fontsize=12.5, va="center", family=FONT)
     return rasterise(figure)

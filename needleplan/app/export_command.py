@@ -45,10 +45,16 @@ def run_export(options: Namespace) -> int:
     from needleplan.app.outputs import load_planned
     from needleplan.app.progress import progress_bar
     from needleplan.app.summary import print_where
+    from needleplan.app.whole_folder import require_own_folder
+    from needleplan.errors import OptionError
 
     console = Console()
     formats = chosen_formats(options.to)
     folder = PlanFolder(options.folder)
+    # Told before the plan and the case are read, which takes long.
+    if folder.root.resolve().is_relative_to(options.out.resolve()):
+        raise OptionError(f"{options.out} is or holds the plan folder, which an export must not replace")
+    require_own_folder(options.out, MAIN_FILE, "export")
     with progress_bar(console, "reading plan and case") as progress:
         planned = load_planned(folder, options.data, progress)
     with progress_bar(console, "writing") as progress:
@@ -113,7 +119,6 @@ def export_plan(
             if progress is not None:
                 progress(name, number / len(formats))
             FORMATS[name](export)
-        files = sorted(p.relative_to(unfinished).as_posix() for p in unfinished.rglob("*") if p.is_file())
         notes = tuple(export.notes)
         content = {
             "schema": "needleplan.export",
@@ -124,7 +129,6 @@ def export_plan(
             "zone_model": planned.zone_model.name,
             "coordinates": "patient LPS in mm, NIfTI in RAS; scene.glb in m with x = L, y = S, z = -P",
             "formats": list(formats),
-            "files": files,
             "notes": list(notes),
         }
         write_json(unfinished / MAIN_FILE, content)

@@ -10,7 +10,7 @@ from needleplan.case.manifest import read_manifest
 from needleplan.case.model import Case
 from needleplan.errors import GeometryError, PlanFileError
 from needleplan.io.bounded import read_whole
-from needleplan.io.plan_file import MAXIMUM_BYTES, read_plan, write_json
+from needleplan.io.plan_file import MAXIMUM_BYTES, plan_hash, read_plan, write_json
 from needleplan.io.value_json import from_json, parse_strict, to_json
 from needleplan.plan import Plan
 from needleplan.trajectory.skin_map import SkinMap
@@ -28,12 +28,14 @@ class CaseSource:
         case: path of the manifest, relative to the folder.
         data: data folder that was named for it, relative to the folder; None where none was.
         identity: whose case it was, as digests.
+        plan: hash of the plan that was written beside it; None in folders of before it was kept.
     """
 
     schema: str
     case: str
     data: str | None
     identity: CaseIdentity
+    plan: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +145,13 @@ class PlanFolder:
             raise PlanFileError(f"{self.skin_map.name}: {error}") from error
 
     def write_source(self, case: Path, data: Path | None) -> None:
-        """Remember the case's manifest, its data folder and whose case it is.
+        """Remember the case's manifest, its data folder, whose case it is, and the plan that stands in the folder.
 
         Both paths count from this folder, so that nothing of where it lies is kept, such as the name of a user.
 
         Raises:
             CaseError: the manifest cannot be read.
+            PlanFileError: the folder holds no plan, or a damaged one.
         """
         here = self.root.resolve()
         source = CaseSource(
@@ -156,6 +159,7 @@ class PlanFolder:
             os.path.relpath(case.resolve(), here),
             None if data is None else os.path.relpath(data.resolve(), here),
             read_manifest(case).identity,
+            plan_hash(read_plan(self.plan)),
         )
         write_json(self._source, to_json(source))
 
@@ -166,13 +170,11 @@ class PlanFolder:
             data: data folder; the remembered one where None.
 
         Raises:
-            PlanFileError: the folder holds no plan, or the case has changed since, or is another patient's or of
-                another frame of reference.
+            PlanFileError: the folder holds no plan, or plan or case have changed since, or the case is another
+                patient's or of another frame of reference.
             CaseError: the case cannot be read.
         """
-        if not self.plan.is_file():
-            raise PlanFileError(f"{self.root}: no plan.json; make one with: needleplan plan CASE --out DIR")
-        plan = read_plan(self.plan)
+        plan = self.read_plan()
         if not self._source.is_file():
             raise PlanFileError(f"{self.root}: there is no source.json that names the case of the plan")
         source = self._read_source()
@@ -191,7 +193,34 @@ class PlanFolder:
                 f"{self.plan}: the plan was made for other content than case {case.name} has now "
                 f"({plan.case_hash[:12]}, not {case.content_hash[:12]}); plan the case again"
             )
+        if case.name != plan.case_name:
+            raise PlanFileError(
+                f"{self.plan}: the plan names another case than {case.name}, for which it was made; put plan.json "
+                "back as it was, or plan the case again"
+            )
         return plan, case
+
+    def read_plan(self) -> Plan:
+        """The plan, which must be the one that was written here; folders of before its hash was kept are not asked.
+
+        Raises:
+            PlanFileError: the folder holds no plan, or a damaged or changed one.
+        """
+        if not self.plan.is_file():
+            raise PlanFileError(f"{self.root}: no plan.json; make one with: needleplan plan CASE --out DIR")
+        plan = read_plan(self.plan)
+        if self._source.is_file() and self._read_source().plan not in (None, plan_hash(plan)):
+            raise PlanFileError(
+                f"{self.plan}: the plan is not the one that was written here, so what was computed for that "
+                "does not hold for it; put plan.json back as it was, or plan the case again"
+            )
+        orders = [each.order for each in plan.insertions]
+        if orders != list(range(1, len(orders) + 1)):
+            raise PlanFileError(
+                f"{self.plan}: the insertions must stand in the order of puncture, numbered from 1 to "
+                f"{len(orders)}, not {', '.join(str(order) for order in orders)}; plan the case again"
+            )
+        return plan
 
     def read_identity(self) -> CaseIdentity:
         """Whose case the plan is for, as digests; raises PlanFileError where that is damaged."""
@@ -201,8 +230,9 @@ class PlanFolder:
         text = read_whole(self._source, 100_000).decode("utf-8", errors="replace")
         content = parse_strict(text, self._source.name)
         if isinstance(content, dict):
-            # Folders of before cases had an identity hold none.
+            # Folders of before these were kept hold none.
             content.setdefault("identity", to_json(CaseIdentity()))
+            content.setdefault("plan", None)
         source = from_json(CaseSource, content, self._source.name)
         if source.schema != _SOURCE_SCHEMA:
             raise PlanFileError(f"{self._source.name}: its schema must say {_SOURCE_SCHEMA!r}")

@@ -6,12 +6,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from needleplan.app.new_case_organ import NewStructure, missing, overlaps, require_apart, with_organ
+from needleplan.app.new_case_organ import (
+    NewStructure,
+    missing,
+    overlaps,
+    require_apart,
+    with_organ,
+    with_whole_body,
+)
 from needleplan.app.new_case_sources import LabelledClass
 from needleplan.case.content_hash import content_hash
 from needleplan.case.manifest import EntryTable
 from needleplan.case.masks import component, unite
-from needleplan.case.model import EntryShape, EntrySubstitute, PatientPosition, Role, Structure
+from needleplan.case.model import EntryShape, EntrySubstitute, PatientPosition, Role, Severity, Structure
 from needleplan.case.segmentator_classes import KnownClass, class_of, fold, nearest_names
 from needleplan.case.sides import Situs, centre_mm, check_centres
 from needleplan.errors import CaseError, OptionError
@@ -93,12 +100,20 @@ def make_new_case(
     known = _known(classes, options)
     _require_sides(classes, options.situs)
     structures, left_out = _united(classes, known, options)
+    structures, notes = with_whole_body(structures, classes, options.leave_out)
     if others is not None:
         structures.append(others)
     require_apart(target, structures)
-    structures, notes = with_organ(target, structures, known, options.inside_of)
+    structures, said = with_organ(target, structures, known, options.inside_of)
+    notes += said
     notes += overlaps(target, structures)
     notes += missing(structures)
+    notes += [
+        f"The class {name!r} is known by --role alone, so its name goes out as it is written: it must tell nothing "
+        "of the patient."
+        for name in options.roles
+        if class_of(name) is None
+    ]
     entry = _entry(structures, options)
     ordered = (target, *sorted(structures, key=lambda s: list(Role).index(s.role)))
     name = options.name or _name(ordered, options.position, entry)
@@ -116,6 +131,7 @@ def _require_names(
         raise OptionError("the target must be named once: a class of the segmentation, or a label map of its own")
     wanted = [("--role", name) for name in options.roles]
     wanted += [("--target", options.target)] if options.target else []
+    wanted += [("--leave-out", name) for name in sorted(options.leave_out)]
     for option, name in wanted:
         if name not in names:
             near = difflib.get_close_matches(name, names, 3, 0.4)
@@ -177,7 +193,7 @@ def _target(
 def _require_sides(classes: Sequence[LabelledClass], situs: Situs) -> None:
     findings = check_centres({each.name: centre_mm(each.mask) for each in classes if each.mask is not None}, situs)
     for finding in findings:
-        if finding.code == "mirrored":
+        if finding.severity is Severity.REFUSED:
             raise CaseError(f"{finding.message}; {finding.remedy}")
 
 

@@ -1,6 +1,7 @@
 """The new-case command: from a segmentation to a checked case in one step."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def run_new_case(options: argparse.Namespace) -> int:
     from needleplan.app.check import render_report
     from needleplan.app.cli import EXIT_OK
     from needleplan.app.new_case import make_new_case
-    from needleplan.app.new_case_files import MANIFEST_NAME, write_new_case
+    from needleplan.app.new_case_files import MANIFEST_NAME, require_new_folder, write_new_case
     from needleplan.app.new_case_sources import read_segmentation, read_single_mask
     from needleplan.app.progress import progress_bar
     from needleplan.app.summary import print_where
@@ -75,9 +76,13 @@ def run_new_case(options: argparse.Namespace) -> int:
     unit = None if options.unit is None else FileUnit(options.unit)
     target_file = Path(options.target) if format_of(Path(options.target)) is not None else None
     chosen = _options(options, target_file is None)
+    _require_manifest(options)
+    if not options.dry_run:
+        require_new_folder(options.out)
     with progress_bar(console, "reading the segmentation") as progress:
         found = read_segmentation(options.segmentation, options.labels, unit, chosen.leave_out, progress)
         mask = None if target_file is None else read_single_mask(target_file, unit)
+    chosen = replace(chosen, leave_out=chosen.leave_out - found.skipped)
     with progress_bar(console, "making the case"):
         case = make_new_case(found.classes, chosen, mask)
     for structure in case.structures:
@@ -98,6 +103,23 @@ def run_new_case(options: argparse.Namespace) -> int:
     render_report(report, console)
     print_where(console, [("case", str(options.out / MANIFEST_NAME))])
     return EXIT_OK
+
+
+def _require_manifest(options: argparse.Namespace) -> None:
+    """Raise where an option is none that the manifest takes; no message repeats what may be a patient's name."""
+    from needleplan.case.manifest import refused_keys
+    from needleplan.errors import OptionError
+
+    wanted = {
+        "name": ("--name", options.name or "case", "1 to 80 letters that can be printed"),
+        "patient_key": ("--patient-key", options.patient_key, "16 to 128 hexadecimal digits, and no name or number "
+                        "of a patient"),
+        "frame_of_reference_uid": ("--frame-of-reference", options.frame_of_reference, "a DICOM UID: numbers with "
+                                   "dots between them"),
+    }  # fmt: skip
+    for key in sorted(refused_keys({key: value for key, (_, value, _) in wanted.items()})):
+        option, _, must = wanted[key]
+        raise OptionError(f"{option} must be {must}")
 
 
 def _options(options: argparse.Namespace, target_is_class: bool) -> "NewCaseOptions":

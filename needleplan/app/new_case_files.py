@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from needleplan import __version__
 from needleplan.app.new_case import NewCase
-from needleplan.app.whole_folder import whole_folder
+from needleplan.app.whole_folder import require_own_folder, whole_folder
 from needleplan.case.load import CaseReport, inspect_case
 from needleplan.errors import CaseError, OptionError
 from needleplan.grid import Grid, VoxelMask
@@ -18,6 +18,14 @@ from needleplan.io.plan_file import write_text
 
 MANIFEST_NAME = "case.toml"
 STRUCTURES_FOLDER = "structures"
+
+
+def require_new_folder(folder: Path) -> None:
+    """Raises OptionError where something but an empty folder stands, or where no folder can be made."""
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise OptionError(f"{folder} is there and not empty: name a new folder")
+    if not folder.exists():
+        require_own_folder(folder, MANIFEST_NAME, "new-case")
 
 
 def write_new_case(
@@ -41,9 +49,8 @@ def write_new_case(
         OptionError: something stands there.
         CaseError: the checks refuse the case; nothing is left behind then.
     """
+    require_new_folder(folder)
     if folder.exists():
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise OptionError(f"{folder} is there and not empty: name a new folder")
         folder.rmdir()
     with whole_folder(folder, MANIFEST_NAME, "new-case") as unfinished:
         files = {}
@@ -56,7 +63,9 @@ def write_new_case(
         report = inspect_case(unfinished / MANIFEST_NAME, unfinished)
         if report.case is None:
             first = report.refused[0]
-            raise CaseError(f"{first.message}; {first.remedy}" if first.remedy else first.message)
+            words = f"{first.message}; {first.remedy}" if first.remedy else first.message
+            # The folder that it is written into is gone when this is read.
+            raise CaseError(words.replace(str(unfinished), str(folder)))
     return report
 
 

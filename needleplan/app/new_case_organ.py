@@ -1,8 +1,11 @@
-"""Which organ a new case's target lies in, and what else it touches."""
+"""Which organ a new case's target lies in, what else it touches, and the body that holds them all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from needleplan.app.new_case_sources import LabelledClass
 from needleplan.case.masks import unite
 from needleplan.case.model import Role
 from needleplan.case.segmentator_classes import TUMOUR_NAMES, KnownClass, fold
@@ -32,6 +35,65 @@ class NewStructure:
     role: Role
     mask: VoxelMask
     classes: tuple[str, ...]
+
+
+def with_whole_body(
+    structures: Sequence[NewStructure], classes: Sequence[LabelledClass], leave_out: Collection[str]
+) -> tuple[list[NewStructure], list[str]]:
+    """The structures, with everything that a map of exclusive labels takes from the body given back to it.
+
+    Where no voxel may belong to two classes, the body is only what no other class claims. All classes of the same
+    map are part of the patient, but those that were asked to be left out, which may be a table or a drape; of these
+    the body keeps what it surrounds.
+
+    Args:
+        structures: all but the target.
+        classes: all classes of the segmentation.
+        leave_out: names of those that were asked to be left out.
+
+    Returns:
+        The structures, and what there is to say of it.
+    """
+    layers = {each.name: each.layer for each in classes}
+    changed, notes = [], []
+    for structure in structures:
+        shared = {layers[name] for name in structure.classes if layers.get(name)}
+        others = [
+            each
+            for each in classes
+            if each.layer in shared and each.mask is not None and each.name not in structure.classes
+        ]
+        if structure.role is not Role.SKIN or not others:
+            changed.append(structure)
+            continue
+        masks = [each.mask for each in others if each.name not in leave_out and each.mask is not None]
+        apart = [each.mask for each in others if each.name in leave_out and each.mask is not None]
+        whole = _with_enclosed(unite([structure.mask, *masks]), apart)
+        changed.append(replace(structure, mask=whole))
+        notes.append(
+            f"The map gives each voxel to one class alone, so {structure.name} counts the other "
+            f"{len(masks)} classes of that map as its own."
+        )
+    return changed, notes
+
+
+def _with_enclosed(body: VoxelMask, parts: Sequence[VoxelMask]) -> VoxelMask:
+    """The body with what it surrounds of parts on its voxels, slice by slice, as the image's edge opens some."""
+    from scipy.ndimage import binary_fill_holes
+
+    if not parts:
+        return body
+    inside = body.inside.copy()
+    along = int(np.argmax(np.abs(body.grid.T_PV[2, :3]) / body.grid.spacing_mm))
+    for part in parts:
+        start = np.rint(body.grid.to_index(part.grid.to_patient((0, 0, 0)))).astype(int)
+        index = np.argwhere(part.inside) + start
+        index = index[((index >= 0) & (index < body.grid.shape)).all(axis=1)]
+        for number in np.unique(index[:, along]):
+            filled = binary_fill_holes(np.take(body.inside, number, axis=along))
+            row, column = np.delete(index[index[:, along] == number], along, axis=1).T
+            np.moveaxis(inside, along, 0)[number, row, column] |= filled[row, column]
+    return VoxelMask(body.grid, inside, body.cut_sides)
 
 
 def require_apart(target: NewStructure, structures: Sequence[NewStructure]) -> None:

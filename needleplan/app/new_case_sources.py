@@ -27,10 +27,13 @@ class LabelledClass:
     Attributes:
         name: its name, from the file that names it.
         mask: its voxels; None where it has none, as of an organ that the image does not show.
+        layer: which map of several labels it comes from, where no voxel belongs to two classes; "" where it stands
+            alone in its map.
     """
 
     name: str
     mask: VoxelMask | None
+    layer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,13 @@ class Segmentation:
         classes: each name once.
         unread: what the folder also holds and was not read, one sentence a kind.
         frame_of_reference_uid: DICOM frame of reference that its files state; None where none does.
+        skipped: those of the names to leave out that are names of files, which were not read.
     """
 
     classes: tuple[LabelledClass, ...]
     unread: tuple[str, ...] = ()
     frame_of_reference_uid: str | None = None
+    skipped: frozenset[str] = frozenset()
 
 
 def read_segmentation(
@@ -71,8 +76,9 @@ def read_segmentation(
         CaseError: nothing can be read, a file is no label map, or a label has no name or a name two labels.
     """
     unread: tuple[str, ...] = ()
+    skipped: frozenset[str] = frozenset()
     if path.is_dir():
-        files, unread, beside = _files(path, set(leave_out))
+        files, unread, beside, skipped = _files(path, set(leave_out))
         if labels is None and len(files) == 1 and len(beside) == 1:
             labels = beside[0]
         elif labels is None and beside:
@@ -98,7 +104,7 @@ def read_segmentation(
                 raise CaseError(f"{file}: the class {each.name!r} is in {seen[each.name]} as well")
             seen[each.name] = file.name
             found.append(each)
-    return Segmentation(tuple(found), unread, next(iter(frames), None))
+    return Segmentation(tuple(found), unread, next(iter(frames), None), skipped)
 
 
 def read_single_mask(path: Path, unit: FileUnit | None = None) -> VoxelMask:
@@ -114,10 +120,11 @@ def read_single_mask(path: Path, unit: FileUnit | None = None) -> VoxelMask:
     return LabelIndex(volume).mask([values[0][1]], str(path))
 
 
-def _files(folder: Path, leave_out: set[str]) -> tuple[list[Path], tuple[str, ...], list[Path]]:
-    """Label maps of a folder in the order of their names, what else there is, and its JSON files."""
+def _files(folder: Path, leave_out: set[str]) -> tuple[list[Path], tuple[str, ...], list[Path], frozenset[str]]:
+    """Label maps of a folder in the order of their names, what else there is, its JSON files, what was skipped."""
     root = folder.resolve()
     maps, beside, others = [], [], 0
+    skipped = set()
     with os.scandir(folder) as entries:
         for count, entry in enumerate(entries, 1):
             if count > MAXIMUM_ENTRIES:
@@ -125,7 +132,10 @@ def _files(folder: Path, leave_out: set[str]) -> tuple[list[Path], tuple[str, ..
                     f"{folder}: the folder holds more than {MAXIMUM_ENTRIES} entries: name one patient's"
                 )
             file = folder / entry.name
-            if entry.name.startswith(".") or _stem(file) in leave_out:
+            if entry.name.startswith("."):
+                continue
+            if _stem(file) in leave_out:
+                skipped.add(_stem(file))
                 continue
             if entry.is_symlink() and not file.resolve().is_relative_to(root):
                 raise CaseError(f"{entry.name}: this symbolic link leads out of its folder; copy the file into it")
@@ -138,7 +148,7 @@ def _files(folder: Path, leave_out: set[str]) -> tuple[list[Path], tuple[str, ..
     if not maps:
         raise CaseError(f"{folder}: the folder holds no label map (.nii, .nii.gz, .nrrd, .seg.nrrd or .vti)")
     unread = (f"{others} other file(s) or folder(s) were not read",) if others else ()
-    return sorted(maps), unread, [file for file in sorted(beside) if _names_labels(file)]
+    return sorted(maps), unread, [file for file in sorted(beside) if _names_labels(file)], frozenset(skipped)
 
 
 def _read(file: Path, unit: FileUnit | None) -> LabelVolume:
@@ -174,8 +184,13 @@ def _classes(file: Path, volume: LabelVolume, labels: Path | None, one_of_many: 
         raise CaseError(f"{file}: the label {unnamed[0]} has no name where {len(names)} others have one")
     there = set(present)
     by_number = len(volume.layers) == 1
+    together = [layer for layer, _ in present]
     return [
-        LabelledClass(name, index.mask([place[1] if by_number else name], str(file)) if place in there else None)
+        LabelledClass(
+            name,
+            index.mask([place[1] if by_number else name], str(file)) if place in there else None,
+            f"{file.name}, layer {place[0]}" if together.count(place[0]) > 1 else "",
+        )
         for place, name in names.items()
     ]
 

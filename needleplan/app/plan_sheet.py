@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from needleplan.app.plan_sheet_drawing import axial_drawing, side_drawing
+from needleplan.app.plan_sheet_findings import findings_html
 from needleplan.app.plan_sheet_style import STYLE
 from needleplan.app.report_template import Html, element, page, percent
 from needleplan.case.model import Case
@@ -86,8 +87,10 @@ def sheet_html(plan: Plan, case: Case, target_mm: FloatArray, pictures: Sequence
         element("header", element("h1", "Needle plan"), element("p", element("b", plan.case_name), _lies(case))),
         element("p", NOTICE, class_="notice"),
         _achieves(plan),
+        findings_html(plan) if needles else Html(""),
         table if needles else none,
-        element("div", *pictures, class_="pictures", style=f"grid-template-columns: repeat({columns}, 1fr)"),
+        element("div", *pictures, class_="pictures" if len(pictures) < 6 else "pictures many",
+                style=f"grid-template-columns: repeat({columns}, 1fr)"),
         _conventions(case),
         _signatures(),
         element(
@@ -176,7 +179,7 @@ def _achieves(plan: Plan) -> Html:
     return element(
         "p",
         element("b", plan.status.value),
-        f": {count}; predicted {percent(metrics.target_coverage_fraction)} of the target and "
+        f": {count}; by the planning model {percent(metrics.target_coverage_fraction)} of the target and "
         f"{percent(metrics.margin_coverage_fraction)} of target and {metrics.margin_mm:g} mm margin, least margin "
         f"{_number(metrics.minimal_margin_mm)} mm (± {metrics.margin_error_bound_mm:.1f})",
     )

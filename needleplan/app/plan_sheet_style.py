@@ -12,6 +12,8 @@ header { display: flex; justify-content: space-between; align-items: baseline; g
 h1 { font-size: 15pt; margin: 0; } header p { font-size: 10pt; margin: 0; text-align: right;
   overflow-wrap: anywhere; }
 .notice { border: .6mm solid #a1003c; color: #a1003c; font-weight: 700; padding: 1mm 2mm; }
+.against { border-left: .9mm solid #b36b00; padding: 0 2mm; margin: 1.2mm 0; font-size: 7.2pt; line-height: 1.22; }
+.against p { margin: .4mm 0; }
 .needles { border-collapse: collapse; table-layout: fixed; width: 100%; margin: 1.5mm 0; }
 .needles thead th:first-child { width: 6mm; }
 .needles thead th:nth-child(2), .needles thead th:nth-child(3) { width: 47mm; }
@@ -25,8 +27,9 @@ h1 { font-size: 15pt; margin: 0; } header p { font-size: 10pt; margin: 0; text-a
 .needles tr + tr td { padding-top: 0; color: #2b333c; font-size: 7.4pt; line-height: 1.25; }
 small { color: #a1003c; white-space: nowrap; font-size: 6.4pt; }
 .pictures { display: grid; gap: 1.5mm; margin: 1.5mm 0; }
+.pictures.many { padding: 0 16mm; }
 figure { margin: 0; break-inside: avoid; } figure img { display: block; width: 100%; height: auto; }
-.conventions { display: grid; grid-template-columns: 34mm 34mm 1fr; gap: 3mm; align-items: center;
+.conventions { display: grid; grid-template-columns: 30mm 30mm 1fr; gap: 3mm; align-items: center;
   border-top: .25mm solid var(--line); padding-top: 1mm; font-size: 7pt; color: var(--grey);
   break-inside: avoid; }
 .conventions svg { width: 100%; height: auto; }

@@ -49,7 +49,9 @@ def run_replay(options: Namespace) -> int:
     if recorded.torn:
         console.print(escape(recorded.torn), soft_wrap=True)
     if not recorded.closed:
-        console.print("The session was not ended: it was killed, or is still going on.", soft_wrap=True)
+        console.print(
+            "The session was not ended: it was killed, is still going on, or its record was cut.", soft_wrap=True
+        )
     summary.print(console, session)
     if result.equal:
         console.print(f"{result.events} events, {result.answers} answers: all are what they were, bit by bit.")

@@ -6,6 +6,7 @@ Pydantic is used at this door only; behind it stand the plain values of ``needle
 import difflib
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -248,6 +249,15 @@ _TABLES: dict[str, type[_Table]] = {
     "component": ComponentTable,
     "entry": EntryTable,
 }
+
+
+def refused_keys(values: Mapping[str, object]) -> frozenset[str]:
+    """Those keys of some top-level values that no manifest takes, before there are structures to go with them."""
+    try:
+        Manifest.model_validate(dict(values))
+    except ValidationError as refusal:
+        return frozenset(str(error["loc"][0]) for error in refusal.errors() if error["loc"]) & values.keys()
+    return frozenset()
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -29,22 +29,18 @@ class Situs(StrEnum):
 UNDECIDED_MM = 8.0
 _SAMPLES = 2000
 
+#: Structures that there are two of, by name without the side.
+_TWICE = (
+    "kidney", "lung", "lung_upper_lobe", "lung_lower_lobe", "adrenal_gland", "hip", "femur", "scapula", "clavicula",
+    "humerus", "gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliopsoas", "autochthon",
+    *(f"rib_{number}" for number in range(1, 13)),
+)  # fmt: skip
+
 #: The first lies on the side of the lower coordinate (right, front, foot) of the second, by axis of patient LPS.
 #: Unpaired organs change sides with the situs, the two of a pair never do.
-_PAIRED = tuple(
-    (f"{name}_right", f"{name}_left")
-    for name in (
-        "kidney",
-        "lung",
-        "lung_lower_lobe",
-        "adrenal_gland",
-        "hip",
-        "femur",
-        "scapula",
-        "rib_7",
-        "autochthon",
-    )
-)
+_PAIRED = tuple((f"{name}_right", f"{name}_left") for name in _TWICE)
+#: What lies in the middle of everybody, the best guide first: the outline of a body may be cut or hold an arm.
+_MIDDLE = ("vertebrae", "spinal_cord", "sacrum", "sternum", "body")
 _UNPAIRED = (
     ("liver", "spleen"),
     ("liver", "stomach"),
@@ -74,6 +70,9 @@ _AXES = (("right", "left"), ("in front", "behind"), ("footwards", "headwards"))
 def check_sides(structures: Sequence[Structure], situs: Situs = Situs.SOLITUS) -> list[Finding]:
     """A case whose organs lie on the wrong sides of each other is refused, one with a single doubt is warned of.
 
+    A left and a right of one organ that are exchanged are refused as well, since nature never exchanges them. A
+    single organ on the other side of the patient's middle than its name says is a doubt: some kidneys lie so.
+
     Args:
         structures: those of the case.
         situs: on which side the unpaired organs are stated to lie.
@@ -89,14 +88,31 @@ def check_centres(centres_mm: Mapping[str, FloatArray], situs: Situs = Situs.SOL
     centres = {_usual(name): np.asarray(centre) for name, centre in centres_mm.items()}
     findings = []
     unpaired = _UNPAIRED if situs is Situs.SOLITUS else tuple((b, a) for a, b in _UNPAIRED)
-    for axis, pairs in enumerate(((*_PAIRED, *unpaired), _FRONT, _FOOT)):
+    middle = _middle(centres)
+    beside: tuple[tuple[str, str], ...] = ()
+    if middle is not None:
+        centres.setdefault(*middle)
+        name = middle[0]
+        beside = (*((f"{organ}_right", name) for organ in _TWICE), *((name, f"{organ}_left") for organ in _TWICE))
+    for axis, pairs in enumerate(((*_PAIRED, *beside, *unpaired), _FRONT, _FOOT)):
         known = [(a, b) for a, b in pairs if a in centres and b in centres]
         gaps = {pair: float(centres[pair[1]][axis] - centres[pair[0]][axis]) for pair in known}
         wrong = [pair for pair, gap in gaps.items() if gap < -UNDECIDED_MM]
         right = [pair for pair, gap in gaps.items() if gap > UNDECIDED_MM]
         if wrong:
-            findings.append(_finding(axis, wrong, right))
+            findings.append(_finding(axis, wrong, right, None if middle is None else middle[0]))
     return findings
+
+
+def _middle(centres: Mapping[str, FloatArray]) -> tuple[str, FloatArray] | None:
+    """Name and centre of what lies in the patient's middle, or between unpaired organs; None if unknown."""
+    for name in _MIDDLE:
+        if name in centres:
+            return name, centres[name]
+    for other in ("spleen", "stomach"):
+        if "liver" in centres and other in centres:
+            return f"the middle between liver and {other}", (centres["liver"] + centres[other]) / 2.0
+    return None
 
 
 def centre_mm(geometry: VoxelMask | SurfaceMesh) -> FloatArray:
@@ -114,7 +130,7 @@ def _usual(name: str) -> str:
     return {"vena_cava": "inferior_vena_cava", "spine": "vertebrae"}.get("_".join(words), "_".join(words))
 
 
-def _finding(axis: int, wrong: list[tuple[str, str]], right: list[tuple[str, str]]) -> Finding:
+def _finding(axis: int, wrong: list[tuple[str, str]], right: list[tuple[str, str]], middle: str | None) -> Finding:
     low, high = _AXES[axis]
     first, second = wrong[0]
     said = (
@@ -127,10 +143,14 @@ def _finding(axis: int, wrong: list[tuple[str, str]], right: list[tuple[str, str
         )
     )
     count = f" ({len(wrong)} of {len(wrong) + len(right)} pairs of structures lie so)"
-    mirrored = len(wrong) > len(right)
+    exchanged = any(pair in _PAIRED for pair in wrong)
+    # One structure alone says nothing of the whole case.
+    alone = axis == 0 and len(wrong) == 1 and middle in wrong[0]
+    mirrored = len(wrong) > len(right) and not alone
+    code = "mirrored" if mirrored else "sides-exchanged" if exchanged else "sides-doubtful"
     return Finding(
-        Severity.REFUSED if mirrored else Severity.WARNING,
-        "mirrored" if mirrored else "sides-doubtful",
+        Severity.WARNING if code == "sides-doubtful" else Severity.REFUSED,
+        code,
         "",
         said + count,
         "correct the frame of the files or the names of the sides"

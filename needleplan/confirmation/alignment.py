@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from needleplan.confirmation.subvoxel_surface import subvoxel_surface
+from needleplan.confirmation.voxel_checks import MOST_ORGAN_FACES, require_smooth
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray, Frame, RigidTransform
 from needleplan.grid import VoxelMask
@@ -118,6 +119,8 @@ def by_organ(
     Raises:
         GeometryError: the surfaces do not fit, fit twice, or slide.
     """
+    for mask, what in ((before, "organ before"), (after, "organ after")):
+        require_smooth(mask, what, MOST_ORGAN_FACES)
     fixed, moving = subvoxel_surface(before).mesh, subvoxel_surface(after).mesh
     if start is None:
         shift = _middle_mm(fixed.vertices_mm) - _middle_mm(moving.vertices_mm)

@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.anatomy.tree import MeshTree
+from needleplan.confirmation.subvoxel_surface import SubvoxelSurface
 from needleplan.frames import FloatArray
 from needleplan.grid import Grid
 from needleplan.registration.rotations import rotations_of
+from needleplan.registration.surface_fit import SurfaceFit
 
 #: By what lattices are turned against the patient's axes.
 _TURN = rotations_of((0.0311, -0.0173, 0.0257))
@@ -20,10 +22,30 @@ class ClosedBody:
 
     Args:
         mesh: closed, facing outward.
+        voxel_axes_mm: (3, 3) edges of the voxels that it was found in, as columns; None where it is exact.
     """
 
-    def __init__(self, mesh: SurfaceMesh) -> None:
+    def __init__(self, mesh: SurfaceMesh, voxel_axes_mm: FloatArray | None = None) -> None:
         self.mesh = mesh
+        self._axes_mm = np.zeros((3, 3)) if voxel_axes_mm is None else voxel_axes_mm
+
+    @classmethod
+    def of(cls, surface: SubvoxelSurface) -> "ClosedBody":
+        """The solid within the surface of a mask."""
+        return cls(surface.mesh, surface.voxel_axes_mm)
+
+    @cached_property
+    def vertex_normals(self) -> FloatArray:
+        """(n, 3) outward unit normals at its vertices."""
+        return SurfaceFit(self.mesh).vertex_normals
+
+    def resolution_mm(self, normals: FloatArray) -> FloatArray:
+        """(n,) how far the surface may be off where it faces along unit normals (n, 3): half a voxel along them.
+
+        Edges e of a voxel span sqrt(sum (e n)²) along n: its edge along an axis, and in slices 5 mm thick no more
+        than its fine edges where the surface stands upright on them.
+        """
+        return np.asarray(0.5 * np.linalg.norm(normals @ self._axes_mm, axis=1))
 
     @cached_property
     def tree(self) -> MeshTree:
@@ -75,6 +97,11 @@ class ClosedBody:
             points[:, 2] = np.arange(depth)
             inside[near[column]] = tree.contains(lattice.to_patient(points))
         return inside.reshape(lattice.shape)
+
+
+def slack_mm(normals: FloatArray, *bodies: ClosedBody) -> FloatArray:
+    """(n,) distance within which surfaces that face along unit normals (n, 3) are not told apart."""
+    return np.sqrt(sum(body.resolution_mm(normals) ** 2 for body in bodies))
 
 
 def _corners(low: FloatArray, high: FloatArray) -> FloatArray:

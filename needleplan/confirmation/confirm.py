@@ -8,24 +8,24 @@ import numpy as np
 from needleplan.ablation.measured_zone import MeasuredZone
 from needleplan.confirmation.alignment import Alignment
 from needleplan.confirmation.closed_body import ClosedBody
+from needleplan.confirmation.direction import check_direction
 from needleplan.confirmation.margin_map import MarginMap, margin_map
 from needleplan.confirmation.margin_spread import MarginSpread, margin_spread
 from needleplan.confirmation.options import FARTHEST_MM, VOLUMETRIC_MM, ConfirmationOptions
-from needleplan.confirmation.plausibility import (
-    check_organ_before,
-    check_organs,
-    check_zone_place,
-    cut_notes,
-    require_extent,
-)
+from needleplan.confirmation.plausibility import check_organ_before, check_organs, check_zone_place
 from needleplan.confirmation.residue import Residue, measure_residue
 from needleplan.confirmation.subvoxel_surface import resolution_mm, subvoxel_surface
 from needleplan.confirmation.volumetric import VolumetricMargin, volumetric_margins
+from needleplan.confirmation.voxel_checks import coarse_notes, cut_notes, require_extent, require_smooth
 from needleplan.confirmation.whole_organ import with_lesion, without_cavities
 from needleplan.errors import GeometryError
 from needleplan.frames import FloatArray
 from needleplan.grid import VoxelMask
 
+#: A greater share of the tumour outside the zone is left, however thin the layer: volumes err less than margins.
+_LEFT_SHARE = 0.02
+#: A smaller share of the surface is not spoken of.
+_SAID_SHARE = 0.005
 #: The organ is looked at within this distance of the tumour: farther than any margin is told apart.
 _ORGAN_REACH_MM = FARTHEST_MM + 10.0
 
@@ -43,7 +43,8 @@ class Confirmation:
         tumour_ml: volume of the tumour.
         zone_ml: volume of the zone.
         surface_error_mm: a margin errs by no more because of the voxels of tumour and zone.
-        resolution_mm: single margins really err by about so much because of them; the mean by far less.
+        resolution_mm: single margins of smooth surfaces err by about so much because of them, along their longest
+            edges; the mean by far less.
         zone_mask: the zone's voxels, aligned.
         zone: its surface, aligned.
         organ: surface of the organ about the tumour; None where none was given.
@@ -86,8 +87,12 @@ class Confirmation:
 
     @property
     def tumour_left(self) -> bool:
-        """True where tumour lies farther outside the zone than the voxels leave open."""
-        return bool(self.residue.pieces) or self.margins.least_mm < -self.resolution_mm
+        """True where tumour lies farther outside the zone than the voxels leave open, or too much of it."""
+        return (
+            bool(self.residue.pieces)
+            or self.margins.least_mm < -self.resolution_mm
+            or 1.0 - self.coverage > _LEFT_SHARE
+        )
 
     @property
     def reached(self) -> bool:
@@ -127,14 +132,16 @@ def confirm(
 
     Raises:
         GeometryError: a structure is no such thing in millimetres, the zone lies far from the tumour, one of them
-            lies outside the organ, or the organs do not coincide.
+            lies outside the organ, the organs do not coincide, the alignment leads the wrong way, or a border is
+            noise.
     """
     options = options or ConfirmationOptions()
     for mask, what in ((tumour, "tumour"), (zone, "zone")):
         require_extent(mask, what)
+        require_smooth(mask, what)
     matrix = alignment.transform.matrix
     placed = VoxelMask(zone.grid.moved(matrix), zone.inside, zone.cut_sides)
-    notes = [*alignment.notes]
+    notes = [*alignment.notes, *coarse_notes(tumour, "tumour"), *coarse_notes(zone, "zone")]
     notes += cut_notes(tumour, "tumour", "it may go on beyond it, where no margin is known")
     notes += cut_notes(zone, "zone", "margins there are lower bounds")
     if organ_before is not None:
@@ -143,6 +150,7 @@ def confirm(
     if organ_after is not None:
         organ_after, said = with_lesion(organ_after, zone, "zone")
         notes += said
+    notes += check_direction(tumour, zone, alignment, organ_before, organ_after)
     if organ_before is not None and organ_after is not None:
         notes += check_organs(organ_before, organ_after, alignment)
     organ_mask = organ_before
@@ -150,28 +158,33 @@ def confirm(
         organ_mask = VoxelMask(organ_after.grid.moved(matrix), organ_after.inside, organ_after.cut_sides)
     progress("surfaces", 0.1)
     tumour_surface, zone_surface = subvoxel_surface(tumour), subvoxel_surface(placed)
-    tumour_body, zone_body = ClosedBody(tumour_surface.mesh), ClosedBody(zone_surface.mesh)
-    notes += check_zone_place(tumour_body, zone_body, alignment)
-    organ, slack_mm = None, 0.0
-    resolved_mm = resolution_mm(tumour_surface, zone_surface)
+    tumour_body, zone_body = ClosedBody.of(tumour_surface), ClosedBody.of(zone_surface)
+    notes += check_zone_place(tumour_body, zone_body)
+    organ = None
     if organ_mask is not None:
         organ_mask, said = without_cavities(organ_mask)
         notes += said
         notes += check_organ_before(organ_mask, tumour, placed)
         notes += cut_notes(organ_mask, "organ", "the capsule is not known there")
-        organ_surface = subvoxel_surface(_about(organ_mask, tumour_body.mesh.bounds_mm))
-        organ, slack_mm = ClosedBody(organ_surface.mesh), resolution_mm(organ_surface, zone_surface)
+        about = _about(organ_mask, tumour_body.mesh.bounds_mm)
+        require_smooth(about, "organ")
+        organ = ClosedBody.of(subvoxel_surface(about))
     progress("margins", 0.4)
-    margins = margin_map(tumour_body, zone_body, organ, options, slack_mm)
+    margins = margin_map(tumour_body, zone_body, organ, options)
+    if margins.undecided_share >= _SAID_SHARE:
+        notes.append(
+            f"{margins.undecided_share:.0%} of the tumour's surface lies at the capsule and outside the zone by "
+            "less than the voxels tell; the capsule rule takes it as covered."
+        )
     progress("volumes", 0.6)
     volumetric = volumetric_margins(tumour_body, zone_body, organ)
-    residue = measure_residue(tumour_body, zone_body, organ, 0.0, resolved_mm)
+    residue = measure_residue(tumour_body, zone_body, organ, 0.0)
     if not residue.tumour_ml > 0:
         raise GeometryError(
             f"the tumour is thinner than the cubes of {residue.cube_mm:.2g} mm in which it is counted: it is a "
             "sheet, and no tumour"
         )
-    shortfall = measure_residue(tumour_body, zone_body, organ, options.margin_mm, max(resolved_mm, slack_mm))
+    shortfall = measure_residue(tumour_body, zone_body, organ, options.margin_mm)
     progress("errors", 0.9)
     spread = None
     if alignment.covariance is not None:
@@ -185,7 +198,7 @@ def confirm(
         tumour_ml=tumour_body.mesh.volume_mm3 / 1000.0,
         zone_ml=zone_body.mesh.volume_mm3 / 1000.0,
         surface_error_mm=tumour_surface.error_mm + zone_surface.error_mm,
-        resolution_mm=resolved_mm,
+        resolution_mm=resolution_mm(tumour_surface, zone_surface),
         zone_mask=placed,
         zone=zone_body,
         organ=organ,

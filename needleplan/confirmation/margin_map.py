@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.anatomy.tree import MeshTree
 from needleplan.confirmation.clipping import clipped_triangles, share_below
-from needleplan.confirmation.closed_body import ClosedBody
+from needleplan.confirmation.closed_body import ClosedBody, slack_mm
 from needleplan.confirmation.options import FARTHEST_MM, CapsuleRule, ConfirmationOptions
 from needleplan.errors import GeometryError
 from needleplan.frames import FloatArray, read_only
@@ -41,9 +41,11 @@ class MarginMap:
         margins_mm: (n,) by the capsule rule that was asked for.
         plain_margins_mm: (n,) signed distance to the zone's surface, whatever the organ.
         capsule_depth_mm: (n,) how far below the organ's surface, negative outside it; not told apart beyond twice
-            the reach of the rule. NaN where no organ is known.
+            the distance within which it lies beside the capsule. NaN where no organ is known.
         counted: (n,) False where the rule leaves the surface out.
-        beside_capsule: (n,) True where the rule of the capsule holds.
+        beside_capsule: (n,) True where it lies beside the capsule.
+        undecided: (n,) True at the capsule where the surface lies outside the zone by less than the voxels tell;
+            by the rule ``inward`` taken as covered.
         asked_mm: margin that the shares are stated for.
     """
 
@@ -53,12 +55,13 @@ class MarginMap:
     capsule_depth_mm: FloatArray
     counted: NDArray[np.bool_]
     beside_capsule: NDArray[np.bool_]
+    undecided: NDArray[np.bool_]
     asked_mm: float
 
     def __post_init__(self) -> None:
         for name in ("margins_mm", "plain_margins_mm", "capsule_depth_mm"):
             object.__setattr__(self, name, read_only(getattr(self, name)))
-        for name in ("counted", "beside_capsule"):
+        for name in ("counted", "beside_capsule", "undecided"):
             object.__setattr__(self, name, read_only(getattr(self, name), np.bool_))
 
     @property
@@ -95,7 +98,12 @@ class MarginMap:
     @property
     def beside_capsule_share(self) -> float:
         """Share of the surface's area beside the capsule."""
-        return float(self._areas @ self.beside_capsule[self.mesh.faces].mean(axis=1) / self._areas.sum())
+        return self._share(self.beside_capsule)
+
+    @property
+    def undecided_share(self) -> float:
+        """Share of the surface's area at the capsule of which the voxels do not tell whether the zone holds it."""
+        return self._share(self.undecided)
 
     @property
     def mean_mm(self) -> float:
@@ -117,6 +125,9 @@ class MarginMap:
         """Share of the area that counts with less than a margin."""
         return share_below(self._areas * self._weights, self.margins_mm[self.mesh.faces], limit_mm)
 
+    def _share(self, chosen: NDArray[np.bool_]) -> float:
+        return float(self._areas @ chosen[self.mesh.faces].mean(axis=1) / self._areas.sum())
+
     @property
     def _areas(self) -> FloatArray:
         return np.linalg.norm(self.mesh.area_vectors_mm2, axis=1)
@@ -131,36 +142,37 @@ def margin_map(
     zone: ClosedBody,
     organ: ClosedBody | None,
     options: ConfirmationOptions,
-    slack_mm: float = 0.0,
 ) -> MarginMap:
     """Measure the margin at every vertex of the tumour's surface.
 
-    Beside the capsule, by the rule ``inward``, it is the distance to the nearest place of the organ that the zone
-    left: tissue outside the organ needs no margin. Where the zone holds all of the organ within ``FARTHEST_MM``,
-    the margin is that. By the rule ``excluded`` that part of the surface does not count.
+    By the rule ``inward`` it is, all over the surface, the distance to the nearest place of the organ that the zone
+    left: tissue outside the organ needs no margin, and a zone that ends at the capsule left nothing there. Where
+    the zone holds all of the organ within ``FARTHEST_MM``, the margin is that. By the rule ``excluded`` the surface
+    beside the capsule does not count.
+
+    Surfaces are not told apart within half a voxel of each along their own normal. Organ that is left in so thin a
+    layer under the capsule does not count by the rule ``inward``, nor does tumour: a zone that was drawn up to the
+    capsule leaves nothing there. Thick slices do not hide a layer that stands upright on them.
 
     Args:
         tumour: the tumour.
         zone: the aligned zone.
         organ: the organ; None where there is none, and no capsule.
         options: the margin and the capsule rule.
-        slack_mm: surfaces of zone and organ are not told apart within this. Organ that is left in so thin a layer
-            under the capsule does not count by the rule ``inward``, nor does tumour: a zone that was drawn up to
-            the capsule leaves nothing there.
 
     Raises:
         GeometryError: all of the surface lies beside the capsule and is left out.
     """
     points = tumour.mesh.vertices_mm
-    plain = zone.signed_distance_mm(points)
+    margins = plain = zone.signed_distance_mm(points)
     depth = np.full(len(points), np.nan)
-    beside = np.zeros(len(points), dtype=np.bool_)
-    margins = plain
-    if organ is not None and options.capsule_rule is not CapsuleRule.NONE:
-        depth = organ.signed_distance_mm(points, 2.0 * options.rule_reach_mm + 1.0)
-        beside = depth < options.rule_reach_mm
+    beside, undecided = np.zeros((2, len(points)), dtype=np.bool_)
     counted = np.ones(len(points), dtype=np.bool_)
-    if organ is not None and beside.any():
+    if organ is not None and options.capsule_rule is not CapsuleRule.NONE:
+        normals = tumour.vertex_normals
+        under = slack_mm(normals, tumour, organ)
+        depth = organ.signed_distance_mm(points, max(2.0 * options.capsule_mm, float(under.max())) + 1.0)
+        beside = depth < options.capsule_mm
         if options.capsule_rule is CapsuleRule.EXCLUDED:
             counted = ~beside
             if not counted.any():
@@ -169,47 +181,50 @@ def margin_map(
                     "of it is left to judge: take the capsule rule inward or none"
                 )
         else:
-            covered = np.flatnonzero(beside & ((plain > 0) | ((plain > -slack_mm) & (depth < slack_mm))))
-            margins = plain.copy()
-            inward = _distance_to_left_mm(points[covered], tumour, plain, zone, organ, slack_mm)
-            margins[covered] = np.maximum(plain[covered], inward)
-    return MarginMap(tumour.mesh, margins, plain, depth, counted, beside, options.margin_mm)
+            undecided = (plain <= 0) & (plain > -slack_mm(normals, tumour, zone)) & (depth < under)
+            margins = _inward(tumour, zone, organ, plain, (plain > 0) | undecided)
+    return MarginMap(tumour.mesh, margins, plain, depth, counted, beside, undecided, options.margin_mm)
 
 
-def _distance_to_left_mm(
-    points: FloatArray,
-    tumour: ClosedBody,
-    tumour_margins: FloatArray,
-    zone: ClosedBody,
-    organ: ClosedBody,
-    slack_mm: float,
+def _inward(
+    tumour: ClosedBody, zone: ClosedBody, organ: ClosedBody, plain_mm: FloatArray, covered: NDArray[np.bool_]
 ) -> FloatArray:
-    """(n,) distances of points (n, 3) in the zone to organ or tumour that it left, ``FARTHEST_MM`` at most.
+    """(n,) margins by the rule ``inward``: where covered, distances to organ or tumour that the zone left.
 
     The boundary of what was left is made of the zone's surface within the organ or the tumour, and of their
-    surfaces outside the zone; a tumour that bulges out of its organ counts with it. Layers thinner than the slack
-    do not count.
+    surfaces outside the zone; a tumour that bulges out of its organ counts with it.
     """
-    if not len(points):
-        return np.zeros(0)
+    rows = np.flatnonzero(covered)
+    margins = plain_mm.copy()
+    if not len(rows):
+        return margins
+    points = tumour.mesh.vertices_mm[rows]
     near = points.min(axis=0) - FARTHEST_MM, points.max(axis=0) + FARTHEST_MM
     parts = []
     for body, others in ((zone, (organ, tumour)), (organ, (zone,))):
         corners = body.mesh.triangles_mm
-        rows = np.flatnonzero(((corners.max(axis=1) >= near[0]) & (corners.min(axis=1) <= near[1])).all(axis=1))
-        used, index = np.unique(body.mesh.faces[rows], return_inverse=True)
+        faces = np.flatnonzero(((corners.max(axis=1) >= near[0]) & (corners.min(axis=1) <= near[1])).all(axis=1))
+        used, index = np.unique(body.mesh.faces[faces], return_inverse=True)
         if not len(used):
             continue
-        vertices = body.mesh.vertices_mm[used]
-        cap = slack_mm + _CUT_MM
-        held = np.max([other.signed_distance_mm(vertices, cap) for other in others], axis=0)
-        outside = slack_mm - held if body is zone else held + slack_mm
-        parts.append(clipped_triangles(corners[rows], outside[index.reshape(-1, 3)]))
-    parts.append(clipped_triangles(tumour.mesh.triangles_mm, tumour_margins[tumour.mesh.faces] + slack_mm))
+        vertices, normals = body.mesh.vertices_mm[used], body.vertex_normals[used]
+        slack = [slack_mm(normals, body, other) for other in others]
+        cap = max(float(one.max()) for one in slack) + _CUT_MM
+        # Farther within one of the others, by the zone's surface, than the voxels tell; farther outside the zone.
+        held = [other.signed_distance_mm(vertices, cap) for other in others]
+        if body is zone:
+            outside = np.min([one - depth for one, depth in zip(slack, held, strict=True)], axis=0)
+        else:
+            outside = held[0] + slack[0]
+        parts.append(clipped_triangles(corners[faces], outside[index.reshape(-1, 3)]))
+    beyond = plain_mm + slack_mm(tumour.vertex_normals, tumour, zone)
+    parts.append(clipped_triangles(tumour.mesh.triangles_mm, beyond[tumour.mesh.faces]))
     left = np.concatenate(parts)
     # Slivers that a cut through a corner leaves have no area, and nothing is nearest to them alone.
     left = left[np.linalg.norm(np.cross(left[:, 1] - left[:, 0], left[:, 2] - left[:, 0]), axis=1) > 0]
-    if not len(left):
-        return np.full(len(points), FARTHEST_MM)
-    soup = SurfaceMesh(left.reshape(-1, 3), np.arange(3 * len(left)).reshape(-1, 3))
-    return MeshTree(soup).segment_distance_mm(points, points, FARTHEST_MM)
+    found = np.full(len(points), FARTHEST_MM)
+    if len(left):
+        soup = SurfaceMesh(left.reshape(-1, 3), np.arange(3 * len(left)).reshape(-1, 3))
+        found = MeshTree(soup).segment_distance_mm(points, points, FARTHEST_MM)
+    margins[rows] = np.maximum(margins[rows], found)
+    return margins

@@ -26,9 +26,9 @@ class ConfirmationOptions:
 
     Attributes:
         margin_mm: margin that was to be reached.
-        capsule_mm: the tumour's surface lies beside the capsule where it is less than this below it; see
-            ``rule_reach_mm``.
-        capsule_rule: what counts as margin there.
+        capsule_mm: the tumour's surface lies beside the capsule where it is less than this below it; the rule
+            ``excluded`` leaves it out there.
+        capsule_rule: what counts as margin.
         draws: registration errors that are drawn for the spread of the least margin.
         seed: of these.
     """
@@ -46,14 +46,3 @@ class ConfirmationOptions:
             raise OptionError(f"the capsule's distance must be 0 to {FARTHEST_MM:g} mm, not {self.capsule_mm!r}")
         if not 20 <= self.draws <= 10_000 or self.seed < 0:
             raise OptionError("20 to 10000 registration errors are drawn, with a seed of zero or more")
-
-    @property
-    def rule_reach_mm(self) -> float:
-        """How far below the capsule its rule holds.
-
-        By the rule ``inward`` at least as deep as the margin that is asked for: from there on a zone that ends at
-        the capsule leaves that margin anyway.
-        """
-        if self.capsule_rule is CapsuleRule.INWARD:
-            return max(self.capsule_mm, self.margin_mm)
-        return self.capsule_mm

@@ -64,6 +64,7 @@ def confirmation_to_json(
             "margin_or_more": shares.reached,
             "counted": margins.counted_share,
             "beside_capsule": margins.beside_capsule_share,
+            "undecided_at_capsule": margins.undecided_share,
         },
         "full_cover_mm": confirmation.full_cover_mm,
         "volumetric_margins": to_json(confirmation.volumetric),

@@ -1,11 +1,12 @@
 """What a zone left of a tumour: pieces, and where and how deep a touch-up must reach."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from needleplan.confirmation.closed_body import ClosedBody, lattice_over
+from needleplan.confirmation.closed_body import ClosedBody, lattice_over, slack_mm
 from needleplan.confirmation.smallest_ball import smallest_ball
 from needleplan.frames import FloatArray, read_only
 from needleplan.grid import Grid
@@ -67,17 +68,17 @@ class Residue:
     cube_mm: float
 
 
-def measure_residue(
-    tumour: ClosedBody, zone: ClosedBody, organ: ClosedBody | None, margin_mm: float, slack_mm: float = 0.0
-) -> Residue:
+def measure_residue(tumour: ClosedBody, zone: ClosedBody, organ: ClosedBody | None, margin_mm: float) -> Residue:
     """Find the connected pieces of the tumour with a margin about it that the zone does not hold.
+
+    Pieces that nowhere reach farther from the zone than the voxels leave open, by half a voxel of each surface
+    along the way, are no pieces.
 
     Args:
         tumour: the tumour; all of it counts.
         zone: the aligned zone.
         organ: the margin counts only within it; None where there is none.
         margin_mm: the margin; 0 for the tumour alone.
-        slack_mm: pieces that do not reach farther than this from the zone are no pieces.
     """
     from scipy.ndimage import label
 
@@ -101,7 +102,8 @@ def measure_residue(
     points, number = lattice.to_patient(np.argwhere(left)), numbered[left]
     parts = np.split(points[np.argsort(number, kind="stable")], np.cumsum(np.bincount(number)[1:])[:-1])
     parts = sorted(parts, key=len, reverse=True) if count else []
-    pieces = [piece for part in parts if (piece := _piece(lattice, part, zone, slack_mm)) is not None]
+    others = (tumour,) if organ is None or not margin_mm > 0 else (tumour, organ)
+    pieces = [piece for part in parts if (piece := _piece(lattice, part, zone, others)) is not None]
     left_ml = int(left.sum()) * lattice.voxel_volume_mm3 / 1000.0
     return Residue(
         margin_mm=margin_mm,
@@ -113,13 +115,15 @@ def measure_residue(
     )
 
 
-def _piece(lattice: Grid, points: FloatArray, zone: ClosedBody, slack_mm: float) -> ResiduePiece | None:
-    """The piece of the cubes about points (n, 3); None where it reaches no farther than the slack."""
+def _piece(
+    lattice: Grid, points: FloatArray, zone: ClosedBody, others: Sequence[ClosedBody]
+) -> ResiduePiece | None:
+    """The piece of the cubes about points (n, 3); None where the voxels do not tell it from none."""
     looked_at = points[:: math.ceil(len(points) / _DEEP_POINTS)]
     distance = zone.tree.segment_distance_mm(looked_at, looked_at)
-    deepest = looked_at[int(np.argmax(distance))]
-    depth = float(distance.max())
-    if not depth > slack_mm:
+    row = int(np.argmax(distance))
+    deepest, depth = looked_at[row], float(distance[row])
+    if not _told(zone, others, looked_at, distance):
         return None
     centre, radius = smallest_ball(points)
     return ResiduePiece(
@@ -129,18 +133,23 @@ def _piece(lattice: Grid, points: FloatArray, zone: ClosedBody, slack_mm: float)
         depth_mm=depth,
         ball_centre_mm=centre,
         ball_radius_mm=radius + lattice.half_diagonal_mm,
-        direction=_outward(zone, deepest, depth),
+        direction=_outward(zone, deepest[None], distance[row : row + 1])[0],
     )
 
 
-def _outward(zone: ClosedBody, point: FloatArray, depth_mm: float) -> FloatArray:
-    """Unit vector in which the distance from the zone grows fastest at a point, by central differences."""
-    step = max(1e-3, 0.01 * depth_mm)
-    ends = point + step * np.concatenate([np.eye(3), -np.eye(3)])
-    distance = zone.tree.segment_distance_mm(ends, ends)
-    slope = distance[:3] - distance[3:]
-    length = float(np.linalg.norm(slope))
-    if length < 1e-9:
-        slope = point - zone.mesh.bounds_mm.mean(axis=0)
-        length = max(float(np.linalg.norm(slope)), 1e-9)
-    return np.asarray(slope / length)
+def _told(zone: ClosedBody, others: Sequence[ClosedBody], points: FloatArray, distance_mm: FloatArray) -> bool:
+    """True where a point (n, 3) lies farther from the zone than the voxels tell its surface from all others."""
+    way = _outward(zone, points, distance_mm)
+    return bool((distance_mm > np.max([slack_mm(way, zone, other) for other in others], axis=0)).any())
+
+
+def _outward(zone: ClosedBody, points: FloatArray, depth_mm: FloatArray) -> FloatArray:
+    """(n, 3) unit vectors in which the distance from the zone grows fastest at points, by central differences."""
+    step = np.maximum(1e-3, 0.01 * depth_mm)[:, None, None]
+    ends = points[:, None] + step * np.concatenate([np.eye(3), -np.eye(3)])
+    distance = zone.tree.segment_distance_mm(ends.reshape(-1, 3), ends.reshape(-1, 3)).reshape(-1, 6)
+    slope = distance[:, :3] - distance[:, 3:]
+    flat = np.linalg.norm(slope, axis=1) < 1e-9
+    if flat.any():
+        slope[flat] = points[flat] - zone.mesh.bounds_mm.mean(axis=0)
+    return slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.errors import GeometryError
+from needleplan.frames import FloatArray
 from needleplan.grid import Grid, VoxelMask
 
 #: Standard deviation of the smoothing, in cube roots of a voxel's volume; more takes more of the stairs away.
@@ -40,17 +41,20 @@ class SubvoxelSurface:
         error_mm: every vertex lies on the line between the middles of two neighbouring voxels, one inside and one
             outside; the boundary that they stand for crosses that line too, so no vertex is farther from it.
         smoothing_mm: standard deviation of the smoothing.
+        voxel_axes_mm: (3, 3) edges of a voxel, as columns.
     """
 
     mesh: SurfaceMesh
     error_mm: float
     smoothing_mm: float
+    voxel_axes_mm: FloatArray
 
     @property
     def resolution_mm(self) -> float:
-        """How far single places really err: at most half a voxel's longest edge on all balls that were measured.
+        """How far places of smooth surfaces err: half a voxel's longest edge on all balls that were measured.
 
-        Two surfaces that run so near each other are not told apart.
+        Edges are rounded, and may err by more. Where a surface faces along finer voxels it errs by less; see
+        ``ClosedBody.resolution_mm``.
         """
         return 0.5 * self.error_mm
 
@@ -89,7 +93,7 @@ def subvoxel_surface(mask: VoxelMask) -> SubvoxelSurface:
     mesh = _contour(smooth, grid, 0.0)
     if mesh is None:
         raise GeometryError("no surface was found of a mask that holds voxels")
-    return SubvoxelSurface(mesh, float(spacing.max()), smoothing_mm)
+    return SubvoxelSurface(mesh, float(spacing.max()), smoothing_mm, mask.grid.T_PV[:3, :3])
 
 
 def _level(smooth: NDArray[np.float32], grid: Grid, volume_mm3: float, fall_mm: float) -> float:

@@ -1,11 +1,13 @@
 """A plan made again while it is carried out: with the needles where they really are and what they have destroyed.
 
-What is left to do is sought in this order: the rest of the plan as it is, other ablations along the needles that
-stand (drawn back, longer, stronger) and along the paths that were planned, and only then other paths.
+The smallest change is sought that gives back what the plan promised: first the fewest punctures that it did not
+foresee, then the fewest punctures, then the fewest ablations that change.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
@@ -15,14 +17,27 @@ from needleplan.coverage.contract import CoverageSolver
 from needleplan.coverage.options import CoverageOptions
 from needleplan.coverage.pair_limits import PairLimits
 from needleplan.coverage.protection import Protection
-from needleplan.coverage.region import target_region
-from needleplan.coverage.replanning_choices import Choice, ChoiceFinder
+from needleplan.coverage.region import TargetRegion, target_region
+from needleplan.coverage.region_certificate import certify_region
+from needleplan.coverage.replanning_alternatives import Alternative, alternatives_of
+from needleplan.coverage.replanning_choices import Choice, ChoiceJudge, FoundChoices
+from needleplan.coverage.replanning_finder import ChoiceFinder
 from needleplan.coverage.replanning_words import replanning_sentences
 from needleplan.coverage.treatment_state import MeasuredNeedle, TreatmentState
 from needleplan.errors import OptionError
 from needleplan.plan import Insertion, Metrics, Plan
 from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.table import TrajectoryTable
+
+
+class ReplanningStatus(StrEnum):
+    """How a search for the smallest change ended."""
+
+    KEPT = "kept"  #: the rest of the plan does as it is
+    FEWEST = "fewest"  #: restored, and no choice of the offered paths does with fewer new punctures
+    RESTORED = "restored"  #: restored; fewer new punctures might do
+    PARTIAL = "partial"  #: nothing that was tried restores what the plan promised
+    OUT_OF_TIME = "out of time"  #: as ``PARTIAL``, and the time limit ended the search
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +53,11 @@ class Replanning:
         metrics: what these achieve together; None where there are none, or where they were not asked for.
         share_before: share of target plus margin that would have been destroyed without changes.
         share_after: the same share with what is left to do, by the same points.
-        proven: True where no choice of the offered paths is as good with fewer punctures.
+        restored: True where it achieves what the plan promised, within the tolerance.
+        status: how the search ended.
+        least_added: no choice of the offered paths restores that with fewer new punctures.
+        alternatives: what people may choose instead, the rest of the plan as it is first, and the proposal: none
+            is worse than another both in new punctures and in what it leaves.
         sentences: what changed and why.
     """
 
@@ -49,8 +68,16 @@ class Replanning:
     metrics: Metrics | None
     share_before: float
     share_after: float
-    proven: bool
+    restored: bool
+    status: ReplanningStatus
+    least_added: int
+    alternatives: tuple[Alternative, ...]
     sentences: tuple[str, ...]
+
+    @property
+    def proven(self) -> bool:
+        """True where no choice of the offered paths restores what the plan promised with fewer new punctures."""
+        return self.status in (ReplanningStatus.KEPT, ReplanningStatus.FEWEST)
 
     @property
     def complete(self) -> bool:
@@ -100,13 +127,18 @@ def replan(
     advance_mm: float = 0.0,
     refine: bool = True,
     assessed: bool = True,
+    tolerance: float = 0.0,
+    region: TargetRegion | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Replanning:
     """Plan the rest of a treatment again.
 
-    A plan from which nothing deviates is kept. Of what else may be left to do, that is taken which covers most, and
-    of that what takes the fewest punctures. Where the rest of the plan as it is does so, it is kept; else the
-    fewest paths that were not planned are taken, and the fewest ablations.
+    A plan from which nothing deviates is kept, and so is one whose rest restores what it promised: the coverage of
+    the plan as it was made, less the tolerance. Else the smallest change that restores it is sought: fewest
+    punctures that the plan did not foresee, then fewest punctures, then fewest ablations that change. It is sought
+    in this order: other ablations along needles that stand and planned paths, a planned path moved, one new path,
+    two, any of the screened ones. Where nothing restores it, a new puncture must gain a hundredth of target and
+    margin, the target weighted far above its margin.
 
     Needles that stand are drawn back and never moved sideways. They go deeper only by ``advance_mm``, and only as
     far as the longer path passes every constraint. Paths of the plan that are not begun were screened when it was
@@ -119,28 +151,33 @@ def replan(
         ranked: screened and ranked paths for new punctures.
         constraints: what is demanded of paths, without distances to the measured needles (``pairs`` has those).
         zone_model: predicts the zones.
-        options: margin and what is offered; the largest number of insertions counts those made already.
+        options: margin and what is offered; the largest number of insertions counts those made already, and the
+            time limit holds for the whole search: no step is begun later, and exact searches share what is left.
         delivered: ablations that were delivered, where they were; their zones count as done. A needle with
             delivered ablations that is not measured any more was drawn out.
         protection: structures that no further zone must come near; None protects none.
         pairs: what two needles in the patient must keep from each other; None demands nothing.
         solver: chooses the paths; HiGHS where None.
         advance_mm: needles that stand may be pushed on by so much; 0 only draws them back.
-        refine: True where the planned paths may be moved continuously if that spares a puncture. Asked only as long
-            as nothing was delivered.
+        refine: True where planned and new paths may be moved continuously; False takes screened paths alone.
         assessed: False leaves out the metrics, which take longer than all else where many zones overlap; what is
             covered is proven all the same.
+        tolerance: share of target and margin by which less than the plan promised still restores it.
+        region: target plus margin, where it is at hand; made where None.
         progress: called with what is being done and the fraction done.
 
     Raises:
         OptionError: a needle is measured that the plan does not have, or twice; needles are of another applicator
-            than the paths; the advance is impossible.
-        GeometryError: a measured needle lies outside the body.
+            than the paths; the advance or the tolerance is impossible.
+        GeometryError: a measured needle lies outside the body, or not deep enough to carry an ablation.
         DeviceError: a setting is not in the applicator's table.
     """
+    start_s = time.perf_counter()
     options = options or CoverageOptions()
     if not 0.0 <= advance_mm <= 100.0:
         raise OptionError(f"needles may be pushed on by 0 to 100 mm, not {advance_mm:g} mm")
+    if not 0.0 <= tolerance < 1.0:
+        raise OptionError(f"the tolerance must be a share from 0 to below 1, not {tolerance:g}")
     planned = plan.insertions if isinstance(plan, Plan) else tuple(plan)
     state = TreatmentState(planned, tuple(measured), tuple(delivered))
     for insertion in planned:
@@ -150,38 +187,85 @@ def replan(
                 f"{ranked.applicator.name}: needles of one kind are planned again"
             )
     state.require_within(queries)
-    region = target_region(queries, options.margin_mm, options.point_count)
-    finder = ChoiceFinder(
-        state, queries, ranked, tuple(constraints), zone_model, options, region, protection, pairs, solver, progress
+    state.require_carrying(ranked.applicator.tip_to_centre_mm)
+    region = region or target_region(queries, options.margin_mm, options.point_count)
+    promised = Choice(planned, *certify_region(queries, zone_model.zone(planned), region))
+    judge = ChoiceJudge(
+        state, queries, zone_model, ranked.applicator, region, promised, tolerance, protection, pairs
     )
-    if not state.deviates:
-        kept, choice = state.untouched, finder.judged(Choice(state.untouched))
-    else:
-        kept, choice = state.as_planned, finder.judged(Choice(()))
-        if not choice.covers:
-            choice = finder.best(advance_mm, refine)
+    found = _found(
+        judge,
+        ChoiceFinder(judge, ranked, tuple(constraints), options, solver, advance_mm, refine, start_s, progress),
+    )
+    choice = found.best
     assert choice.certificate is not None
-
+    kept = state.as_planned if state.deviates else state.untouched
     unchanged = choice.insertions == kept
     whole = (*state.delivered, *choice.insertions)
     metrics = None
     if assessed and any(insertion.ablations for insertion in whole):
         metrics = assess_zone(queries, zone_model.zone(whole), options.margin_mm).metrics
-    share_before, share_after = (
-        float(region.share_ml[zone_model.zone(zones).contains(region.points_mm)].sum() / region.volume_ml)
-        for zones in ((*state.delivered, *kept), whole)
-    )
+    alternatives = alternatives_of(judge, kept, found)
+    status = _status(judge, found, unchanged)
     words = replanning_sentences(
-        state, choice.insertions, choice.certificate, metrics, share_before, unchanged=unchanged
+        state,
+        choice.insertions,
+        choice.certificate,
+        metrics,
+        alternatives,
+        unchanged=unchanged,
+        ended=_ended(judge, found, status, options.time_limit_s),
     )
+    proposed = next(one for one in alternatives if one.proposed)
     return Replanning(
         state,
         choice.insertions,
         unchanged,
         choice.certificate,
         metrics,
-        share_before,
-        share_after,
-        choice.proven,
+        alternatives[0].share,
+        proposed.share,
+        judge.restores(choice),
+        status,
+        found.least_added,
+        alternatives,
         words,
     )
+
+
+def _found(judge: ChoiceJudge, finder: ChoiceFinder) -> FoundChoices:
+    """What may be left to do; nothing where what was delivered does alone."""
+    if not judge.state.deviates:
+        choice = judge.judged(judge.state.untouched)
+        return FoundChoices(choice, (choice,), 0, True)
+    nothing = judge.judged(())
+    return FoundChoices(nothing, (nothing,), 0, True) if nothing.covers else finder.found()
+
+
+def _status(judge: ChoiceJudge, found: FoundChoices, unchanged: bool) -> ReplanningStatus:
+    if unchanged and (judge.restores(found.best) or not judge.state.deviates):
+        return ReplanningStatus.KEPT
+    if judge.restores(found.best):
+        fewest = judge.added(found.best) <= found.least_added
+        return ReplanningStatus.FEWEST if fewest else ReplanningStatus.RESTORED
+    return ReplanningStatus.PARTIAL if found.in_time else ReplanningStatus.OUT_OF_TIME
+
+
+def _ended(judge: ChoiceJudge, found: FoundChoices, status: ReplanningStatus, time_limit_s: float) -> str:
+    """How the search ended, in a sentence; empty where nothing is to be said."""
+    if judge.restores(found.best) and judge.promised.covers and not found.best.covers:
+        return (
+            f"What is left is no more than {100.0 * judge.tolerance:g} % of target and margin: no puncture is made "
+            "for it."
+        )
+    if status is ReplanningStatus.FEWEST and judge.added(found.best):
+        return "No choice of the offered paths does with fewer new punctures."
+    if status is ReplanningStatus.RESTORED:
+        return "Whether fewer new punctures would do was not decided."
+    if status is ReplanningStatus.PARTIAL:
+        return "Nothing that was tried achieves what the plan promised."
+    if status is ReplanningStatus.OUT_OF_TIME:
+        return (
+            f"Nothing that was tried in {time_limit_s:g} s achieves what the plan promised; more time may find it."
+        )
+    return ""

@@ -53,6 +53,23 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FoundChoices:
+    """What was found.
+
+    Attributes:
+        best: the smallest change that restores what the plan promised; the best there is where none does.
+        choices: all that was judged, the best among them.
+        least_added: no choice of the offered paths restores with fewer new punctures.
+        in_time: False where the time limit ended the search.
+    """
+
+    best: Choice
+    choices: tuple[Choice, ...]
+    least_added: int
+    in_time: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ChoiceJudge:
     """Judges what may be left to do.
 
@@ -105,7 +122,8 @@ class ChoiceJudge:
         """What makes a choice better than another, less before more.
 
         First whether what the plan promised is restored; then new punctures, where nothing restores it weighed
-        against what is left; then all punctures, ablations that change, and ablations.
+        against what is left; then all punctures, whether it is proven to cover all, ablations that change, and
+        ablations.
         """
         added = self.added(choice)
         standing = {needle.order for needle in self.state.measured}
@@ -116,6 +134,7 @@ class ChoiceJudge:
             float(not restores),
             round(added + left, 6),
             float(sum(one.order not in standing for one in choice.insertions)),
+            float(restores and not choice.covers),
             float(self.changed(choice)),
             float(sum(len(one.ablations) for one in choice.insertions)),
         )
@@ -140,7 +159,9 @@ class ChoiceJudge:
             return True
         return not self._blocked(ends, len(ends))[len(standing) :].any()
 
-    def blocked_beside(self, insertions: Sequence[Insertion]) -> Callable[[FloatArray, FloatArray], NDArray[np.bool_]]:
+    def blocked_beside(
+        self, insertions: Sequence[Insertion]
+    ) -> Callable[[FloatArray, FloatArray], NDArray[np.bool_]]:
         """What asks of needles, by entries (k, 3) and tips (k, 3), which (k,) others that stand or come exclude."""
         others = [*self.standing_ends, *self._ends_of_new(insertions)]
 

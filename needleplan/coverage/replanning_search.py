@@ -2,10 +2,9 @@
 
 What the other needles destroy is known, so only a remainder is to be held, and a place of a zone is judged by its
 outermost balls alone. Paths are drawn about the entries that were screened, aimed at where a zone would hold the
-remainder, and moved by random steps that shorten, the best of each generation going on: N. Hansen and A. Ostermeier,
-"Completely derandomized self-adaptation in evolution strategies", Evolutionary Computation 9 (2001) 159-195, here
-with a fixed schedule of steps in place of the adapted covariance. Every path that is returned passed the
-constraints of the planner itself.
+remainder, and moved by random steps, the best of each generation going on: an evolution strategy of many parents
+(H.-G. Beyer and H.-P. Schwefel, "Evolution strategies: a comprehensive introduction", Natural Computing 1 (2002)
+3-52) whose steps shorten by a fixed schedule. Every path that is returned passed the planner's own constraints.
 """
 
 import dataclasses
@@ -17,24 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
+from needleplan.ablation.spheroid import SpheroidUnion
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.coverage.offers import SizeMenu
 from needleplan.coverage.protection import Protection
 from needleplan.coverage.refinement_checks import PathChecks
 from needleplan.coverage.region import TargetRegion
+from needleplan.coverage.replanning_paths import TriedPaths, outermost, widest_mm
 from needleplan.devices.catalogue import Applicator
 from needleplan.frames import FloatArray
-from needleplan.plan import Ablation, Insertion, vector3
+from needleplan.plan import Insertion
 from needleplan.trajectory.contract import TrajectoryConstraint
 
 #: Paths drawn at first, paths of a generation, the best of them that go on, and those held against other needles.
-_DRAWN, _CHILDREN, _PARENTS, _HELD = 2_000, 320, 16, 48
+_DRAWN, _CHILDREN, _PARENTS, _HELD = 2_000, 256, 16, 96
 #: Steps of the tip, from the first generation to the last; the entry steps by twice as much.
 _FIRST_STEP_MM, _LAST_STEP_MM, _GENERATIONS = 6.0, 0.3, 24
-#: What a path is charged that another needle or a protected structure forbids, and one that enters no allowed skin.
+#: Generations without a path that is better by a fiftieth, after which no more is hoped for.
+_STALLED = 8
+#: What a path is charged that another needle forbids, and one that enters no allowed skin.
 _FORBIDDEN_MM, _NO_ENTRY_MM = 3.0, 50.0
-#: Balls in the outermost of so many directions stand for the remainder, and so many others where two zones share it.
-_DIRECTIONS, _WITHIN = 200, 300
+#: What a zone is charged of which only its surface tells that it comes too near to a structure.
+_BARELY_MM = 0.5
 #: A ball that a zone holds by this share of its radius is left to the proof, which cuts finer.
 _SHARE_OF_RADIUS = 0.35
 #: Points that the proof found outside must be held by so much.
@@ -43,35 +46,6 @@ _BESIDE_WITNESS_MM = 0.25
 _ROUNDS = 4
 #: The second ablation of a path lies so far behind the first.
 _LEAST_BACK_MM, _MOST_BACK_MM = 6.0, 30.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Paths:
-    """Paths that are tried: entries and tips (n, 3), index of the size (n,), way back to a second ablation (n,)."""
-
-    entry_mm: FloatArray
-    tip_mm: FloatArray
-    size: NDArray[np.int64]
-    back_mm: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.size)
-
-    def part(self, rows: NDArray[np.int64]) -> "_Paths":
-        return _Paths(self.entry_mm[rows], self.tip_mm[rows], self.size[rows], self.back_mm[rows])
-
-    def with_rows(self, other: "_Paths") -> "_Paths":
-        return _Paths(
-            np.concatenate([self.entry_mm, other.entry_mm]),
-            np.concatenate([self.tip_mm, other.tip_mm]),
-            np.concatenate([self.size, other.size]),
-            np.concatenate([self.back_mm, other.back_mm]),
-        )
-
-    @property
-    def direction(self) -> FloatArray:
-        along = self.tip_mm - self.entry_mm
-        return np.asarray(along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +94,7 @@ class PathSearch:
             ablations: along the path, 1 or 2.
 
         Returns:
-            The best path; None where none passes the constraints.
+            The best path; None where none passes the constraints, or what is left is wider than any zone.
         """
         # A fixed seed: the same state gives the same paths.
         rng = np.random.default_rng(0)
@@ -128,12 +102,14 @@ class PathSearch:
         if not open_.any():
             return None
         points, radii = left.points_mm[open_], _SHARE_OF_RADIUS * left.radius_mm[open_]
-        points, radii = _outermost(points, radii, ablations)
+        points, radii = outermost(points, radii, self.queries.anatomy.axes, ablations)
+        if widest_mm(points, radii) > 2.0 * self._reach_mm + (_MOST_BACK_MM if ablations > 1 else 0.0):
+            return None
         paths = self._drawn(points, start, farthest_mm, ablations, rng)
         best: Insertion | None = None
         best_merit = np.inf
-        judged, merit, feasible, found = self._judged(paths, points, radii, blocked, start, farthest_mm)
-        rounds = 0
+        judged, merit, found = self._judged(paths, points, radii, blocked, start, farthest_mm)
+        rounds, stalled, least = 0, 0, np.inf
         for generation in range(_GENERATIONS):
             if found is not None and (best is None or merit[0] < best_merit or merit[0] <= 0.0):
                 best, best_merit = found, float(merit[0])
@@ -144,13 +120,15 @@ class PathSearch:
                     return best
                 points = np.concatenate([points, witnesses])
                 radii = np.concatenate([radii, np.full(len(witnesses), _BESIDE_WITNESS_MM)])
-                best_merit = np.inf
-            if time.perf_counter() > self.end_s:
+                best_merit = least = np.inf
+            stalled = 0 if merit.min() < 0.98 * least else stalled + 1
+            least = min(least, float(merit.min()))
+            if stalled >= _STALLED or time.perf_counter() > self.end_s:
                 break
             step = _FIRST_STEP_MM * (_LAST_STEP_MM / _FIRST_STEP_MM) ** (generation / (_GENERATIONS - 1))
             parents = judged.part(np.arange(min(_PARENTS, len(judged)), dtype=np.int64))
             paths = parents.with_rows(self._children(parents, step, ablations, rng))
-            judged, merit, feasible, found = self._judged(paths, points, radii, blocked, start, farthest_mm)
+            judged, merit, found = self._judged(paths, points, radii, blocked, start, farthest_mm)
         return best
 
     def _drawn(
@@ -160,11 +138,11 @@ class PathSearch:
         farthest_mm: float,
         ablations: int,
         rng: np.random.Generator,
-    ) -> _Paths:
-        """The first paths: about the one that moves, or from screened entries to where a zone would hold the points."""
-        middle = 0.5 * (points.min(axis=0) + points.max(axis=0))
+    ) -> TriedPaths:
+        """The first paths: about the one that moves, or from screened entries to where a zone holds the points."""
         count = _DRAWN if start is None else _CHILDREN
-        size = np.zeros(count, dtype=np.int64)
+        # Near what is protected only small zones may be: every other path is tried with one of any size.
+        size = rng.integers(0, len(self.menu), count) * (np.arange(count) % 2)
         back = np.zeros(count)
         if ablations > 1:
             back = rng.uniform(_LEAST_BACK_MM, _MOST_BACK_MM, count)
@@ -173,12 +151,14 @@ class PathSearch:
         if start is not None:
             spread = rng.uniform(-1.0, 1.0, (2, count, 3)) * min(farthest_mm, _FIRST_STEP_MM) / np.sqrt(3.0)
             spread[:, 0] = 0.0
-            return _Paths(
+            return TriedPaths(
                 np.asarray(start.entry_mm) + spread[0] @ axes.T,
                 np.asarray(start.tip_mm) + spread[1] @ axes.T,
                 size,
                 back,
             )
+        local = points @ axes
+        middle = 0.5 * axes @ (local.min(axis=0) + local.max(axis=0))
         reach = float(np.linalg.norm(points - middle, axis=1).max())
         room = max(2.0, float(self.menu.radial_mm[0]) - reach)
         entry = self.entries_mm[rng.integers(0, len(self.entries_mm), count)]
@@ -188,9 +168,11 @@ class PathSearch:
         along = aim - entry
         along /= np.linalg.norm(along, axis=1, keepdims=True)
         ahead = self.applicator.tip_to_centre_mm + 0.5 * back
-        return _Paths(entry, aim + ahead[:, None] * along, size, back)
+        return TriedPaths(entry, aim + ahead[:, None] * along, size, back)
 
-    def _children(self, parents: _Paths, step_mm: float, ablations: int, rng: np.random.Generator) -> _Paths:
+    def _children(
+        self, parents: TriedPaths, step_mm: float, ablations: int, rng: np.random.Generator
+    ) -> TriedPaths:
         axes = self.queries.anatomy.axes
         rows = np.arange(_CHILDREN) % len(parents)
         near = parents.part(rows)
@@ -200,7 +182,7 @@ class PathSearch:
         back = near.back_mm
         if ablations > 1:
             back = np.clip(back + step_mm * rng.normal(size=_CHILDREN), _LEAST_BACK_MM, _MOST_BACK_MM)
-        return _Paths(
+        return TriedPaths(
             near.entry_mm + 2.0 * step_mm * moved[0] @ axes.T,
             near.tip_mm + step_mm * moved[1] @ axes.T,
             np.clip(size, 0, len(self.menu) - 1),
@@ -209,14 +191,14 @@ class PathSearch:
 
     def _judged(
         self,
-        paths: _Paths,
+        paths: TriedPaths,
         points: FloatArray,
         radii: FloatArray,
         blocked: Callable[[FloatArray, FloatArray], NDArray[np.bool_]],
         start: Insertion | None,
         farthest_mm: float,
-    ) -> tuple[_Paths, FloatArray, NDArray[np.bool_], Insertion | None]:
-        """(paths that go on, best first; their merits, none above zero best; whether allowed; the best allowed)."""
+    ) -> tuple[TriedPaths, FloatArray, Insertion | None]:
+        """(paths that go on, the best allowed one first; how much each is short of, 0 best; that best one)."""
         missing = np.maximum(self._missing_mm(paths, points, radii), 0.0)
         if start is not None:
             gone = np.maximum(
@@ -226,7 +208,7 @@ class PathSearch:
             missing = missing + np.maximum(0.0, gone - farthest_mm)
         order = np.argsort(missing, kind="stable")[:_CHILDREN]
         paths, missing = paths.part(order), missing[order]
-        insertions = self._insertions(paths)
+        insertions = paths.insertions(self.applicator.name, self.menu)
         checks = PathChecks(self.queries, self.constraints, self.zone_model).judge(insertions)
         slack = np.nan_to_num(checks.slack.min(axis=1), neginf=-_NO_ENTRY_MM)
         merit = missing + np.maximum(0.0, -np.maximum(slack, -_NO_ENTRY_MM))
@@ -234,22 +216,31 @@ class PathSearch:
         paths = dataclasses.replace(paths, entry_mm=entry)
         order = np.argsort(merit, kind="stable")[: max(_HELD, _PARENTS)]
         paths, merit, allowed = paths.part(order), merit[order], checks.feasible[order]
-        forbidden = blocked(paths.entry_mm, paths.tip_mm) | self._harmful(paths)
-        merit = merit + _FORBIDDEN_MM * forbidden
-        allowed &= ~forbidden
+        # Paths longer than a needle cannot be held against others.
+        length = np.linalg.norm(paths.tip_mm - paths.entry_mm, axis=1)
+        real = np.flatnonzero((length < self.applicator.usable_length_mm) & (length > 1.0))
+        barred = np.ones(len(paths), dtype=np.bool_)
+        barred[real] = blocked(paths.entry_mm[real], paths.tip_mm[real])
+        too_near_mm = self._too_near_mm(paths)
+        merit = merit + _FORBIDDEN_MM * barred + too_near_mm
+        allowed &= ~barred & (too_near_mm == 0.0)
         again = np.argsort(merit, kind="stable")
         rows = order[again]
         paths, merit, allowed = paths.part(again), merit[again], allowed[again]
         if not allowed.any():
-            return paths, merit, allowed, None
+            return paths, merit, None
         first = int(np.argmax(allowed))
         if first:
             # What is told as the best is the best that may be.
             front = np.concatenate([[first], np.delete(np.arange(len(paths)), first)])
-            paths, merit, allowed, rows = paths.part(front), merit[front], allowed[front], rows[front]
-        return paths, merit, allowed, checks.insertions[int(rows[0])]
+            paths, merit, rows = paths.part(front), merit[front], rows[front]
+        return paths, merit, checks.insertions[int(rows[0])]
 
-    def _missing_mm(self, paths: _Paths, points: FloatArray, radii: FloatArray) -> FloatArray:
+    @property
+    def _reach_mm(self) -> float:
+        return float(max(self.menu.axial_mm[0], self.menu.radial_mm[0]))
+
+    def _missing_mm(self, paths: TriedPaths, points: FloatArray, radii: FloatArray) -> FloatArray:
         """(n,) by how much the ball that lies worst is not held, never understated.
 
         The level of a spheroid, 1 on its surface, changes by at most one over its least semi-axis a millimetre.
@@ -270,42 +261,28 @@ class PathSearch:
             deepest = np.maximum(deepest, (1.0 - level) * np.minimum(axial, radial)[:, None])
         return np.asarray((radii[None, :] - deepest).max(axis=1))
 
-    def _harmful(self, paths: _Paths) -> NDArray[np.bool_]:
-        """(n,) True where a zone comes too near to a protected structure."""
-        harmful = np.zeros(len(paths), dtype=np.bool_)
-        if self.protection is None or not self.protection.structures:
-            return harmful
-        axial, radial = self.menu.axial_mm.tolist(), self.menu.radial_mm.tolist()
+    def _too_near_mm(self, paths: TriedPaths) -> FloatArray:
+        """(n,) about how much nearer than allowed zones come to protected structures; 0 only where they do not."""
+        too_near = np.zeros(len(paths))
+        if self.protection is None or not len(paths):
+            return too_near
+        axial, radial = self.menu.axial_mm[paths.size], self.menu.radial_mm[paths.size]
+        least, most = np.minimum(axial, radial), np.maximum(axial, radial)
         for share in (0.0, 1.0) if (paths.back_mm > 0.0).any() else (0.0,):
             behind = self.applicator.tip_to_centre_mm + share * paths.back_mm
             middle = paths.tip_mm - behind[:, None] * paths.direction
-            largest, _ = self.protection.largest_allowed(middle, paths.direction, axial, radial)
-            harmful |= largest > paths.size
-        return harmful
-
-    def _insertions(self, paths: _Paths) -> list[Insertion]:
-        name = self.applicator.name
-        found = []
-        for entry, tip, along, size, back in zip(
-            paths.entry_mm, paths.tip_mm, paths.direction, paths.size.tolist(), paths.back_mm.tolist(), strict=True
-        ):
-            stops = (0.0, back) if back > 0.0 else (0.0,)
-            ablations = tuple(Ablation(vector3(tip - stop * along), *self.menu.settings[size]) for stop in stops)
-            found.append(Insertion(vector3(entry), vector3(tip), name, ablations))
-        return found
-
-
-def _outermost(points: FloatArray, radii: FloatArray, ablations: int) -> tuple[FloatArray, FloatArray]:
-    """The balls that a convex zone must hold to hold all, and some within where several zones share them."""
-    k = np.arange(_DIRECTIONS) + 0.5
-    height, turn = 1.0 - 2.0 * k / _DIRECTIONS, np.pi * (1.0 + np.sqrt(5.0)) * k
-    flat = np.sqrt(1.0 - height**2)
-    directions = np.stack([flat * np.cos(turn), flat * np.sin(turn), height])
-    rows = (points @ directions + radii[:, None]).argmax(axis=0)
-    if ablations > 1:
-        rows = np.concatenate([rows, np.linspace(0, len(points) - 1, min(len(points), _WITHIN)).astype(np.int64)])
-    rows = np.unique(rows)
-    return points[rows], radii[rows]
+            for one in self.protection.structures:
+                if not len(one.points_mm):
+                    continue
+                gap = one.gap_mm(middle)
+                asked = one.margin_mm + one.spacing_mm
+                too_near = np.maximum(too_near, least + one.margin_mm - gap)
+                # Neither the ball within the zone nor the one about it decides.
+                rows = np.flatnonzero((too_near <= 0.0) & (gap < most + asked))
+                if len(rows):
+                    zones = SpheroidUnion(middle[rows], paths.direction[rows], axial[rows], radial[rows])
+                    too_near[rows] = np.where(zones.reaching(one.points_mm, asked), _BARELY_MM, 0.0)
+        return too_near
 
 
 def smallest_doing(
@@ -315,11 +292,12 @@ def smallest_doing(
     for setting in reversed(menu.settings):
         if time.perf_counter() > end_s:
             break
-        ablations = tuple(dataclasses.replace(a, power_w=setting[0], duration_s=setting[1]) for a in insertion.ablations)
+        ablations = tuple(
+            dataclasses.replace(a, power_w=setting[0], duration_s=setting[1]) for a in insertion.ablations
+        )
         if ablations == insertion.ablations:
             break
         smaller = dataclasses.replace(insertion, ablations=ablations)
         if does(smaller):
             return smaller
     return insertion
-

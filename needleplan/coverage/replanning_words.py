@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from needleplan.coverage.certificate import CoverageCertificate
+from needleplan.coverage.replanning_alternatives import Alternative
 from needleplan.coverage.treatment_state import SAME_MM, MeasuredNeedle, NeedleDeviation, TreatmentState, behind_mm
 from needleplan.plan import Ablation, Insertion, Metrics
 
@@ -14,9 +15,10 @@ def replanning_sentences(
     remaining: Sequence[Insertion],
     certificate: CoverageCertificate,
     metrics: Metrics | None,
-    share_before: float,
+    alternatives: Sequence[Alternative],
     *,
     unchanged: bool,
+    ended: str,
 ) -> tuple[str, ...]:
     """Where the needles lie, what is done about it, what that takes and achieves.
 
@@ -25,17 +27,15 @@ def replanning_sentences(
         remaining: what is left to do.
         certificate: what is proven.
         metrics: what is achieved; None where nothing is.
-        share_before: share of target plus margin that would have been destroyed without changes.
+        alternatives: what may be chosen, the rest of the plan as it is first.
         unchanged: True where the plan is kept.
+        ended: how the search ended, in a sentence; may be empty.
     """
     todo = {insertion.order: insertion for insertion in remaining}
     said = [_placed_words(state, needle, todo.get(needle.order)) for needle in state.measured]
     if unchanged:
         said.append("The rest of the plan is kept as it is." if remaining else "Nothing is left to do.")
     else:
-        # Rounded down: 100 % is said of all alone.
-        percent = np.floor(1000.0 * share_before) / 10.0
-        said.append(f"Without changes {percent:.1f} % of target and margin would be destroyed.")
         said += [words for one in state.waiting if (words := _waiting_words(one, todo.get(one.order)))]
         known = {one.order for one in state.planned}
         said += [
@@ -55,6 +55,8 @@ def replanning_sentences(
             f"least margin is {metrics.minimal_margin_mm:.1f} mm."
         )
     said.append(f"Target and margin: {certificate.sentence}.")
+    said.append(ended)
+    said += [one.sentence for one in alternatives]
     return tuple(words for words in said if words)
 
 

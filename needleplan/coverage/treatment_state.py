@@ -136,6 +136,17 @@ class TreatmentState:
                     "state where its axis passes that surface, in patient LPS mm"
                 )
 
+    def require_carrying(self, tip_to_centre_mm: float) -> None:
+        """Raise GeometryError where a measured needle is not deep enough for the middle of a zone to lie within."""
+        for needle in self.measured:
+            depth_mm = float(np.linalg.norm(needle.tip_mm - needle.entry_mm))
+            if depth_mm < tip_to_centre_mm + _LEAST_LENGTH_MM:
+                raise GeometryError(
+                    f"measured needle {needle.order} stands only {depth_mm:.1f} mm deep: the middle of its zone, "
+                    f"{tip_to_centre_mm:.1f} mm behind the tip, lies outside the body; push it on, or take it out "
+                    "and plan again without it"
+                )
+
     @property
     def waiting(self) -> tuple[Insertion, ...]:
         """Insertions of the plan that were not begun."""
@@ -189,7 +200,7 @@ class TreatmentState:
         known = {insertion.order: insertion for insertion in self.planned}
         if any(
             insertion.order not in known
-            or not any(_same(ablation, other) for other in known[insertion.order].ablations)
+            or not any(same_ablation(ablation, other) for other in known[insertion.order].ablations)
             for insertion in self.delivered
             for ablation in insertion.ablations
         ):
@@ -224,6 +235,7 @@ def behind_mm(insertion: Insertion, ablation: Ablation) -> float:
     return float(np.subtract(insertion.tip_mm, ablation.tip_mm) @ insertion.direction)
 
 
-def _same(one: Ablation, other: Ablation) -> bool:
+def same_ablation(one: Ablation, other: Ablation) -> bool:
+    """True for ablations of one setting whose tips differ by no more than a measurement tells."""
     near = float(np.linalg.norm(np.subtract(one.tip_mm, other.tip_mm))) <= SAME_MM
     return near and one.power_w == other.power_w and one.duration_s == other.duration_s

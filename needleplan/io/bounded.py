@@ -2,7 +2,7 @@
 
 import gzip
 import os
-import tempfile
+import secrets
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -71,8 +71,13 @@ def require_bytes(path: Path, declared: int, stored: int, compressed: bool) -> N
         compressed: True where they are deflated.
 
     Raises:
-        CaseError: the file cannot hold so many.
+        CaseError: the file cannot hold so many, or they are more than ``MAXIMUM_FILE_BYTES``.
     """
+    if declared > MAXIMUM_FILE_BYTES:
+        raise CaseError(
+            f"{path}: the header declares {declared} bytes of data, more than the limit of {MAXIMUM_FILE_BYTES}; "
+            "store the labels in fewer bytes a voxel"
+        )
     capacity = stored * DEFLATE_LIMIT if compressed else stored
     if declared > capacity:
         raise CaseError(
@@ -122,12 +127,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes[-2:])
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".writing-{secrets.token_hex(8)}{suffix}")
+    # Not by tempfile, so that the rights are those that the user's umask allows.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         write(temporary)
-        temporary.chmod(0o644)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -50,9 +50,9 @@ def _read_text(path: Path, data: bytes) -> RawMesh:
 
 
 def write_stl(path: Path, mesh: SurfaceMesh) -> None:
-    """Write a binary STL file."""
+    """Write a binary STL file, whose header states the frame as 3D Slicer reads it (``SPACE=LPS``)."""
     triangles = np.zeros(len(mesh.faces), _TRIANGLE)
     triangles["normal"] = mesh.face_normals
     triangles["corners"] = mesh.triangles_mm
-    header = b"needleplan, patient LPS, mm".ljust(80) + len(triangles).to_bytes(4, "little")
+    header = b"needleplan, unit mm, SPACE=LPS".ljust(80) + len(triangles).to_bytes(4, "little")
     path.write_bytes(header + triangles.tobytes())

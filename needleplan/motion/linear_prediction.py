@@ -9,6 +9,11 @@ from needleplan.errors import MotionError
 from needleplan.frames import FloatArray, read_only
 from needleplan.motion.prediction import MotionPredictor, Prediction, check_horizon, check_positive, checked_sample
 
+#: So many samples are kept of a window; those of a sensor that is quicker than any do not grow without end.
+_MOST_SAMPLES = 2048
+#: Samples within less than this share of the window tell no speed.
+_LEAST_SPAN = 1e-6
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleWindow:
@@ -63,6 +68,7 @@ class LinearPredictor(MotionPredictor[SampleWindow]):
             return state
         # A thousandth of a window of slack keeps the number of samples steady where the steps are rounded.
         keep = state.time_s >= time_s - 1.001 * self.window_s
+        keep[: 1 - _MOST_SAMPLES] = False
         return SampleWindow(
             read_only(np.append(state.time_s[keep], time_s)),
             read_only(np.vstack([state.position_mm[keep], position])),
@@ -73,8 +79,10 @@ class LinearPredictor(MotionPredictor[SampleWindow]):
         return float(state.time_s[-1]) if len(state.time_s) else None
 
     def ready(self, state: SampleWindow, time_s: float) -> bool:
-        """While the window holds two samples."""
-        return len(state.time_s) >= 2 and time_s >= state.time_s[-1]
+        """While the window holds two samples, apart enough to tell a speed."""
+        if len(state.time_s) < 2 or time_s < state.time_s[-1]:
+            return False
+        return bool(state.time_s[-1] - state.time_s[0] > _LEAST_SPAN * self.window_s)
 
     def predict(self, state: SampleWindow, time_s: float) -> Prediction:
         """The continued line."""

@@ -4,7 +4,6 @@ A session is a deterministic function of its events: the same events give the sa
 what makes its log a record that can be replayed.
 """
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,8 +12,26 @@ from numpy.typing import ArrayLike
 
 from needleplan.errors import FrameError, NavigationError
 from needleplan.frames import Frame, LengthUnit, RigidTransform
-from needleplan.plan import Insertion, Vector3, vector3
+from needleplan.navigation.event_checks import (
+    FARTHEST_MM,
+    checked_displacement,
+    checked_insertion,
+    checked_insertions,
+    checked_kind,
+    checked_length,
+    checked_order,
+    checked_place,
+    checked_text,
+    checked_texts,
+    keep,
+    require_pose,
+    require_time,
+)
+from needleplan.plan import Insertion, Vector3
 from needleplan.registration.pose_covariance import PoseCovariance
+
+#: So much of the reason is kept for which a pose was refused.
+_REASON_LETTERS = 500
 
 
 class TrackedTool(StrEnum):
@@ -50,9 +67,14 @@ class ToolPose:
     X_TA: RigidTransform | None
 
     def __post_init__(self) -> None:
-        require_time(self.measured_s, "the time of a pose's measurement")
-        require_time(self.received_s, "the time of a pose's arrival")
+        keep(
+            self,
+            tool=checked_kind(TrackedTool, self.tool, "the tool of a pose"),
+            measured_s=require_time(self.measured_s, "the time of a pose's measurement"),
+            received_s=require_time(self.received_s, "the time of a pose's arrival"),
+        )
         if self.X_TA is not None:
+            require_pose(self.X_TA, f"a pose of the {self.tool}")
             child = Frame.NEEDLE if self.tool is TrackedTool.NEEDLE else Frame.REFERENCE
             if (self.X_TA.parent, self.X_TA.child) != (Frame.TRACKER, child):
                 raise NavigationError(
@@ -71,7 +93,7 @@ class PoseRefused:
     Attributes:
         tool: what it should have been of.
         received_s: when it reached the session.
-        reason: what is wrong with it.
+        reason: what is wrong with it; only its beginning is kept where it is long.
     """
 
     tool: TrackedTool
@@ -79,7 +101,13 @@ class PoseRefused:
     reason: str
 
     def __post_init__(self) -> None:
-        require_time(self.received_s, "the time of a pose's arrival")
+        keep(
+            self,
+            tool=checked_kind(TrackedTool, self.tool, "the tool of a pose"),
+            received_s=require_time(self.received_s, "the time of a pose's arrival"),
+            # A sentence about what came may quote it, however long and of whatever letters that is.
+            reason=str(self.reason)[:_REASON_LETTERS].encode(errors="replace").decode(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +125,12 @@ class BreathingSample:
     displacement_mm: Vector3
 
     def __post_init__(self) -> None:
-        require_time(self.measured_s, "the time of a breathing sample")
-        require_time(self.received_s, "the arrival of a breathing sample")
-        values = np.asarray(self.displacement_mm, dtype=np.float64)
-        if values.shape != (3,) or not np.isfinite(values).all():
-            raise NavigationError("a breathing sample must be three finite numbers in mm, patient LPS")
-        object.__setattr__(self, "displacement_mm", vector3(values))
+        keep(
+            self,
+            measured_s=require_time(self.measured_s, "the time of a breathing sample"),
+            received_s=require_time(self.received_s, "the arrival of a breathing sample"),
+            displacement_mm=checked_displacement(self.displacement_mm, "a breathing sample"),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +146,8 @@ class Registered:
         statement: sentences for the people at the table.
         unsure: sentences that keep the needle from going on as long as this registration stands, for instance that
             nothing shows whether one set of points is mirrored.
+        measured_s: when the oldest measurement was made that it rests on; as ``time_s`` where None. What came into
+            doubt since then is not mended by it.
     """
 
     time_s: float
@@ -127,9 +157,18 @@ class Registered:
     error_mm: float
     statement: tuple[str, ...] = ()
     unsure: tuple[str, ...] = ()
+    measured_s: float | None = None
 
     def __post_init__(self) -> None:
-        require_time(self.time_s, "the time of a registration")
+        keep(
+            self,
+            time_s=require_time(self.time_s, "the time of a registration"),
+            method=checked_kind(RegistrationMethod, self.method, "the method of a registration"),
+            error_mm=checked_length(self.error_mm, "the error of a registration"),
+            statement=checked_texts(self.statement, "the statement of a registration"),
+            unsure=checked_texts(self.unsure, "what is unsure of a registration"),
+        )
+        require_pose(self.X_PR, "the reference of a registration")
         if (self.X_PR.parent, self.X_PR.child) != (Frame.PATIENT, Frame.REFERENCE):
             raise NavigationError(
                 f"a registration must be X_PR, not X_{self.X_PR.parent}{self.X_PR.child}: state the pose of the "
@@ -137,12 +176,21 @@ class Registered:
             )
         if self.X_PR.unit is not LengthUnit.MILLIMETRE:
             raise NavigationError(f"a registration must be in mm, not in {self.X_PR.unit}")
-        if self.covariance is not None and self.covariance.frame is not Frame.PATIENT:
-            raise NavigationError(
-                f"the covariance of a registration must be in frame P, not in {self.covariance.frame}"
-            )
-        if not (math.isfinite(self.error_mm) and self.error_mm >= 0.0):
-            raise NavigationError(f"the error of a registration must be 0 or more, not {self.error_mm}")
+        if self.covariance is not None:
+            _require_covariance(self.covariance)
+        if self.measured_s is not None:
+            what = "the time of a registration's oldest measurement"
+            keep(self, measured_s=require_time(self.measured_s, what))
+            if self.measured_s > self.time_s:
+                raise NavigationError(
+                    f"a registration of {self.time_s:.3f} s rests on what was measured at {self.measured_s:.3f} s, "
+                    "which is later: one clock must serve all"
+                )
+
+    @property
+    def oldest_s(self) -> float:
+        """When the oldest measurement was made that it rests on."""
+        return self.time_s if self.measured_s is None else self.measured_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +208,12 @@ class LandmarkChecked:
     planned_mm: Vector3
 
     def __post_init__(self) -> None:
-        require_time(self.time_s, "the time of a check")
-        values = np.asarray(self.planned_mm, dtype=np.float64)
-        if values.shape != (3,) or not np.isfinite(values).all():
-            raise NavigationError(f"the place of landmark {self.name!r} must be three finite numbers in mm")
-        object.__setattr__(self, "planned_mm", vector3(values))
+        name = checked_text(self.name, "the name of a landmark")
+        keep(
+            self,
+            time_s=require_time(self.time_s, "the time of a check"),
+            planned_mm=checked_place(self.planned_mm, f"the place of landmark {name!r:.60}"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +224,11 @@ class NeedleSelected:
     order: int
 
     def __post_init__(self) -> None:
-        require_time(self.time_s, "the time of a selection")
+        keep(
+            self,
+            time_s=require_time(self.time_s, "the time of a selection"),
+            order=checked_order(self.order, "the needle that is selected"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +244,11 @@ class SessionHeld:
     reason: str
 
     def __post_init__(self) -> None:
-        require_time(self.time_s, "the time at which somebody said stop")
+        keep(
+            self,
+            time_s=require_time(self.time_s, "the time at which somebody said stop"),
+            reason=checked_text(self.reason, "why somebody said stop"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +258,27 @@ class NeedlePlaced:
     time_s: float
 
     def __post_init__(self) -> None:
-        require_time(self.time_s, "the time at which a needle was placed")
+        keep(self, time_s=require_time(self.time_s, "the time at which a needle was placed"))
+
+
+@dataclass(frozen=True, slots=True)
+class NeedleWithdrawn:
+    """A needle that stood in the patient was drawn out.
+
+    Attributes:
+        time_s: when.
+        order: of its insertion.
+    """
+
+    time_s: float
+    order: int
+
+    def __post_init__(self) -> None:
+        keep(
+            self,
+            time_s=require_time(self.time_s, "the time at which a needle was drawn out"),
+            order=checked_order(self.order, "the needle that was drawn out"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +294,11 @@ class EnergyDelivered:
     insertion: Insertion
 
     def __post_init__(self) -> None:
-        require_time(self.time_s, "the time of a delivery")
+        keep(
+            self,
+            time_s=require_time(self.time_s, "the time of a delivery"),
+            insertion=checked_insertion(self.insertion, "the delivered insertion"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +316,12 @@ class PlanReplaced:
     reason: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require_time(self.time_s, "the time of a new plan")
+        keep(
+            self,
+            time_s=require_time(self.time_s, "the time of a new plan"),
+            insertions=checked_insertions(self.insertions, "the planned insertion"),
+            reason=checked_texts(self.reason, "the reason of a new plan"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +331,7 @@ class GuidanceAsked:
     time_s: float
 
     def __post_init__(self) -> None:
-        require_time(self.time_s, "the time for which guidance is asked")
+        keep(self, time_s=require_time(self.time_s, "the time for which guidance is asked"))
 
 
 SessionEvent = (
@@ -257,6 +343,7 @@ SessionEvent = (
     | NeedleSelected
     | SessionHeld
     | NeedlePlaced
+    | NeedleWithdrawn
     | EnergyDelivered
     | PlanReplaced
     | GuidanceAsked
@@ -283,14 +370,17 @@ def pose_event(
         # Numbers that overflow when they are looked at are refused like all others, without a warning.
         with np.errstate(all="ignore"):
             pose = None if matrix is None else RigidTransform(Frame.TRACKER, child, np.asarray(matrix, np.float64))
-    except (FrameError, NavigationError, TypeError, ValueError) as error:
+            if pose is not None:
+                require_pose(pose, f"a pose of the {tool}")
+    except (FrameError, NavigationError, TypeError, ValueError, OverflowError) as error:
         return PoseRefused(tool, received_s, str(error))
     return ToolPose(tool, measured_s, received_s, pose)
 
 
-def require_time(time_s: float, what: str) -> None:
-    """Raises NavigationError where a time is not a finite number of seconds from the session's beginning."""
-    if not (isinstance(time_s, (int, float)) and math.isfinite(time_s) and time_s >= 0.0):
-        raise NavigationError(
-            f"{what} must be a finite number of seconds on the session's clock, 0 or later, not {time_s!r}"
-        )
+def _require_covariance(covariance: PoseCovariance) -> None:
+    if not isinstance(covariance, PoseCovariance):
+        raise NavigationError(f"the covariance of a registration must be one, not {type(covariance).__name__}")
+    if covariance.frame is not Frame.PATIENT:
+        raise NavigationError(f"the covariance of a registration must be in frame P, not in {covariance.frame}")
+    if max(np.abs(covariance.centre_mm).max(), np.sqrt(np.abs(covariance.matrix).max())) > FARTHEST_MM:
+        raise NavigationError(f"the covariance of a registration holds lengths above {FARTHEST_MM:g} mm")

@@ -13,10 +13,10 @@ from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.coverage.options import CoverageOptions, ThermalMargins
 from needleplan.coverage.pair_limits import PairLimits
 from needleplan.coverage.protection import Protection, protect
-from needleplan.coverage.region import target_region
+from needleplan.coverage.region import TargetRegion, target_region
 from needleplan.coverage.replanning import Replanning, replan
 from needleplan.coverage.treatment_state import TreatmentState
-from needleplan.errors import NavigationError
+from needleplan.errors import GeometryError, NavigationError
 from needleplan.navigation.events import PlanReplaced
 from needleplan.plan import Insertion, Plan, vector3
 from needleplan.trajectory.contract import TrajectoryConstraint
@@ -26,10 +26,13 @@ from needleplan.trajectory.screening import PathLimits, default_constraints
 from needleplan.trajectory.search import SearchOptions, search_trajectories
 from needleplan.trajectory.table import TrajectoryTable
 
-#: What a session may spend on one exact search, and what it is offered: people wait with needles in the patient.
-LIVE_TIME_LIMIT_S = 2.0
+#: What a session may spend on the whole search, and what it is offered: people wait with needles in the patient.
+LIVE_TIME_LIMIT_S = 4.0
 LIVE_POINTS = 5_000
 LIVE_PATHS_PER_AIM = 40
+#: Share of target and margin by which less than the plan promised still restores it: a tenth of a percent is below
+#: what segmentation and measured needles tell, and no puncture is made for it. An assumption of this library.
+LIVE_TOLERANCE = 0.001
 
 Options = TypeVar("Options")
 ProgressCallback = Callable[[str, float], None]
@@ -62,6 +65,7 @@ class LiveReplanner:
         options: margin and what is offered.
         protection: structures that zones keep from.
         pairs: what needles keep from each other.
+        region: target plus margin.
         prepared_s: how long it took to prepare all this.
     """
 
@@ -72,6 +76,7 @@ class LiveReplanner:
     options: CoverageOptions
     protection: Protection
     pairs: PairLimits
+    region: TargetRegion
     prepared_s: float
 
     @classmethod
@@ -131,8 +136,7 @@ class LiveReplanner:
             paths_per_aim=min(asked.paths_per_aim, LIVE_PATHS_PER_AIM),
         )
         protection = protect(queries, _options_of(ThermalMargins, "thermal", plan))
-        # Points of the target and what measures it are made once, here.
-        target_region(queries, options.margin_mm, options.point_count)
+        region = target_region(queries, options.margin_mm, options.point_count)
         pairs = PairLimits.for_applicator(applicator, limits)
         return cls(
             queries,
@@ -142,6 +146,7 @@ class LiveReplanner:
             options,
             protection,
             pairs,
+            region,
             time.perf_counter() - start,
         )
 
@@ -151,7 +156,7 @@ class LiveReplanner:
         time_s: float,
         *,
         advance_mm: float = 0.0,
-        refine: bool = False,
+        refine: bool = True,
         assessed: bool = False,
     ) -> LiveReplanning:
         """The smallest change with which the rest of the treatment covers the target, from where the needles stand.
@@ -162,36 +167,35 @@ class LiveReplanner:
             state: plan, measured needles and delivered energy, as ``LiveSession.state`` has them.
             time_s: on the session's clock.
             advance_mm: needles that stand may be pushed on by so much.
-            refine: True where planned paths may be moved continuously, which takes longer.
+            refine: True where planned and new paths may be moved continuously; False takes screened paths alone.
             assessed: True where the least margin is computed as well, which takes longer.
 
         Raises:
             OptionError: the state is impossible (see ``replan``).
-            GeometryError: a measured needle lies outside the body.
+            NavigationError: a measured needle lies outside the body, or not deep enough to carry an ablation.
         """
         start = time.perf_counter()
-        found = replan(
-            state.planned,
-            state.measured,
-            self.queries,
-            self.ranked,
-            self.constraints,
-            self.zone_model,
-            self.options,
-            delivered=state.delivered,
-            protection=self.protection,
-            pairs=self.pairs,
-            advance_mm=advance_mm,
-            refine=refine,
-            assessed=assessed,
-        )
-        said = found.sentences
-        if found.metrics is None:
-            # Rounded down: 100 % is said of all alone.
-            said += (
-                f"Then {np.floor(1000.0 * found.share_after) / 10.0:.1f} % of target and margin is destroyed.",
+        try:
+            found = replan(
+                state.planned,
+                state.measured,
+                self.queries,
+                self.ranked,
+                self.constraints,
+                self.zone_model,
+                self.options,
+                delivered=state.delivered,
+                protection=self.protection,
+                pairs=self.pairs,
+                advance_mm=advance_mm,
+                refine=refine,
+                assessed=assessed,
+                tolerance=LIVE_TOLERANCE,
+                region=self.region,
             )
-        event = PlanReplaced(time_s, _all_insertions(state, found), said)
+        except GeometryError as error:
+            raise NavigationError(f"the rest cannot be planned again: {error}") from error
+        event = PlanReplaced(time_s, _all_insertions(state, found), found.sentences)
         return LiveReplanning(event, found, time.perf_counter() - start)
 
 

@@ -6,15 +6,14 @@ from typing import Any
 import numpy as np
 
 from needleplan.anatomy.queries import AnatomyQueries
-from needleplan.coverage.needle_shape import applicator_of
 from needleplan.coverage.treatment_state import MeasuredNeedle, TreatmentState
 from needleplan.devices.catalogue import Applicator
-from needleplan.errors import DeviceError, NavigationError, PlanFileError
+from needleplan.errors import NavigationError, PlanFileError
 from needleplan.frames import FloatArray
-from needleplan.motion.linear_prediction import LinearPredictor
 from needleplan.motion.prediction import MotionPredictor
 from needleplan.motion.tabulated_body import TabulatedBody
-from needleplan.navigation.breathing_watch import BreathingWatch
+from needleplan.navigation.breathing_watch import BREATHING_PREDICTOR, BreathingWatch
+from needleplan.navigation.event_checks import require_time
 from needleplan.navigation.events import (
     BreathingSample,
     EnergyDelivered,
@@ -22,20 +21,30 @@ from needleplan.navigation.events import (
     LandmarkChecked,
     NeedlePlaced,
     NeedleSelected,
+    NeedleWithdrawn,
     PlanReplaced,
     PoseRefused,
     Registered,
     SessionEvent,
     SessionHeld,
     ToolPose,
-    require_time,
 )
 from needleplan.navigation.guidance import Doubt, DoubtKind, Guidance
+from needleplan.navigation.latched_doubts import LatchedDoubts
+from needleplan.navigation.left_out import LeftOut
 from needleplan.navigation.options import SessionOptions
 from needleplan.navigation.placed_needle import measured_needle
 from needleplan.navigation.session_advice import Moment, advised
 from needleplan.navigation.structure_watch import StructureWatch
 from needleplan.navigation.tracked_tools import TrackedTools
+from needleplan.navigation.treatment_checks import (
+    planned_of,
+    require_delivered,
+    require_first_told,
+    require_known,
+    require_within,
+    shape_of,
+)
 from needleplan.plan import Insertion, Plan
 
 
@@ -86,7 +95,7 @@ class LiveSession:
         self.plan, self.queries = plan, queries
         self.options = options or SessionOptions()
         self.applicators = (applicators,) if isinstance(applicators, Applicator) else tuple(applicators)
-        self.predictor = predictor or LinearPredictor()
+        self.predictor = predictor or BREATHING_PREDICTOR
         self.body = body
         self.registration: Registered | None = None
         self.order: int | None = None
@@ -97,10 +106,12 @@ class LiveSession:
         self._breathing = BreathingWatch(self.predictor, self.options, case.cranial)
         self._structures = StructureWatch(queries, body)
         self._skin_box = queries.tree(queries.anatomy.entry).bounds_mm
-        self._latched: dict[DoubtKind, Doubt] = {}
+        self._latched = LatchedDoubts()
         self._clock_s = self._newest_s = 0.0
-        self._passed: dict[int, frozenset[str]] = {}
-        self._accept(plan.insertions)
+        self._delivered_s: list[float] = []
+        require_known(plan.insertions, self.applicators)
+        self.planned = plan.insertions
+        self._paths = LeftOut(self._structures, plan.insertions)
 
     @property
     def case_hash(self) -> str:
@@ -114,7 +125,10 @@ class LiveSession:
 
     @property
     def measured(self) -> tuple[MeasuredNeedle, ...]:
-        """Needles that stand in the patient, as they were measured when they were let go."""
+        """Needles that stand in the patient, as they were measured when they were let go last.
+
+        One that is selected again counts where it stood until it is let go again, or withdrawn.
+        """
         return tuple(self._measured[order] for order in sorted(self._measured))
 
     @property
@@ -136,13 +150,12 @@ class LiveSession:
             said.append("The reference is not watched here: whoever sends the poses must.")
         if not self.options.breathing:
             said.append("The patient is taken not to breathe.")
-        for order, names in sorted(self._passed.items()):
-            if names:
-                said.append(
-                    f"The planned path of needle {order} itself passes {', '.join(sorted(names))}: distances to "
-                    "that are not held against it."
-                )
-        return tuple(said)
+        if self.order in self._measured:
+            said.append(
+                f"Needle {self.order} was taken up again: until it is let go or withdrawn it counts as standing "
+                "where it stood."
+            )
+        return (*said, *self._paths.statements)
 
     def take(self, event: SessionEvent) -> Guidance | None:
         """One more event, in the order of their arrival.
@@ -162,7 +175,7 @@ class LiveSession:
             return self.guidance(event.time_s)
         if isinstance(event, ToolPose | PoseRefused):
             for doubt in self._tools.take(event):
-                self._latch(doubt.kind, doubt.sentence)
+                self._latched.latch(doubt.kind, doubt.sentence, event.received_s)
         elif isinstance(event, BreathingSample):
             self._breathing.take(event)
         elif isinstance(event, Registered):
@@ -172,12 +185,14 @@ class LiveSession:
         elif isinstance(event, NeedleSelected):
             self._select(event)
         elif isinstance(event, SessionHeld):
-            self._latch(DoubtKind.HELD, f"{event.reason} Guidance says stop until a needle is selected.")
+            said = f"{event.reason} Guidance says stop until a needle is selected."
+            self._latched.latch(DoubtKind.HELD, said, event.time_s)
         elif isinstance(event, NeedlePlaced):
             self._place(event)
+        elif isinstance(event, NeedleWithdrawn):
+            self._withdraw(event)
         elif isinstance(event, EnergyDelivered):
-            self._applicator(event.insertion)
-            self.delivered = (*self.delivered, event.insertion)
+            self._deliver(event)
         else:
             self._replace(event)
         return None
@@ -185,7 +200,7 @@ class LiveSession:
     def guidance(self, time_s: float) -> Guidance:
         """What the session says at a time; it changes nothing."""
         require_time(time_s, "the time for which guidance is asked")
-        doubts = list(self._latched.values())
+        doubts = self._latched.doubts
         if self._clock_s - time_s > self.options.clock_s:
             doubts.append(
                 Doubt(
@@ -196,17 +211,17 @@ class LiveSession:
             )
         pair, found = self._tools.at(time_s)
         doubts += found + self._breathing.doubts(time_s)
-        planned = None if self.order is None else self._planned(self.order)
+        planned = None if self.order is None else planned_of(self.order, self.planned)
         return advised(
             Moment(
                 time_s,
                 planned,
-                None if planned is None else self._applicator(planned),
+                None if planned is None else shape_of(planned, self.applicators),
                 self.registration,
                 pair,
                 self._breathing.displacement_mm(time_s),
                 self._breathing.away_mm(time_s),
-                frozenset() if planned is None else self._passed[planned.order],
+                frozenset() if planned is None else self._paths.of(planned.order),
             ),
             doubts,
             self.options,
@@ -217,34 +232,31 @@ class LiveSession:
     def _arrived(self, time_s: float) -> None:
         back_s = self._clock_s - time_s
         if back_s > self.options.clock_s:
-            self._latch(DoubtKind.CLOCK, f"The session's clock ran back by {back_s:.2f} s: register again.")
+            self._latched.clock_ran_back(time_s)
+            said = f"The session's clock ran back by {back_s:.2f} s: register again."
+            self._latched.latch(DoubtKind.CLOCK, said, time_s)
+            self._clock_s = time_s
         self._clock_s = max(self._clock_s, time_s)
-
-    def _latch(self, kind: DoubtKind, sentence: str) -> None:
-        self._latched.setdefault(kind, Doubt(kind, sentence))
 
     def _register(self, event: Registered) -> None:
         self.registration = event
-        held = self._latched.get(DoubtKind.HELD)
-        self._latched.clear()
-        if held is not None:
-            self._latched[DoubtKind.HELD] = held
-        self._tools.forget()
+        self._latched.registered(event)
+        self._tools.forget(event.oldest_s, event.time_s)
+        self._breathing.forget()
         self._clock_s = event.time_s
 
     def _check(self, event: LandmarkChecked) -> None:
-        off_mm = self.landmark_off_mm(event)
-        if off_mm > self.options.check_mm:
-            # A later check that holds cannot undo it: somewhere the registration does not hold.
-            self._latch(
-                DoubtKind.REGISTRATION_UNSURE,
-                f"Landmark {event.name} was found {off_mm:.1f} mm from its place, where {self.options.check_mm:g} "
-                "mm are allowed: register again.",
-            )
+        X_PN, measured_s = self._fresh(event)
+        off_mm = _off_mm(X_PN, event)
+        if off_mm <= self.options.check_mm:
+            self._latched.touched(measured_s)
             return
-        for kind in (DoubtKind.JUMP, DoubtKind.REFERENCE_MOVED):
-            self._latched.pop(kind, None)
-        self._tools.looked_at()
+        # A later check that holds cannot undo it: somewhere the registration does not hold.
+        said = (
+            f"Landmark {event.name} was found {off_mm:.1f} mm from its place, where {self.options.check_mm:g} mm "
+            "are allowed: register again."
+        )
+        self._latched.latch(DoubtKind.REGISTRATION_UNSURE, said, event.time_s)
 
     def landmark_off_mm(self, event: LandmarkChecked) -> float:
         """How far the needle's tip is from a landmark that it touches.
@@ -252,24 +264,36 @@ class LiveSession:
         Raises:
             NavigationError: there is no registration, or no fresh pose.
         """
-        X_PN = self._fresh(event.time_s, f"landmark {event.name} cannot be checked")
-        return float(np.linalg.norm(X_PN[:3, 3] - np.asarray(event.planned_mm)))
+        return _off_mm(self._fresh(event)[0], event)
 
-    def _fresh(self, time_s: float, what: str) -> FloatArray:
+    def _fresh(self, event: LandmarkChecked) -> tuple[FloatArray, float]:
+        """(4, 4) needle in the patient as a landmark is touched, and when it was measured."""
+        what = f"landmark {event.name} cannot be checked"
         if self.registration is None:
             raise NavigationError(f"{what}: register patient and reference first")
-        pair, found = self._tools.at(time_s)
+        pair, found = self._tools.at(event.time_s)
         if found or pair is None:
             raise NavigationError(f"{what}: {found[0].sentence}")
-        return self.registration.X_PR.matrix @ pair.X_RN
+        return self.registration.X_PR.matrix @ pair.X_RN, pair.measured_s
 
     def _select(self, event: NeedleSelected) -> None:
-        self._planned(event.order)
-        if event.order in self._measured:
-            # It is taken up again: where it stands is measured anew when it is let go.
-            del self._measured[event.order]
+        planned_of(event.order, self.planned)
         self.order = event.order
-        self._latched.pop(DoubtKind.HELD, None)
+        self._latched.selected()
+
+    def _withdraw(self, event: NeedleWithdrawn) -> None:
+        if event.order not in self._measured:
+            raise NavigationError(f"needle {event.order} does not stand in the patient, so it cannot be drawn out")
+        del self._measured[event.order]
+        if self.order == event.order:
+            self.order = None
+
+    def _deliver(self, event: EnergyDelivered) -> None:
+        shape_of(event.insertion, self.applicators)
+        require_delivered(event.insertion, self.planned, self.queries)
+        require_first_told(event, zip(self._delivered_s, self.delivered, strict=True))
+        self.delivered = (*self.delivered, event.insertion)
+        self._delivered_s.append(event.time_s)
 
     def _place(self, event: NeedlePlaced) -> None:
         if self.order is None:
@@ -282,28 +306,13 @@ class LiveSession:
         missing = sorted(set(self._measured) - {one.order for one in event.insertions})
         if missing:
             raise NavigationError(f"the new plan lacks needle {missing[0]}, which stands in the patient")
-        self._accept(event.insertions)
+        require_known(event.insertions, self.applicators)
+        require_within(event.insertions, self.queries)
+        self._paths.replace(event.insertions)
+        self.planned = event.insertions
         if self.order not in {one.order for one in event.insertions}:
             self.order = None
 
-    def _accept(self, insertions: tuple[Insertion, ...]) -> None:
-        orders = [one.order for one in insertions]
-        if len(set(orders)) < len(orders):
-            raise NavigationError(f"two insertions of the plan have the same order: {sorted(orders)}")
-        for one in insertions:
-            self._applicator(one)
-        passed = {one.order: self._structures.passed_by(one) for one in insertions}
-        self.planned, self._passed = insertions, passed
 
-    def _planned(self, order: int) -> Insertion:
-        for insertion in self.planned:
-            if insertion.order == order:
-                return insertion
-        known = ", ".join(str(one.order) for one in self.planned) or "none"
-        raise NavigationError(f"the plan has no needle {order}: there are {known}")
-
-    def _applicator(self, insertion: Insertion) -> Applicator:
-        try:
-            return applicator_of(insertion, self.applicators)
-        except DeviceError as error:
-            raise NavigationError(str(error)) from error
+def _off_mm(X_PN: FloatArray, event: LandmarkChecked) -> float:
+    return float(np.linalg.norm(X_PN[:3, 3] - np.asarray(event.planned_mm)))

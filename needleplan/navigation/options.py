@@ -17,6 +17,7 @@ class SessionOptions:
         breathing_frozen_s: a breathing signal that repeats itself to the bit for longer is stale.
         clock_s: clocks of tracker and session agree within this.
         gate_mm: the gate is open while the target lies within this of end-exhale.
+        gate_errors: so many standard errors of the expected place must lie within the gate as well.
         breathing_surprise_mm: a breathing sample farther than this from where it was expected is unusual.
         breathing_depth_mm: a target that lies farther than this from end-exhale is unusual.
         exhale_within_s: within this time a breath comes back to the gate.
@@ -25,8 +26,11 @@ class SessionOptions:
         angle_deg: greatest angle between needle and plan with which it may go on.
         clearance_mm: least distance from a critical structure, now and at exhale, besides the registration's error.
         arrived_mm: the tip has arrived within this of its planned depth.
+        refused_s: a tool is not relied on for so long after something came as its pose that was none.
         jump_mm: a pose that lies farther from the one before than speed explains is a jump.
         tool_speed_mm_s: greatest speed at which a hand or robot moves the needle.
+        unseen_s: speed explains nothing of how far a needle came in a longer time between two of its poses, while
+            nobody saw whether its marker slipped; more than the time between two poses of the tracker.
         reference_shift_mm: the reference moved where it lies farther than this, seen from the tracker, from where
             it stood before, and the needle did not move along.
         reference_drift_s: slower motion than in this time is drift, which the reference is there to follow.
@@ -41,9 +45,10 @@ class SessionOptions:
     pairing_s: float = 0.05
     frozen_s: float = 0.2
     breathing_age_s: float = 0.3
-    breathing_frozen_s: float = 2.0
+    breathing_frozen_s: float = 0.3
     clock_s: float = 0.05
     gate_mm: float = 2.0
+    gate_errors: float = 2.0
     breathing_surprise_mm: float = 5.0
     breathing_depth_mm: float = 60.0
     exhale_within_s: float = 15.0
@@ -52,8 +57,10 @@ class SessionOptions:
     angle_deg: float = 5.0
     clearance_mm: float = 2.0
     arrived_mm: float = 1.0
+    refused_s: float = 1.0
     jump_mm: float = 5.0
     tool_speed_mm_s: float = 200.0
+    unseen_s: float = 0.1
     reference_shift_mm: float = 3.0
     reference_drift_s: float = 5.0
     registration_error_mm: float = 3.0

@@ -9,15 +9,23 @@ from numpy.typing import ArrayLike
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.errors import NavigationError, OptionError
 from needleplan.frames import FloatArray, Frame, RigidTransform, read_only
-from needleplan.navigation.events import Registered, RegistrationMethod, ToolPose, TrackedTool
+from needleplan.navigation.events import PoseRefused, Registered, RegistrationMethod, ToolPose
+from needleplan.navigation.guidance import DoubtKind
 from needleplan.navigation.options import SessionOptions
-from needleplan.navigation.tool_track import PosePair, ToolTrack, newest_pair
+from needleplan.navigation.relied_pairs import relied_pairs
 from needleplan.registration.point_based import PointOptions, PointRegistration, register_points
+from needleplan.registration.pose_covariance import PoseCovariance
+from needleplan.registration.registration_error import registration_covariance
 from needleplan.registration.surface import SurfaceRegistration, register_surface
 from needleplan.registration.surface_search import SurfaceOptions
 
 #: Points that lie so much longer than wide leave the turn about their length poorly known, and it is said.
 _LONG = 8.0
+#: Least localisation error of a point touched by hand with a tracked tip; an assumption, of what optical trackers
+#: and calibrated tips reach. By chance few points fit better than they were found.
+_LEAST_FLE_MM = 0.5
+#: Chance that a normal error stays below three times its spread.
+_THREE_SPREADS = 0.99865
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +58,14 @@ class TouchedPoint:
         point_mm: (3,) mean place of the tip in the reference's frame R.
         spread_mm: root mean square distance from that.
         count: poses that were averaged.
+        measured_s: when the first of them was measured; 0, as old as can be, where nobody knows.
     """
 
     name: str
     point_mm: FloatArray
     spread_mm: float
     count: int
+    measured_s: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "point_mm", read_only(self.point_mm))
@@ -87,17 +97,26 @@ class SkinRegistration:
     result: SurfaceRegistration
 
 
-def tip_points_mm(poses: Sequence[ToolPose], options: SessionOptions | None = None) -> FloatArray:
+def tip_points_mm(poses: Sequence[ToolPose | PoseRefused], options: SessionOptions | None = None) -> FloatArray:
     """(n, 3) places of the tip in the reference's frame, from poses of needle and reference as they arrived.
 
-    Needle and reference are paired as in a session: of the same moment, never with a stale reference.
+    Needle and reference are paired as in a session, and what a session would not rely on is left out: stale and
+    frozen poses, and those near to one that was refused.
+
+    Raises:
+        NavigationError: the reference moved meanwhile, or a clock was set back.
     """
-    return np.array([pair.X_RN[:3, 3] for pair in _pairs(poses, options)]).reshape(-1, 3)
+    pairs, latched, _ = relied_pairs(poses, options)
+    for doubt in latched:
+        # The tip that strokes is lifted and put down elsewhere.
+        if doubt.kind is not DoubtKind.JUMP:
+            raise NavigationError(f"the places of the tip cannot be relied on: {doubt.sentence}")
+    return np.array([pair.X_RN[:3, 3] for pair in pairs]).reshape(-1, 3)
 
 
 def touched_point(
     name: str,
-    poses: Sequence[ToolPose],
+    poses: Sequence[ToolPose | PoseRefused],
     touch: TouchOptions | None = None,
     options: SessionOptions | None = None,
 ) -> TouchedPoint:
@@ -105,19 +124,23 @@ def touched_point(
 
     Args:
         name: of the point in the image.
-        poses: of needle and reference, as they arrived while the tip rested.
+        poses: of needle and reference, as they arrived while the tip rested; what a session would not rely on is
+            left out, as stale and frozen ones.
         touch: how long and how still.
         options: how needle and reference are paired.
 
     Raises:
-        NavigationError: too few poses, over too short a time, or the tip moved.
+        NavigationError: too few poses that can be relied on, over too short a time, or tip or reference moved.
     """
     asked = touch or TouchOptions()
-    pairs = _pairs(poses, options)
+    pairs, latched, others = relied_pairs(poses, options)
+    if latched:
+        raise NavigationError(f"point {name}: {latched[0].sentence}")
     if len(pairs) < asked.least_poses:
+        why = "" if not others else f" ({' '.join(doubt.sentence for doubt in others)})"
         raise NavigationError(
             f"point {name}: needle and reference were seen together in {len(pairs)} poses only, where "
-            f"{asked.least_poses} are needed: rest the tip on it longer, in view of the tracker"
+            f"{asked.least_poses} are needed: rest the tip on it longer, in view of the tracker{why}"
         )
     lasted_s = pairs[-1].measured_s - pairs[0].measured_s
     if lasted_s < asked.least_s:
@@ -132,7 +155,7 @@ def touched_point(
             f"point {name}: the tip moved by {spread_mm:.2f} mm (root mean square), where {asked.spread_mm:g} mm "
             "are allowed: hold it still and touch again"
         )
-    return TouchedPoint(name, mean, spread_mm, len(pairs))
+    return TouchedPoint(name, mean, spread_mm, len(pairs), pairs[0].measured_s)
 
 
 def register_fiducials(
@@ -145,6 +168,10 @@ def register_fiducials(
     hand_confirmed: bool = False,
 ) -> FiducialRegistration:
     """Patient and reference from points that are known in the image and were touched.
+
+    Where the localisation error is not known, the error that is stated grows as few points tell of it: so that the
+    truth exceeds three times the stated one no more often than it does with a known one (Student's t at three
+    spreads over three), and it is never that of points found better than to 0.5 mm.
 
     Args:
         image_mm: (3,) places in patient LPS by name; those that were not touched are left out.
@@ -179,14 +206,17 @@ def register_fiducials(
     said = [f"{kept} points fit to {result.fre_mm:.2f} mm (root mean square)."]
     if result.taken_out:
         said.append(f"Left out, as they do not fit the others: {', '.join(result.taken_out)}.")
+    covariance = result.covariance
     if options is None or options.fle_mm is None:
+        fle_mm = _stated_fle_mm(result)
+        covariance = _covariance(result, touched, fle_mm)
         said.append(
             f"How exactly points are found is judged by their misfit: {result.fle_mm:.2f} mm, from "
-            f"{result.degrees_of_freedom} degrees of freedom."
+            f"{result.degrees_of_freedom} degrees of freedom; what is expected here is stated for {fle_mm:.2f} mm."
         )
     if result.condition > _LONG:
         said.append(f"The points lie {result.condition:.0f} times as long as wide: add one well beside their line.")
-    said += _tip_sentences(result.covariance.tre_mm, tips_mm)
+    said += _tip_sentences(covariance.tre_mm, tips_mm)
     unsure: tuple[str, ...] = ()
     if result.hand_is_shown or hand_confirmed:
         said.append(_sentence(result.hand) if result.hand_is_shown else "That no set is mirrored was made sure.")
@@ -195,11 +225,12 @@ def register_fiducials(
     event = Registered(
         time_s,
         result.transform,
-        result.covariance,
+        covariance,
         RegistrationMethod.FIDUCIALS,
         result.fre_mm,
         tuple(said),
         unsure,
+        min(time_s, *(point.measured_s for point in touched)),
     )
     return FiducialRegistration(event, result)
 
@@ -211,6 +242,8 @@ def register_skin(
     tips_mm: ArrayLike,
     time_s: float,
     options: SurfaceOptions | None = None,
+    *,
+    measured_s: float = 0.0,
 ) -> SkinRegistration:
     """Patient and reference from a patch of skin that was swept with the tip.
 
@@ -221,6 +254,8 @@ def register_skin(
         tips_mm: (n, 3) planned tips.
         time_s: when, on the session's clock.
         options: capture range and limits.
+        measured_s: when the first of the places was measured; 0, as old as can be, where nobody knows, so that no
+            doubt is mended.
 
     Raises:
         GeometryError: the patch does not fit, or slides in itself (see ``register_surface``).
@@ -238,21 +273,29 @@ def register_skin(
         *_tip_sentences(result.covariance.tre_mm, tips_mm),
     ]
     event = Registered(
-        time_s, result.transform, result.covariance, RegistrationMethod.SURFACE, result.rms_mm, tuple(said)
+        time_s,
+        result.transform,
+        result.covariance,
+        RegistrationMethod.SURFACE,
+        result.rms_mm,
+        tuple(said),
+        measured_s=measured_s,
     )
     return SkinRegistration(event, result)
 
 
-def _pairs(poses: Sequence[ToolPose], options: SessionOptions | None) -> list[PosePair]:
-    chosen = options or SessionOptions()
-    tracks = {tool: ToolTrack(tool, chosen) for tool in TrackedTool}
-    found: dict[float, PosePair] = {}
-    for pose in poses:
-        if tracks[pose.tool].take(pose):
-            pair = newest_pair(tracks[TrackedTool.NEEDLE], tracks[TrackedTool.REFERENCE])
-            if pair is not None:
-                found[pair.measured_s] = pair
-    return [found[moment] for moment in sorted(found)]
+def _stated_fle_mm(result: PointRegistration) -> float:
+    from scipy.special import stdtrit
+
+    factor = float(stdtrit(result.degrees_of_freedom, _THREE_SPREADS)) / 3.0
+    return max(_LEAST_FLE_MM, factor * result.fle_mm)
+
+
+def _covariance(result: PointRegistration, touched: Sequence[TouchedPoint], fle_mm: float) -> PoseCovariance:
+    kept = [point.point_mm for point in touched if point.name not in result.taken_out]
+    each = np.tile(np.eye(3), (len(kept), 1, 1))
+    placed = result.transform.apply(np.array(kept))
+    return registration_covariance(placed, fle_mm**2 / 3.0 * each, each, Frame.PATIENT)
 
 
 def _tip_sentences(error_mm: Callable[[ArrayLike], float], tips_mm: ArrayLike) -> list[str]:

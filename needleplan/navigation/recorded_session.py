@@ -1,8 +1,10 @@
 """A live session that records what it is told and what it says, and its record played again."""
 
 import json
+import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,7 @@ from needleplan.navigation.events import (
     LandmarkChecked,
     NeedlePlaced,
     NeedleSelected,
+    NeedleWithdrawn,
     PlanReplaced,
     PoseRefused,
     Registered,
@@ -33,7 +36,7 @@ from needleplan.navigation.session_log import (
     RecordedLog,
     read_log,
 )
-from needleplan.navigation.session_log_writer import SessionLog, require_same
+from needleplan.navigation.session_log_writer import SessionLog, locked_log, require_same
 
 _EVENTS: dict[str, type[SessionEvent]] = {
     kind.__name__: kind
@@ -46,6 +49,7 @@ _EVENTS: dict[str, type[SessionEvent]] = {
         NeedleSelected,
         SessionHeld,
         NeedlePlaced,
+        NeedleWithdrawn,
         EnergyDelivered,
         PlanReplaced,
         GuidanceAsked,
@@ -53,6 +57,8 @@ _EVENTS: dict[str, type[SessionEvent]] = {
 }
 #: Samples come many times a second; all else is a decision of people, and on the disk before it is answered.
 _SAMPLES = (ToolPose, PoseRefused, BreathingSample, GuidanceAsked)
+#: A session that goes on computes one of so many guidances again, and all that stand in the last lines.
+_ONE_OF, _LAST_LINES = 20, 400
 
 
 def event_to_json(event: SessionEvent) -> dict[str, Any]:
@@ -104,26 +110,45 @@ class RecordedSession:
         """Go on with a recorded session, after a kill for instance.
 
         Args:
-            path: its log.
+            path: its log; from here on no other process can write it.
             session: a new session of the same plan and options; it is told all that was recorded.
             sync_s: within this time every line is on the disk.
 
         Raises:
-            NavigationError: the log is damaged, of another session, or the session does not say what it said then.
+            NavigationError: the log is damaged, of another session, written by another, or the session does not
+                say what it said then. Of long sessions one guidance of 20 and the latest are compared.
         """
-        recorded = read_log(path)
-        replayed = replay(recorded, session)
-        if not replayed.equal:
-            raise NavigationError(f"{path.name}: {replayed.difference}")
-        return cls(session, SessionLog.reopen(recorded, sync_s))
+        handle = locked_log(path)
+        try:
+            recorded = read_log(path)
+            replayed = replay(recorded, session, one_of=_ONE_OF)
+            if not replayed.equal:
+                raise NavigationError(f"{path.name}: {replayed.difference}")
+        except BaseException:
+            os.close(handle)
+            raise
+        return cls(session, SessionLog.reopen(recorded, handle, sync_s))
 
     def take(self, event: SessionEvent) -> Guidance | None:
-        """As ``LiveSession.take``; when it returns, event and answer survive the end of the process."""
+        """As ``LiveSession.take``; when it returns, event and answer survive the end of the process.
+
+        Raises:
+            NavigationError: the event cannot be recorded, and the session is not told; or what ``LiveSession.take``
+                raises.
+        """
+        decided = not isinstance(event, _SAMPLES)
         with self._lock:
-            self.log.write(EVENT, event_to_json(event), at_once=not isinstance(event, _SAMPLES))
+            try:
+                told = event_to_json(event)
+            except NeedleplanError as error:
+                raise NavigationError(f"{type(event).__name__} cannot be recorded: {error}") from error
+            if decided:
+                # What a replay will read is what the session is told.
+                event = event_from_json(json.loads(json.dumps(told)), type(event).__name__)
+            self.log.write(EVENT, told, at_once=decided)
             try:
                 answer = self.session.take(event)
-            except NavigationError as error:
+            except NeedleplanError as error:
                 self.log.write(REFUSED, str(error))
                 raise
             if answer is not None:
@@ -165,6 +190,7 @@ def replay(
     recorded: RecordedLog,
     session: LiveSession,
     told: Callable[[SessionEvent, Guidance | str | None], None] | None = None,
+    one_of: int = 1,
 ) -> Replayed:
     """Tell a new session all that was recorded, and compare what it says.
 
@@ -174,6 +200,8 @@ def replay(
         recorded: the log.
         session: a session that has taken no event.
         told: called with each event and its answer: guidance, the sentence of a refusal, or None.
+        one_of: guidance changes nothing, so that one of so many is computed again, and those of the last lines;
+            1 compares all.
 
     Raises:
         NavigationError: the log is of another session, or a line of it is no event.
@@ -183,15 +211,24 @@ def replay(
     events = answers = 0
     difference = ""
     said: tuple[str, str] | None = None
+    asked, skipped, latest = 0, False, None
     for entry in recorded.entries():
         if entry.kind == EVENT:
             if said is not None and not difference:
                 difference = f"line {entry.number}: the session now answers where it did not then"
             event = event_from_json(entry.value, f"{name}, line {entry.number}")
+            skipped = False
+            if isinstance(event, GuidanceAsked):
+                asked += 1
+                skipped = asked % one_of != 0 and entry.number < recorded.lines - _LAST_LINES
+            if isinstance(event, GuidanceAsked) and skipped:
+                latest = event if latest is None or event.time_s > latest.time_s else latest
+                events, said = events + 1, None
+                continue
             answer: Guidance | str | None
             try:
                 answer = session.take(event)
-            except NavigationError as error:
+            except NeedleplanError as error:
                 answer = str(error)
             events += 1
             said = None
@@ -201,6 +238,8 @@ def replay(
                 said = (REFUSED, _text(answer))
             if told is not None:
                 told(event, answer)
+        elif entry.kind in (GUIDANCE, REFUSED) and skipped:
+            skipped = False
         elif entry.kind in (GUIDANCE, REFUSED):
             answers += 1
             if said != (entry.kind, _text(entry.value)) and not difference:
@@ -208,6 +247,10 @@ def replay(
             said = None
         else:
             said = None
+    if latest is not None and latest.time_s > session.clock_s:
+        # All that an asked guidance leaves behind is how late it is.
+        with suppress(NeedleplanError):
+            session.take(latest)
     return Replayed(events, answers, not difference, difference)
 
 

@@ -14,13 +14,16 @@ from needleplan.navigation.tool_track import PosePair, inverse_of
 _UP_SHAFT_MM = 100.0
 #: Time between two places of the reference that are kept to compare with.
 _ANCHOR_STEP_S = 0.25
+#: A motion that goes no more than this share of it across the needle's axis is one along the axis (27 degrees).
+_ALONG_AXIS = 0.5
 
 
 class RelativeMotion:
     """Compares each pair of poses with those before it.
 
     All that is measured is needle against reference, or a reference that the needle did not follow: a tracker that
-    is pushed, or a table that is moved with everything on it, changes nothing.
+    is pushed, or a table that is moved with everything on it, changes nothing. Of a needle that follows only its
+    motion across its axis shows that the patient moved: along the axis it may be pushed while the reference slides.
 
     Args:
         options: limits.
@@ -28,12 +31,14 @@ class RelativeMotion:
 
     def __init__(self, options: SessionOptions) -> None:
         self.options = options
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin again, as after a new registration."""
         self._last: PosePair | None = None
         self._anchors: deque[PosePair] = deque()
+
+    def forget(self, until_s: float, now_s: float) -> None:
+        """Forget what was measured until a moment, and what is said to be measured later than now."""
+        self._anchors = deque(pair for pair in self._anchors if until_s < pair.measured_s <= now_s)
+        if self._last is not None and not until_s < self._last.measured_s <= now_s:
+            self._last = None
 
     def take(self, pair: PosePair) -> Doubt | None:
         """One more pair; returns what is wrong with it, if anything."""
@@ -41,24 +46,25 @@ class RelativeMotion:
         if last is not None and pair.measured_s <= last.measured_s:
             return None
         self._last = pair
-        if last is None:
-            self._anchors.append(pair)
-            return None
-        moved = self._reference_moved(pair)
-        self._keep(pair)
+        moved = self._reference_moved(pair) if self._anchors else None
         if moved is not None:
+            # It was told: from here on it is another motion that counts.
+            self._anchors.clear()
+        self._keep(pair)
+        if moved is not None or last is None:
             return moved
         passed_s = pair.measured_s - last.measured_s
         way_mm = max(
             float(np.linalg.norm(_on_axis(pair.X_RN, up) - _on_axis(last.X_RN, up))) for up in (0.0, _UP_SHAFT_MM)
         )
-        allowed_mm = self.options.jump_mm + self.options.tool_speed_mm_s * passed_s
+        explained_s = passed_s if passed_s <= self.options.unseen_s else 0.0
+        allowed_mm = self.options.jump_mm + self.options.tool_speed_mm_s * explained_s
         if way_mm <= allowed_mm:
             return None
         return Doubt(
             DoubtKind.JUMP,
-            f"The needle jumped by {way_mm:.1f} mm within {passed_s:.3f} s, where a hand moves it by at most "
-            f"{allowed_mm:.1f} mm: look at its marker and touch a landmark, or register again.",
+            f"The needle came {way_mm:.1f} mm far within {passed_s:.3f} s between two poses, where at most "
+            f"{allowed_mm:.1f} mm are explained: look at its marker and touch a landmark, or register again.",
         )
 
     def _reference_moved(self, pair: PosePair) -> Doubt | None:
@@ -75,17 +81,30 @@ class RelativeMotion:
             float(np.linalg.norm(_on_axis(pair.X_TN, up) - _carried(motion, _on_axis(anchor.X_TN, up))))
             for up in (0.0, _UP_SHAFT_MM)
         )
-        if along_mm <= self.options.reference_shift_mm:
+        if along_mm > self.options.reference_shift_mm:
+            said = f"The reference moved by {shift_mm:.1f} mm and the needle did not move along with it"
+        elif self._along_axis(pair, anchor):
+            said = (
+                f"The reference moved by {shift_mm:.1f} mm along the needle's axis together with the needle, as it "
+                "does if it slides while the needle is pushed"
+            )
+        else:
             return None
         return Doubt(
-            DoubtKind.REFERENCE_MOVED,
-            f"The reference moved by {shift_mm:.1f} mm and the needle did not move along with it: look whether it "
-            "still sits where it sat, and touch a landmark or register again.",
+            DoubtKind.REFERENCE_MOVED, f"{said}: look whether it still sits where it sat, and register again."
         )
+
+    def _along_axis(self, pair: PosePair, anchor: PosePair) -> bool:
+        """True where the needle went along its own axis, as far as counts."""
+        axis = anchor.X_TN[:3, 2]
+        ways = [_on_axis(pair.X_TN, up) - _on_axis(anchor.X_TN, up) for up in (0.0, _UP_SHAFT_MM)]
+        along_mm = max(abs(float(way @ axis)) for way in ways)
+        across_mm = max(float(np.linalg.norm(way - float(way @ axis) * axis)) for way in ways)
+        return along_mm > self.options.reference_shift_mm and across_mm <= _ALONG_AXIS * along_mm
 
     def _keep(self, pair: PosePair) -> None:
         anchors = self._anchors
-        if pair.measured_s - anchors[-1].measured_s >= _ANCHOR_STEP_S:
+        if not anchors or pair.measured_s - anchors[-1].measured_s >= _ANCHOR_STEP_S:
             anchors.append(pair)
         while len(anchors) > 1 and anchors[1].measured_s <= pair.measured_s - self.options.reference_drift_s:
             anchors.popleft()

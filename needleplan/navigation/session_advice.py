@@ -76,7 +76,7 @@ def advised(
         found.append(
             Doubt(
                 DoubtKind.GATE_SHUT,
-                f"The target lies {away_mm:.1f} mm from end-exhale, where the gate is "
+                f"The target may lie {away_mm:.1f} mm from end-exhale, where the gate is "
                 f"{options.gate_mm:g} mm: wait.",
             )
         )

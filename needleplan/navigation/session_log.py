@@ -4,6 +4,8 @@ A line is JSON with its number, its kind, its value and a hash of itself and the
 operating system in one piece before ``take`` returns, so a process that is killed loses nothing that was answered;
 it is on the disk within ``sync_s`` (decisions of people at once), which is what a loss of power can cost. A last
 line without its end was being written at such a moment and is dropped; any other line that does not fit is refused.
+The chain has no key: it shows a slip, a fault of the disk or a careless hand, not somebody who makes it anew; nor
+does a log that was cut at the end of a line differ from one whose session was killed there (``closed`` is False).
 Nothing of the patient is recorded but the hashes of case and plan; names of landmarks are those that were given.
 """
 
@@ -11,7 +13,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from needleplan.errors import CaseError, NavigationError, PlanFileError
 from needleplan.io.bounded import file_size
@@ -54,6 +56,7 @@ class RecordedLog:
         header: what its first line says.
         lines: number of whole lines.
         whole_bytes: length of these.
+        size_bytes: length of the file.
         torn: what was dropped behind them, in a sentence; None where nothing was.
         closed: True where the session was ended as it should be.
         last_hash: hash of the last whole line.
@@ -63,6 +66,7 @@ class RecordedLog:
     header: dict[str, Any]
     lines: int
     whole_bytes: int
+    size_bytes: int
     torn: str | None
     closed: bool
     last_hash: str
@@ -103,14 +107,16 @@ def read_log(path: Path) -> RecordedLog:
         before, whole, kind = told[:-2].decode("ascii"), end, entry.kind
         count += 1
     if count == 0:
-        raise NavigationError(f"{path.name}: the log ends within its first line: nothing was recorded")
+        raise NavigationError(
+            f"{path.name}: the log ends within its first line: nothing was recorded; delete it and begin again"
+        )
     torn = None
     if whole < size:
         torn = (
             f"The last line was being written when the session ended: {size - whole} bytes behind line {count - 1} "
             "are dropped."
         )
-    return RecordedLog(path, header, count, whole, torn, kind == CLOSED, before)
+    return RecordedLog(path, header, count, whole, size, torn, kind == CLOSED, before)
 
 
 def _checked_header(value: Any, name: str) -> dict[str, Any]:
@@ -142,7 +148,7 @@ def _whole_lines(path: Path, size: int) -> Iterator[tuple[bytes, int]]:
     with path.open("rb") as stream:
         while end < size:
             line = stream.readline(MAXIMUM_LINE_BYTES + 1)
-            if len(line) > MAXIMUM_LINE_BYTES:
+            if len(line) > MAXIMUM_LINE_BYTES and (line.endswith(b"\n") or _ends(stream)):
                 raise NavigationError(
                     f"{path.name}: a line is longer than {MAXIMUM_LINE_BYTES} bytes: no session's"
                 )
@@ -150,6 +156,11 @@ def _whole_lines(path: Path, size: int) -> Iterator[tuple[bytes, int]]:
                 return
             end += len(line)
             yield line[:-1], end
+
+
+def _ends(stream: IO[bytes]) -> bool:
+    """True where a line ends in what is left, read in pieces: without an end it is torn, however long it is."""
+    return any(b"\n" in piece for piece in iter(lambda: stream.read(MAXIMUM_LINE_BYTES), b""))
 
 
 def line_hash(before: str, text: bytes) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from needleplan import __version__
-from needleplan.errors import NavigationError
+from needleplan.errors import NavigationError, NeedleplanError
 from needleplan.io.plan_file import plan_hash
 from needleplan.io.value_json import to_json
 from needleplan.navigation.live_session import LiveSession
@@ -16,6 +16,7 @@ from needleplan.navigation.session_log import (
     CLOSED,
     HASH_MARK,
     HEADER,
+    MAXIMUM_LINE_BYTES,
     RESUMED,
     SCHEMA,
     VERSION,
@@ -32,12 +33,10 @@ class SessionLog:
         handle: its open descriptor, which belongs to the log from now on.
         number: of the next line.
         last_hash: hash of the line before.
-        sync_s: within this time every line is on the disk.
+        sync_s: within this time every line is on the disk; more than 0 and at most 60 s.
     """
 
     def __init__(self, path: Path, handle: int, number: int, last_hash: str, sync_s: float) -> None:
-        if not 0.0 < sync_s <= 60.0:
-            raise NavigationError(f"a log must be on the disk within more than 0 and at most 60 s, not {sync_s}")
         self.path = path
         self._handle: int | None = handle
         self._number, self._last_hash = number, last_hash
@@ -50,12 +49,16 @@ class SessionLog:
 
     @classmethod
     def create(cls, path: Path, session: LiveSession, sync_s: float = 0.25) -> "SessionLog":
-        """Begin a log; a file that exists is never written over.
+        """Begin a log; a file that exists is never written over, and none is left that could not be begun.
 
         Raises:
             NavigationError: there is such a file, or it cannot be made.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _require_sync(sync_s)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NavigationError(f"{path.name}: its folder cannot be made ({error.strerror})") from error
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         except FileExistsError as error:
@@ -66,21 +69,43 @@ class SessionLog:
             raise NavigationError(f"{path.name}: the log cannot be made ({error.strerror})") from error
         _own(handle, path)
         log = cls(path, handle, 0, "", sync_s)
-        log.write(HEADER, header_of(session), at_once=True)
-        _sync_folder(path.parent)
+        try:
+            log.write(HEADER, header_of(session), at_once=True)
+            _sync_folder(path.parent)
+        except (NeedleplanError, OSError) as error:
+            path.unlink(missing_ok=True)
+            log._end()
+            raise NavigationError(f"{path.name}: the log cannot be begun ({error})") from error
         return log
 
     @classmethod
-    def reopen(cls, recorded: RecordedLog, sync_s: float = 0.25) -> "SessionLog":
-        """Go on with a log behind its last whole line; a torn one is cut off, and said so in the next."""
+    def reopen(cls, recorded: RecordedLog, handle: int, sync_s: float = 0.25) -> "SessionLog":
+        """Go on with a log behind its last whole line; a torn one is cut off, and said so in the next.
+
+        Args:
+            recorded: the log, read after it was locked.
+            handle: what ``locked_log`` gave; it belongs to the log from now on, and is closed where that fails.
+            sync_s: within this time every line is on the disk.
+
+        Raises:
+            NavigationError: the file is not the one that was read, or cannot be written.
+        """
         try:
-            handle = os.open(recorded.path, os.O_WRONLY | os.O_APPEND)
+            _require_sync(sync_s)
+            _require_unchanged(handle, recorded)
+            os.ftruncate(handle, recorded.whole_bytes)
+        except NavigationError:
+            os.close(handle)
+            raise
         except OSError as error:
-            raise NavigationError(f"{recorded.path.name}: the log cannot be opened ({error.strerror})") from error
-        _own(handle, recorded.path)
-        os.ftruncate(handle, recorded.whole_bytes)
+            os.close(handle)
+            raise NavigationError(f"{recorded.path.name}: the log cannot be resumed ({error.strerror})") from error
         log = cls(recorded.path, handle, recorded.lines, recorded.last_hash, sync_s)
-        log.write(RESUMED, {"version": __version__, "note": recorded.torn or ""}, at_once=True)
+        try:
+            log.write(RESUMED, {"version": __version__, "note": recorded.torn or ""}, at_once=True)
+        except NavigationError:
+            log._end()
+            raise
         return log
 
     def write(self, kind: str, value: Any, at_once: bool = False) -> None:
@@ -92,7 +117,8 @@ class SessionLog:
             at_once: True waits until it is on the disk.
 
         Raises:
-            NavigationError: it cannot be written: then nothing more is recorded, and the session must end.
+            NavigationError: it is too long, and nothing is changed; or it cannot be written: then nothing more is
+                recorded, and the session must end.
         """
         with self._lock:
             if self._handle is None or self._failure is not None:
@@ -104,6 +130,11 @@ class SessionLog:
             ].encode()
             told = line_hash(self._last_hash, text)
             line = text + HASH_MARK + told.encode() + b'"}\n'
+            if len(line) > MAXIMUM_LINE_BYTES:
+                raise NavigationError(
+                    f"{self.path.name}: a line of {len(line)} bytes cannot be recorded, where {MAXIMUM_LINE_BYTES} "
+                    "are allowed: nothing of it was taken"
+                )
             try:
                 if os.write(self._handle, line) != len(line):
                     raise OSError("the disk is full")
@@ -120,12 +151,18 @@ class SessionLog:
         """Say that the session has ended, and close the file; twice is harmless."""
         if self._handle is None:
             return
-        if self._failure is None:
-            self.write(CLOSED, True, at_once=True)
+        try:
+            if self._failure is None:
+                self.write(CLOSED, True, at_once=True)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         self._ended.set()
         self._syncer.join()
         with self._lock:
-            os.close(self._handle)
+            if self._handle is not None:
+                os.close(self._handle)
             self._handle = None
 
     def _sync_always(self, sync_s: float) -> None:
@@ -136,6 +173,20 @@ class SessionLog:
                     os.fdatasync(self._handle)
                 except OSError as error:
                     self._failure = error
+
+
+def locked_log(path: Path) -> int:
+    """Descriptor of a log that exists, which no other process writes as long as it is open.
+
+    Raises:
+        NavigationError: there is none, or another session is writing it.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+    except OSError as error:
+        raise NavigationError(f"{path.name}: the log cannot be opened ({error.strerror})") from error
+    _own(handle, path)
+    return handle
 
 
 def header_of(session: LiveSession) -> dict[str, Any]:
@@ -174,6 +225,17 @@ def _own(handle: int, path: Path) -> None:
     except OSError as error:
         os.close(handle)
         raise NavigationError(f"{path.name}: another session is writing this log") from error
+
+
+def _require_sync(sync_s: float) -> None:
+    if not 0.0 < sync_s <= 60.0:
+        raise NavigationError(f"a log must be on the disk within more than 0 and at most 60 s, not {sync_s}")
+
+
+def _require_unchanged(handle: int, recorded: RecordedLog) -> None:
+    own = os.fstat(handle)
+    if own.st_size != recorded.size_bytes or not os.path.samestat(own, recorded.path.stat()):
+        raise NavigationError(f"{recorded.path.name}: the log was changed while it was read: resume it again")
 
 
 def _sync_folder(folder: Path) -> None:

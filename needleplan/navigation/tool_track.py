@@ -53,7 +53,7 @@ class ToolTrack:
         self.tool = tool
         self.options = options
         self.poses: deque[TimedPose] = deque(maxlen=_KEPT)
-        self.ignored = {"out of order": 0, "measured after it arrived": 0, "refused": 0}
+        self.ignored = {"out of order": 0, "repeated": 0, "measured after it arrived": 0, "refused": 0}
         self.forget()
 
     def forget(self) -> None:
@@ -62,7 +62,7 @@ class ToolTrack:
         self._newest_s = -math.inf
         self._same_since_s = 0.0
         self._unseen = False
-        self._refused = ""
+        self._refused: PoseRefused | None = None
         self._early_s = 0.0
         self._overtaken = 0
 
@@ -73,11 +73,15 @@ class ToolTrack:
             self._early_s = early_s
             self.ignored["measured after it arrived"] += 1
             return False
-        if pose.measured_s <= self._newest_s:
+        if pose.measured_s == self._newest_s:
+            # Sent again: it tells nothing new, neither of the tool nor of its clock.
+            self.ignored["repeated"] += 1
+            return False
+        if pose.measured_s < self._newest_s:
             self._overtaken += 1
             self.ignored["out of order"] += 1
             return False
-        self._early_s, self._overtaken, self._refused = 0.0, 0, ""
+        self._early_s, self._overtaken = 0.0, 0
         self._newest_s = pose.measured_s
         self._unseen = pose.X_TA is None
         if pose.X_TA is None:
@@ -90,20 +94,23 @@ class ToolTrack:
 
     def refuse(self, pose: PoseRefused) -> None:
         """What came is no pose."""
-        self._refused = pose.reason
+        self._refused = pose
         self.ignored["refused"] += 1
 
     @property
     def clock_set_back(self) -> bool:
-        """True where poses come in a row that are older than one before."""
-        return self._overtaken >= _SET_BACK
+        """True once so many poses came in a row that are older than one before."""
+        return self._overtaken == _SET_BACK
 
     def doubts(self, time_s: float) -> list[Doubt]:
         """Why this tool cannot be relied on at a time."""
         found = []
         limit_s = self.options.pose_age_s
-        if self._refused:
-            found.append(Doubt(DoubtKind.WRONG_FRAME, f"A pose of the {self.tool} is no pose: {self._refused}."))
+        # One good pose among refused ones does not make the stream one to be relied on.
+        if self._refused is not None and time_s - self._refused.received_s <= self.options.refused_s:
+            found.append(
+                Doubt(DoubtKind.WRONG_FRAME, f"A pose of the {self.tool} is no pose: {self._refused.reason}.")
+            )
         if self._early_s:
             found.append(
                 Doubt(

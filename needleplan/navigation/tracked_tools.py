@@ -33,14 +33,14 @@ class TrackedTools:
         }
 
     def take(self, event: ToolPose | PoseRefused) -> list[Doubt]:
-        """One more pose; returns doubts that stand until somebody looked."""
+        """One more pose; returns doubts that stand until somebody looked or registered again."""
         track = self._needle if event.tool is TrackedTool.NEEDLE else self._reference
         if isinstance(event, PoseRefused):
             track.refuse(event)
             return []
         used = track.take(event)
         found = []
-        if track.clock_set_back:
+        if not used and track.clock_set_back:
             sentence = f"The clock of the {event.tool}'s poses was set back: register again."
             found.append(Doubt(DoubtKind.CLOCK, sentence))
         if not used:
@@ -52,16 +52,18 @@ class TrackedTools:
         moved = self._motion.take(pair)
         return found if moved is None else [*found, moved]
 
-    def forget(self) -> None:
-        """Begin again, as after a registration: the reference may sit elsewhere, and a clock may be new."""
+    def forget(self, until_s: float, now_s: float) -> None:
+        """Begin again, as after a registration: the reference may sit elsewhere, and a clock may be new.
+
+        Args:
+            until_s: how needle and reference moved is forgotten until this moment, when the oldest measurement was
+                made that the registration rests on.
+            now_s: when it is taken; what is said to be measured later was so on another clock.
+        """
         for track in (self._needle, self._reference):
             track.forget()
-        self._motion.forget()
+        self._motion.forget(until_s, now_s)
         self._pair = None
-
-    def looked_at(self) -> None:
-        """Somebody saw that needle and reference are where they are said to be."""
-        self._motion.forget()
 
     def at(self, time_s: float) -> tuple[PosePair | None, list[Doubt]]:
         """The newest pair where it is fresh at a time, and why the tools cannot be relied on then."""

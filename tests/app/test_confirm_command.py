@@ -1,7 +1,7 @@
 """The confirm command: figures and files of a made ablation, ways to align, and input that is refused."""
 
 import argparse
-import dataclasses
+import gzip
 import json
 from pathlib import Path
 
@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from needleplan.app.confirm_command import add_confirm, run_confirm
-from needleplan.confirmation.alignment import AFTER
+from needleplan.app.confirm_inputs import ReadMask, read_alignment
+from needleplan.app.confirm_pictures import _bins
+from needleplan.confirmation.alignment import AFTER, same_frame
+from needleplan.confirmation.confirm import confirm
 from needleplan.errors import CaseError, GeometryError, NeedleplanError, OptionError
 from needleplan.frames import Frame, RigidTransform
 from needleplan.grid import VoxelMask
@@ -17,12 +20,9 @@ from needleplan.io.dicom.reference import made_reference
 from needleplan.io.dicom.segmentation_writer import NamedMask, write_segmentation
 from needleplan.io.itk_transforms import write_transform
 from needleplan.io.nifti import write_labels_nifti
-from needleplan.io.plan_file import write_plan
 from needleplan.io.slicer_markups import MarkupList, MarkupPoint, write_markups
-from needleplan.plan import Metrics
 from needleplan.registration.rotations import rotations_of
 from tests.confirmation.made_balls import ball, oblique_grid
-from tests.sim.made_patient import make_anatomy, make_plan
 
 CENTRE = np.array([-30.0, 22.0, 64.0])
 POSE = RigidTransform.from_parts(Frame.PATIENT, AFTER, rotations_of((0.1, 0.3, -0.2)), (30.0, -50.0, 20.0))
@@ -161,6 +161,72 @@ def test_a_transform_of_the_other_direction_is_refused(files):
         _run(files, "--transform", files / "backward.tfm", "--no-pictures")
 
 
+def test_the_file_of_a_transform_takes_points_before_to_points_after(files, capsys):
+    """As ITK registers with fixed = before and moving = after; turned round it is refused, be the motion small."""
+    matrix, shift = rotations_of((0.02, -0.06, 0.1)), np.array([14.0, -7.0, 5.0])
+    zone = ball(CENTRE, 15.0)
+    move = np.eye(4)
+    move[:3, :3], move[:3, 3] = matrix, shift + CENTRE - matrix @ CENTRE
+    _write(files / "near.nii.gz", VoxelMask(zone.grid.moved(move), zone.inside))
+    for name, way in (("there", move), ("back", np.linalg.inv(move))):
+        numbers = " ".join(f"{value:.17g}" for value in (*way[:3, :3].ravel(), *way[:3, 3]))
+        (files / f"{name}.tfm").write_text(
+            "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
+            f"Parameters: {numbers}\nFixedParameters: 0 0 0\n"
+        )
+    assert _run(files, "--transform", files / "there.tfm", "--no-pictures", zone="near.nii.gz", out="there") == 0
+    with pytest.raises(GeometryError, match="wrong way"):
+        _run(files, "--transform", files / "back.tfm", "--no-pictures", zone="near.nii.gz", out="back")
+    parser = argparse.ArgumentParser()
+    add_confirm(parser)
+    words = " ".join(parser.format_help().split())
+    assert "fixed = before, moving = after" in words and "onto the scan before" in words
+
+
+def test_a_colon_without_a_name_is_refused(files):
+    with pytest.raises(OptionError, match="nothing stands behind the colon"):
+        _run(files, "--same-frame", tumour="tumour.nii.gz:")
+
+
+def test_files_without_unit_and_frame_are_read_once_these_are_stated(files, tmp_path):
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+    from vtkmodules.vtkCommonDataModel import vtkImageData
+    from vtkmodules.vtkIOXML import vtkXMLImageDataWriter
+
+    whole = bytearray(gzip.decompress((files / "tumour.nii.gz").read_bytes()))
+    whole[123] &= ~7  # xyzt_units without a unit of length
+    (tmp_path / "plain.nii").write_bytes(whole)
+    zone = ball(CENTRE, 15.0)
+    image = vtkImageData()
+    image.SetDimensions(*zone.grid.shape)
+    # Stored in centimetres and RAS.
+    image.SetDirectionMatrix(-1, 0, 0, 0, -1, 0, 0, 0, 1)
+    image.SetOrigin(*(zone.grid.T_PV[:3, 3] * [-0.1, -0.1, 0.1]))
+    image.SetSpacing(0.1, 0.1, 0.1)
+    image.GetPointData().SetScalars(numpy_to_vtk(zone.inside.astype(np.uint8).ravel(order="F"), deep=True))
+    writer = vtkXMLImageDataWriter()
+    writer.SetFileName(str(tmp_path / "zone.vti"))
+    writer.SetInputData(image)
+    writer.Write()
+    (tmp_path / "tumour.nii.gz").write_bytes((files / "tumour.nii.gz").read_bytes())
+    quiet = ("--same-frame", "--no-pictures")
+    with pytest.raises(CaseError, match=r"state --unit mm"):
+        _run(tmp_path, *quiet, tumour="plain.nii", zone="plain.nii")
+    with pytest.raises(CaseError, match=r"state --frame LPS \(or RAS\) and --unit mm$"):
+        _run(tmp_path, *quiet, zone="zone.vti")
+    with pytest.raises(OptionError, match=r"--frame goes with \.vti"):
+        _run(tmp_path, *quiet, "--frame", "RAS", tumour="plain.nii", zone="plain.nii")
+    assert _run(tmp_path, *quiet, "--unit", "mm", tumour="plain.nii", zone="plain.nii", out="one") == 3
+    with pytest.raises(CaseError, match="unit"):
+        _run(tmp_path, *quiet, "--unit", "cm", "--frame", "RAS", zone="zone.vti")
+    image.SetOrigin(*(zone.grid.T_PV[:3, 3] * [-1, -1, 1]))
+    image.SetSpacing(1.0, 1.0, 1.0)
+    writer.Write()
+    assert _run(tmp_path, *quiet, "--unit", "mm", "--frame", "RAS", zone="zone.vti", out="two") == 0
+    data = json.loads((tmp_path / "two" / "confirmation.json").read_text())
+    assert data["least_margin_mm"] == pytest.approx(7.0, abs=0.7)
+
+
 @pytest.mark.parametrize("matrix", [np.diag([-1.0, 1.0, 1.0]), np.diag([1.2, 1.0, 1.0])])
 def test_mirrored_and_stretched_transforms_are_refused(files, matrix):
     numbers = " ".join(f"{value:g}" for value in (*matrix.ravel(), 0.0, 0.0, 0.0))
@@ -201,21 +267,18 @@ def test_a_folder_of_others_is_not_written_into(files):
     assert (files / "mine" / "thesis.txt").read_text() == "my own"
 
 
-def test_a_plan_stands_beside_what_was_achieved(files, capsys, tmp_path):
-    bare = make_plan(make_anatomy())
-    planned = Metrics(1.0, 0.99, 6.5, 3.0, 14.0, 5.0, 0.4)
-    plan = dataclasses.replace(bare, metrics=planned)
-    write_plan(tmp_path / "plan.json", plan)
-    tip = np.asarray(plan.insertions[0].tip_mm)
-    _write(tmp_path / "tumour.nii.gz", ball(tip, 8.0))
-    _write(tmp_path / "zone.nii.gz", ball(tip, 15.0))
-    assert _run(tmp_path, "--same-frame", "--plan", tmp_path, "--no-pictures") == 0
-    assert "planned" in capsys.readouterr().out
-    data = json.loads((tmp_path / "out" / "confirmation.json").read_text())
-    assert data["planned"]["least_margin_mm"] == 6.5
-    _write(tmp_path / "far.nii.gz", ball(tip + 300.0, 8.0))
-    with pytest.raises(OptionError, match="another patient, tumour or frame"):
-        _run(tmp_path, "--same-frame", "--plan", tmp_path, tumour="far.nii.gz")
+def test_an_out_that_is_a_file_or_a_link_is_refused_before_any_work(files):
+    (files / "note").write_text("mine")
+    (files / "link").symlink_to(files / "elsewhere")
+    for name in ("note", "link"):
+        with pytest.raises(OptionError):
+            _run(files, "--same-frame", tumour="missing.nii.gz", out=name)
+
+
+def test_the_legend_of_the_surface_speaks_of_the_surface():
+    found = confirm(ball(CENTRE, 8.0), ball(CENTRE + np.array([9.0, 0, 0]), 9.0), same_frame())
+    labels = [one.label for one in _bins(found)]
+    assert labels == ["surface outside the zone", "0 to 5 mm", "5 mm or more"]
 
 
 def test_the_top_of_the_module_imports_the_standard_library_alone():
@@ -231,13 +294,6 @@ def test_the_top_of_the_module_imports_the_standard_library_alone():
     assert done.stdout.strip() == "[]"
 
 
-def test_a_plan_without_insertion_is_refused(files, tmp_path):
-    plan = dataclasses.replace(make_plan(make_anatomy()), metrics=None)
-    write_plan(tmp_path / "plan.json", plan)
-    with pytest.raises(OptionError, match="nothing to hold the outcome against"):
-        _run(files, "--transform", files / "pose.tfm", "--plan", tmp_path, "--no-pictures")
-
-
 def test_dicom_segmentations_go_through_the_same_door(tmp_path):
     grid = oblique_grid(CENTRE, 22.0, (1.0, 1.0, 1.5), np.array([0.2, 0.1, -0.3]))
     away = np.linalg.norm(grid.centres_mm() - CENTRE, axis=1).reshape(grid.shape)
@@ -251,12 +307,8 @@ def test_dicom_segmentations_go_through_the_same_door(tmp_path):
 
 
 def _aligned(first_uid, second_uid, **flags):
-    from argparse import Namespace
-
-    from needleplan.app.confirm_inputs import ReadMask, read_alignment
-
     ways = {"transform": None, "landmarks_before": None, "landmarks_after": None, "by_organ": False}
-    options = Namespace(**{**ways, "same_frame": False, "error_mm": None, **flags})
+    options = argparse.Namespace(**{**ways, "same_frame": False, "error_mm": None, **flags})
     tumour, zone = ball(CENTRE, 8.0), ball(CENTRE, 12.0)
     return read_alignment(
         options, ReadMask(tumour, Path("a.dcm"), first_uid), ReadMask(zone, Path("b.dcm"), second_uid), None, None

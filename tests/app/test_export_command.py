@@ -296,6 +296,29 @@ def test_an_export_takes_the_place_of_the_former(folder, planned, tmp_path, monk
     assert (tmp_path / "mine" / "photo.jpg").exists()
 
 
+def test_an_export_never_replaces_a_plan_or_what_is_not_its_own(folder, tmp_path, monkeypatch):
+    """Told before plan and case are read; a file that has the name of an export's does not make a folder one."""
+    import shutil
+
+    import needleplan.app.outputs as outputs
+
+    copy = PlanFolder(Path(shutil.copytree(folder.root.parent, tmp_path / "copy")) / "plan")
+    (copy.root / MAIN_FILE).write_text("{}")
+    (copy.root.parent / MAIN_FILE).write_text("{}")
+    monkeypatch.setattr(outputs, "load_planned", lambda *_: pytest.fail("the plan was read"))
+    for place in (copy.root, copy.root.parent, copy.root / ".." / "plan"):
+        with pytest.raises(OptionError, match="is or holds the plan folder"):
+            export(copy, place, "--to", "tfm")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / MAIN_FILE).write_text('{"files": ["plan.csv"]}')
+    (tmp_path / "old" / "reading.txt").write_text("mine")
+    for place, said in (("link", "symbolic link"), ("old", "holds reading.txt")):
+        with pytest.raises(OptionError, match=said):
+            export(copy, tmp_path / place, "--to", "tfm")
+    assert copy.plan.is_file() and (tmp_path / "old" / "reading.txt").is_file()
+
+
 def test_names_stay_in_the_folder(planned, tmp_path):
     names = ["../../evil", "a/b", "A:B", "con", "ü"]
     case = planned.anatomy.case

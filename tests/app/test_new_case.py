@@ -165,14 +165,18 @@ def test_a_dry_run_writes_nothing(folder, tmp_path, capsys) -> None:
         (("--leave-out", "body_trunc"), "no body"),
         (("--leave-out", "body_trunc", "--entry-from", "lever"), "no structure 'lever'"),
         (("--entry-grow-mm", "nan"), "between 0 and 300"),
-        (("--patient-key", "Canary Jane"), "no name or number"),
-        (("--frame-of-reference", "1..2"), "must be a DICOM UID"),
+        (("--patient-key", "Canary Jane"), "--patient-key must be .* no name or number"),
+        (("--frame-of-reference", "1..2"), "--frame-of-reference must be a DICOM UID"),
+        (("--name", "a\nb Canary"), "--name must be"),
+        (("--name", "x" * 81), "--name must be"),
+        (("--leave-out", "spline"), "--leave-out: there is no class 'spline' .* spelt like it are spleen"),
     ],
 )
 def test_impossible_wishes_are_refused_in_one_sentence_and_leave_nothing(folder, tmp_path, words, said) -> None:
     with pytest.raises(NeedleplanError, match=said) as refusal:
         new_case(folder, tmp_path / "case", *words)
     assert "\n" not in str(refusal.value) and "Canary" not in str(refusal.value)
+    assert "unfinished" not in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -224,9 +228,90 @@ def test_an_unnamed_label_a_doubled_class_and_two_tables_are_refused(tmp_path) -
 def test_no_folder_is_overwritten(folder, tmp_path) -> None:
     (tmp_path / "case").mkdir()
     (tmp_path / "case/case.toml").write_text("mine")
-    with pytest.raises(OptionError, match="not empty"):
-        new_case(folder, tmp_path / "case", "--target-rank", "1")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    # Told before anything is read: the segmentation need not even be there.
+    for name in ("case", "file", "link"):
+        with pytest.raises(OptionError, match="not empty"):
+            new_case(tmp_path / "no segmentation", tmp_path / name, "--target-rank", "1")
+    with pytest.raises(OptionError, match="can be made"):
+        new_case(tmp_path / "no segmentation", tmp_path / "file/case", "--target-rank", "1")
     assert (tmp_path / "case/case.toml").read_text() == "mine"
+
+
+def with_body(path: Path, left_out: str = "") -> Path:
+    """One map in which the body is a label among the others, and perhaps one class under another name."""
+    names, values = exclusive()
+    values = values.copy()
+    number = max(names) + 1
+    values[(values == 0) & (patient()[1] > 0)] = number
+    renamed = {key: "my_table" if name == left_out else name for key, name in names.items()}
+    path.parent.mkdir(parents=True)
+    write_labels_nifti(path, patient()[0], values)
+    table = {str(key): name for key, name in (renamed | {number: "body"}).items()}
+    (path.parent / "dataset.json").write_text(json.dumps({"labels": table}))
+    return path
+
+
+def test_a_body_that_shares_its_map_with_organs_holds_them(made, tmp_path, capsys) -> None:
+    with_body(tmp_path / "in/map.nii.gz")
+    assert new_case(tmp_path / "in", tmp_path / "case", "--target-rank", "1") == 0
+    assert "body counts the other" in " ".join(capsys.readouterr().out.split())
+    bodies = [
+        next(s for s in load_case(path).structures if s.role is Role.SKIN).geometry
+        for path in (tmp_path / "case/case.toml", made)
+    ]
+    points = patient()[0].centres_mm()
+    assert np.array_equal(*(body.contains(points) for body in bodies)), "it is the body that a map of its own shows"
+
+
+@pytest.mark.parametrize("name", ["spleen", "colon"])
+def test_what_is_left_out_of_a_shared_map_stays_in_the_body_where_that_encloses_it(tmp_path, name) -> None:
+    with_body(tmp_path / "in/map.nii.gz", name)
+    words = ("--target-rank", "1", "--leave-out", "my_table")
+    assert new_case(tmp_path / "in", tmp_path / "case", *words) == 0
+    body = next(s for s in load_case(tmp_path / "case/case.toml").structures if s.role is Role.SKIN).geometry
+    middle = masks()[name]
+    assert body.contains(patient()[0].to_patient(np.argwhere(middle))).all()
+
+
+def test_a_body_alone_in_its_map_gets_nothing(folder, tmp_path, capsys) -> None:
+    assert new_case(folder, tmp_path / "case", "--target-rank", "1") == 0
+    assert "counts the other" not in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_name_that_only_a_role_makes_known_goes_out_with_a_warning(tmp_path, capsys) -> None:
+    chosen = masks()
+    chosen["miller spleen"] = chosen.pop("spleen")
+    source = write_folder(tmp_path / "in", chosen)
+    words = ("--target-rank", "1", "--role", "miller spleen=critical", "--role", "aorta=no_go")
+    assert new_case(source, tmp_path / "case", *words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("goes out as it is written") == 1 and "'miller spleen' is known by --role alone" in said
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_name_to_leave_out_that_is_nobodys_is_told(folder, tmp_path, folded) -> None:
+    source = folder if folded else write_multilabel(tmp_path / "in/all.nii.gz")
+    with pytest.raises(OptionError, match=r"spelt like it are .*gallbladder"):
+        new_case(source, tmp_path / "case", "--target-rank", "1", "--leave-out", "galbladder")
+
+
+def test_no_error_names_a_folder_that_is_gone(tmp_path, monkeypatch) -> None:
+    """What the checks refuse is told of the folder that was named, not of the one it was written into."""
+    import needleplan.app.new_case_files as files
+
+    written = files.inspect_case
+
+    def refusing(manifest: Path, data: Path):
+        (manifest.parent / "structures").rename(manifest.parent / "elsewhere")
+        return written(manifest, data)
+
+    monkeypatch.setattr(files, "inspect_case", refusing)
+    with pytest.raises(CaseError, match="there is no such file") as refusal:
+        new_case(write_folder(tmp_path / "in"), tmp_path / "case", "--target-rank", "1")
+    assert "unfinished" not in str(refusal.value) and str(tmp_path / "case") in str(refusal.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_hostile_folders_are_refused(tmp_path) -> None:

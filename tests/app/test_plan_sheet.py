@@ -17,7 +17,17 @@ from needleplan.app.plan_sheet_drawing import axial_drawing
 from needleplan.app.report_template import Html
 from needleplan.case.model import Case, PatientPosition, Role, Structure
 from needleplan.io.plan_file import plan_hash
-from needleplan.plan import Ablation, Evidence, Insertion, Metrics, Plan, PlanStatus, Provenance
+from needleplan.plan import (
+    Ablation,
+    Evidence,
+    Insertion,
+    Likelihood,
+    Metrics,
+    PhysicsVerdict,
+    Plan,
+    PlanStatus,
+    Provenance,
+)
 from needleplan.viz.slices import draw_axial_slice
 
 
@@ -120,12 +130,63 @@ def test_the_slice_through_a_point_shows_body_target_and_needle() -> None:
     assert pixels.std() > 10
 
 
+VERDICT = PhysicsVerdict("microwave bioheat (sequential, 2 mm, liver)", "damage",
+                         Metrics(0.991, 0.823, -1.69, 7.4, 33.1, 5.0, 1.16), False, 2)  # fmt: skip
+AGAINST = (
+    Evidence("coverage", "All lies in zones."),
+    Evidence("physics", "By the solver 99.1 % are destroyed.", "Ask for more."),
+    Evidence("search", "A corridor cannot have been missed.", "Look at more paths."),
+    Evidence("structures within the zone", "The predicted zone reaches into portal_vein (10 mm).", "Judge it."),
+    Evidence("needles among each other", "Two come near.", "Place them one after the other."),
+)
+CHANCES = (
+    Likelihood("the target is covered", 0.998, 0.9, 1.0),
+    Likelihood("a needle hits ribs", 0.014, 0.0, 0.1),
+    Likelihood("a needle hits colon", 0.2, 0.1, 0.3),
+)
+
+
+def test_the_sheet_says_what_speaks_against_the_plan() -> None:
+    seen = words(sheet_html(plan(needle(), evidence=AGAINST, physics=VERDICT, likelihoods=CHANCES), case(), TARGET))
+    for expected in (
+        "by physics NOT covered: 99.1 % of the target and 82.3 % of target and 5 mm margin, least margin −1.7 mm",
+        "structures within the zone: The predicted zone reaches into portal vein (10 mm)",
+        "needles among each other: Two come near.",
+        "chances: the target is covered 99.8 %; a needle hits colon 20.0 %; a needle hits ribs 1.4 %",
+    ):
+        assert expected in seen, (expected, seen)
+    assert "corridor" not in seen and "All lies in zones" not in seen and "By the solver" not in seen
+    without = words(sheet_html(plan(needle(), evidence=AGAINST), case(), TARGET))
+    assert "physics: By the solver 99.1 % are destroyed." in without, (
+        "without its figures the finding itself stands"
+    )
+    content = {"evidence": AGAINST[:1], "physics": dataclasses.replace(VERDICT, covered=True)}
+    assert "by physics covered: 99.1 %" in words(sheet_html(plan(needle(), **content), case(), TARGET))
+    assert 'class="against"' not in sheet_html(plan(needle(), evidence=AGAINST[:1]), case(), TARGET)
+
+
+def test_findings_that_have_no_room_are_named() -> None:
+    many = tuple(Evidence(f"subject {k}", f"finding {k} " + "word " * 120, "Do something.") for k in range(6))
+    seen = words(sheet_html(plan(needle(), evidence=many), case(), TARGET))
+    for k in range(6):
+        assert f"subject {k}" in seen
+    assert "finding 0" in seen and " …" in seen and "finding 5" not in seen
+    assert "findings in the report, not here:" in seen
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium, which prints pages, is not there")
 @pytest.mark.parametrize("paper", ["A4", "letter"])
 def test_six_needles_print_on_one_page(tmp_path, paper) -> None:
     grey = Html('<figure><svg viewBox="0 0 480 384" style="width:100%"></svg></figure>')
     many = plan(
-        *(dataclasses.replace(needle(k), clearances_mm={"portal_vein_and_splenic_vein": 2.0}) for k in range(1, 7))
+        *(dataclasses.replace(needle(k), clearances_mm={"portal_vein_and_splenic_vein": 2.0}) for k in range(1, 7)),
+        physics=VERDICT,
+        evidence=tuple(
+            Evidence(f"a subject {k}", "a finding of many words " * 30, "Do something.") for k in range(9)
+        ),
+        likelihoods=tuple(
+            Likelihood(f"a needle hits portal_vein_and_splenic_vein_{k}", 0.1, 0, 1) for k in range(9)
+        ),
     )
     text = sheet_html(many, case(), TARGET, (grey,) * 7)
     assert printed_pages(tmp_path, text, paper) == 1

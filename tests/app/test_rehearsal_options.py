@@ -12,7 +12,6 @@ from needleplan.app import cli
 from needleplan.app.breathing_options import Breathing, BreathingAxes, breathing_from
 from needleplan.app.rehearsal_options import noise_from, rehearsal_options_from, strategies_from
 from needleplan.app.rehearsal_study import FREE, beside_published
-from needleplan.app.whole_folder import whole_folder
 from needleplan.errors import MotionError, NeedleplanError, OptionError
 from needleplan.motion.attenuation import SKIN_RISE
 from needleplan.motion.irregular import IrregularMotion
@@ -167,26 +166,3 @@ def test_ours_stands_beside_published_figures_with_what_is_recovered():
     assert 65 <= recovered <= 85
     assert "recovered" not in " ".join(beside_published([statistics("tracking", 2.0)]))
     assert beside_published([strategy_statistics([run(1, [], metrics=None)], 5.0)]) == ()
-
-
-def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
-    folder = tmp_path / "results"
-
-    def write(word, fail=False):
-        with whole_folder(folder, "main.json", "rehearse") as unfinished:
-            (unfinished / "main.json").write_text(word)
-            if fail:
-                raise KeyboardInterrupt
-            (unfinished / "rest").write_text(word)
-
-    write("first")
-    assert (folder / "rest").read_text() == "first"
-    with pytest.raises(KeyboardInterrupt):
-        write("second", fail=True)
-    assert (folder / "main.json").read_text() == "first" and list(tmp_path.iterdir()) == [folder]
-    write("third")
-    assert (folder / "main.json").read_text() == "third"
-    (folder / "main.json").unlink()
-    with pytest.raises(OptionError, match="not written by rehearse"):
-        write("fourth")
-    assert (folder / "rest").read_text() == "third"

@@ -45,14 +45,44 @@ def test_every_flip_is_refused_and_named(factors, words) -> None:
         assert expected in finding.message
 
 
-def test_two_kidneys_exchanged_are_a_doubt_among_organs_and_a_refusal_alone() -> None:
+def test_two_kidneys_exchanged_are_refused_among_organs_and_alone() -> None:
     exchanged = CENTRES | {"kidney_left": CENTRES["kidney_right"], "kidney_right": CENTRES["kidney_left"]}
     (finding,) = check_centres(exchanged)
-    assert finding.severity is Severity.WARNING and "kidney_right lies left of kidney_left" in finding.message
+    assert finding.severity is Severity.REFUSED and "kidney_right lies left of kidney_left" in finding.message
+    assert finding.code == "sides-exchanged"
     alone = {name: exchanged[name] for name in ("kidney_left", "kidney_right")}
     assert [finding.severity for finding in check_centres(alone)] == [Severity.REFUSED]
     swapped = {f"{side} kidney": alone[f"kidney_{side}"] for side in ("left", "right")}
     assert [finding.severity for finding in check_centres(swapped)] == [Severity.REFUSED]
+
+
+@pytest.mark.parametrize(
+    ("middle", "named"),
+    [
+        ({"vertebrae": (0, 70, 0)}, "vertebrae"),
+        ({"spinal_cord": (3, 65, 0), "body": (40, 0, 0)}, "spinal_cord"),
+        ({"body": (0, 0, 0)}, "body"),
+        ({"liver": (-55, -20, 0), "spleen": (95, 40, 5)}, "the middle between liver and spleen"),
+        ({"liver": (-55, -20, 0), "stomach": (45, -25, 0)}, "the middle between liver and stomach"),
+    ],
+)
+def test_a_lone_organ_on_the_other_side_of_the_middle_is_a_doubt(middle, named) -> None:
+    for side, sign in (("left", 1), ("right", -1)):
+        for name in (f"kidney_{side}", f"{side} kidney", f"rib_{side}_9"):
+            assert check_centres(middle | {name: (sign * 60, 45, -70)}) == []
+            (finding,) = check_centres(middle | {name: (-sign * 60, 45, -70)})
+            assert finding.severity is Severity.WARNING and finding.code == "sides-doubtful"
+            assert named in finding.message and side in finding.message
+    assert check_centres(middle | {"heart_ventricle_right": (60, -45, 95)}) == [], "it lies left in everybody"
+    near = {"kidney_left": (-7.0 + np.mean([centre[0] for centre in middle.values()]), 45, -70)}
+    assert check_centres({"vertebrae": (0, 70, 0), "kidney_left": (-UNDECIDED_MM + 0.1, 45, -70)}) == []
+    assert named == "spinal_cord" or check_centres(middle | near) == []
+
+
+def test_two_single_organs_on_the_wrong_side_are_more_than_a_doubt() -> None:
+    wrong = {"vertebrae": (0, 70, 0), "kidney_left": (-60, 45, -70), "lung_right": (80, 10, 110)}
+    assert check_centres(wrong)[0].code == "mirrored"
+    assert check_centres(wrong | {"kidney_left": (60, 45, -70)})[0].severity is Severity.WARNING
 
 
 def test_mirrored_organs_can_be_stated_but_pairs_stay_pairs() -> None:

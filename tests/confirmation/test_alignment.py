@@ -8,7 +8,7 @@ from needleplan.confirmation.confirm import confirm
 from needleplan.confirmation.options import ConfirmationOptions
 from needleplan.errors import FrameError, GeometryError, OptionError
 from needleplan.frames import Frame, RigidTransform
-from needleplan.grid import VoxelMask
+from needleplan.grid import Grid, VoxelMask
 from needleplan.registration.rotations import rotation_vectors, rotations_of
 from tests.confirmation.made_balls import ball, mask_of, oblique_grid
 
@@ -111,6 +111,28 @@ def test_a_transform_that_leads_the_wrong_way_is_noticed():
         confirm(TUMOUR, moved[0], wrong, organ_before=organ, organ_after=moved[1])
 
 
+@pytest.mark.parametrize("shift_mm", [12.0, 16.0])
+def test_a_wrong_way_shows_however_near_the_inverse_leaves_the_zone(shift_mm):
+    """Both directions of a small motion leave the zone near its tumour: its share of the tumour tells."""
+    turn = RigidTransform.from_parts(Frame.PATIENT, AFTER, rotations_of((0.05, 0.1, -0.1)), np.zeros(3))
+    shift = CENTRE - turn.apply(CENTRE) + np.array([shift_mm, 0.0, 0.0])
+    pose = RigidTransform.from_parts(Frame.PATIENT, AFTER, turn.rotation, shift)
+    zone = VoxelMask(ZONE.grid.moved(pose.inverse().matrix), ZONE.inside)
+    wrong = given_transform(RigidTransform(Frame.PATIENT, AFTER, pose.inverse().matrix))
+    assert not any("inverse" in note for note in confirm(TUMOUR, zone, given_transform(pose)).notes)
+    with pytest.raises(GeometryError, match=r"of the tumour by the transform and 100% by its inverse.*wrong way"):
+        confirm(TUMOUR, zone, wrong)
+
+
+def test_an_inverse_that_fits_somewhat_better_is_said():
+    pose = RigidTransform.from_parts(Frame.PATIENT, AFTER, np.eye(3), (6.0, 0.0, 0.0))
+    moved = VoxelMask(ZONE.grid.moved(pose.inverse().matrix), ZONE.inside)
+    wrong = given_transform(RigidTransform(Frame.PATIENT, AFTER, pose.inverse().matrix))
+    notes = confirm(TUMOUR, moved, wrong, organ_before=_egg()).notes
+    assert any("inverse of the transform fits better" in note and "fixed = before" in note for note in notes)
+    assert not any("inverse" in note for note in confirm(TUMOUR, moved, same_frame()).notes)
+
+
 def test_a_zone_elsewhere_is_refused_and_one_beside_the_tumour_said():
     with pytest.raises(GeometryError, match="mm from the tumour after alignment"):
         confirm(TUMOUR, ball(CENTRE + np.array([60.0, 0, 0]), 12.0), same_frame())
@@ -145,8 +167,6 @@ def test_structures_that_touch_the_edge_of_their_map_are_said():
 
 def test_structures_in_metres_are_refused():
     matrix = np.diag([1e-3, 1e-3, 1e-3, 1.0]) @ TUMOUR.grid.T_PV
-    from needleplan.grid import Grid
-
     tiny = VoxelMask(Grid(TUMOUR.grid.shape, matrix), TUMOUR.inside)
     with pytest.raises(GeometryError, match="must be in millimetres"):
         confirm(tiny, ZONE, same_frame())

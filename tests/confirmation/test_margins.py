@@ -11,6 +11,7 @@ from needleplan.confirmation.margin_map import margin_map
 from needleplan.confirmation.options import FARTHEST_MM, CapsuleRule, ConfirmationOptions
 from needleplan.confirmation.subvoxel_surface import resolution_mm, subvoxel_surface
 from needleplan.errors import GeometryError, OptionError
+from needleplan.registration.rotations import rotations_of
 from tests.confirmation.made_balls import (
     ball,
     ball_margin_mm,
@@ -26,18 +27,13 @@ WAY = np.array([2.0, -1.0, 2.0]) / 3.0
 
 
 def _body(mask):
-    return ClosedBody(subvoxel_surface(mask).mesh)
+    return ClosedBody.of(subvoxel_surface(mask))
 
 
 def _margins(tumour, zone, organ=None, options=None):
     """Margins alone, without volumes."""
-    surfaces = [subvoxel_surface(mask) for mask in (tumour, zone)]
-    bodies = [ClosedBody(surface.mesh) for surface in surfaces]
-    chosen = options or ConfirmationOptions()
-    if organ is None:
-        return margin_map(*bodies, None, chosen)
-    capsule = subvoxel_surface(organ)
-    return margin_map(*bodies, ClosedBody(capsule.mesh), chosen, resolution_mm(capsule, surfaces[1]))
+    bodies = [None if mask is None else _body(mask) for mask in (tumour, zone, organ)]
+    return margin_map(*bodies, options or ConfirmationOptions())
 
 
 @pytest.mark.parametrize(
@@ -128,14 +124,12 @@ def _cut_zone(radius, depth_mm):
 def test_inward_a_zone_that_ends_at_the_capsule_has_its_margin(depth_mm):
     """A tumour of 8 mm at and below a flat capsule: the ball of 14 mm inside the organ leaves 6 mm.
 
-    Just beyond the reach of the rule, 5 mm below the capsule, the zone's end at the capsule counts: 5 mm.
+    With what lies less than 5 mm below the capsule left out, the zone's end there counts elsewhere: 5 mm.
     """
     tumour, zone, organ = ball(CENTRE, 8.0), _cut_zone(14.0, depth_mm), _half_organ(depth_mm)
     found = {rule: _margins(tumour, zone, organ, ConfirmationOptions(capsule_rule=rule)) for rule in CapsuleRule}
     assert found[CapsuleRule.NONE].least_mm == pytest.approx(depth_mm - 8.0, abs=0.8)
-    assert found[CapsuleRule.INWARD].least_mm == pytest.approx(5.0, abs=0.5)
-    beside = found[CapsuleRule.INWARD].beside_capsule
-    assert found[CapsuleRule.INWARD].margins_mm[beside].min() == pytest.approx(6.0, abs=0.8)
+    assert found[CapsuleRule.INWARD].least_mm == pytest.approx(6.0, abs=0.5)
     assert found[CapsuleRule.EXCLUDED].least_mm == pytest.approx(5.0, abs=0.5)
     assert found[CapsuleRule.INWARD].plain_least_mm == found[CapsuleRule.NONE].least_mm
     assert found[CapsuleRule.INWARD].excluded_least_mm == found[CapsuleRule.EXCLUDED].least_mm
@@ -143,12 +137,21 @@ def test_inward_a_zone_that_ends_at_the_capsule_has_its_margin(depth_mm):
     assert found[CapsuleRule.INWARD].counted_share == pytest.approx(1.0)
 
 
-def test_inward_the_rule_reaches_as_deep_as_the_margin_that_is_asked_for():
-    options = ConfirmationOptions(margin_mm=10.0)
-    found = confirm(
-        ball(CENTRE, 8.0), _cut_zone(14.0, 9.0), same_frame(), organ_before=_half_organ(9.0), options=options
+@pytest.mark.parametrize("edge", [0.5, 1.0, 1.5])
+def test_inward_no_depth_below_the_capsule_caps_the_margin(edge):
+    """A tumour of 10 mm, 3 mm below the capsule; the zone of 18 mm leaves no organ nearer than 8 mm.
+
+    Places more than 5 mm below the capsule are farther from the zone's end at it than that, and no farther.
+    """
+    zone = mask_of(
+        oblique_grid(CENTRE, 20.0, (edge,) * 3, TURNS[1]),
+        lambda points: (np.linalg.norm(points - CENTRE, axis=1) < 18) & (points[:, 0] < CENTRE[0] + 13.0),
     )
-    assert found.margins.least_mm == pytest.approx(6.0, abs=0.8)
+    tumour, organ = ball(CENTRE, 10.0, (edge,) * 3), _half_organ(13.0, 50.0)
+    for capsule_mm in (0.0, 5.0):
+        margins = _margins(tumour, zone, organ, ConfirmationOptions(capsule_mm=capsule_mm))
+        assert margins.least_mm == pytest.approx(8.0, abs=max(0.5, 0.6 * edge))
+    assert margins.plain_least_mm == pytest.approx(3.0, abs=0.8)
 
 
 def test_inward_tumour_left_at_the_capsule_is_still_left():
@@ -156,6 +159,62 @@ def test_inward_tumour_left_at_the_capsule_is_still_left():
     found = confirm(ball(CENTRE, 8.0), _cut_zone(14.0, 4.0), same_frame(), organ_before=_half_organ(8.0))
     assert found.margins.least_mm == pytest.approx(-4.0, abs=0.8)
     assert found.tumour_left and not found.reached
+
+
+THICK = (0.8, 0.8, 5.0)
+
+
+def _slabs(rim_mm, spacing=THICK, turn=None, normal=(1.0, 0.0, 0.0)):
+    """Tumour of 10 mm cut flat by the capsule 8 mm from its middle, a zone that ends before it, the organ."""
+    axis = rotations_of(np.zeros(3) if turn is None else turn) @ np.asarray(normal)
+
+    def cut(radius, end_mm):
+        return mask_of(
+            oblique_grid(CENTRE, radius + 2.0, spacing, turn),
+            lambda p: (np.linalg.norm(p - CENTRE, axis=1) < radius) & ((p - CENTRE) @ axis < end_mm),
+        )
+
+    return cut(10.0, 8.0), cut(20.0, 8.0 - rim_mm), cut(50.0, 8.0)
+
+
+@pytest.mark.parametrize("turn", [None, np.array([0.4, -0.3, 0.7])])
+@pytest.mark.parametrize("rim_mm", [2.0, 2.8])
+def test_inward_thick_slices_hide_no_tumour_where_voxels_are_fine(rim_mm, turn):
+    """A slab of 2.5 voxels and more along fine axes, half a slice thick, stands upright on the slices."""
+    tumour, zone, organ = _slabs(rim_mm, turn=turn)
+    for options in (ConfirmationOptions(), ConfirmationOptions(margin_mm=3.0), ConfirmationOptions(capsule_mm=8.0)):
+        found = confirm(tumour, zone, same_frame(), organ_before=organ, options=options)
+        assert found.tumour_left and not found.reached and found.full_cover_mm is None
+        assert found.margins.least_mm == pytest.approx(-rim_mm, abs=0.85)
+        assert found.residue.pieces and found.margins.shares.uncovered > 0.05
+
+
+def test_inward_a_layer_that_slices_do_not_tell_is_left_by_its_volume():
+    """The same slab along the slices: no single place tells it, but so great a share of the tumour does."""
+    tumour, zone, organ = _slabs(2.5, normal=(0.0, 0.0, 1.0))
+    found = confirm(tumour, zone, same_frame(), organ_before=organ)
+    assert found.coverage < 0.98
+    assert found.tumour_left and not found.reached
+
+
+def test_inward_a_zone_up_to_the_capsule_leaves_nothing_whatever_the_slices():
+    for spacing in (THICK, (1.0, 1.0, 1.0)):
+        tumour, zone, organ = _slabs(0.0, spacing, np.array([0.4, -0.3, 0.7]))
+        found = confirm(tumour, zone, same_frame(), organ_before=organ)
+        assert not found.tumour_left and found.margins.least_mm > 5.0
+        assert found.coverage > 0.98
+        told = any("less than the voxels tell" in note for note in found.notes)
+        assert told == (found.margins.undecided_share >= 0.005)
+
+
+def test_a_surface_errs_by_half_a_voxel_along_its_normal():
+    body = _body(ball(CENTRE, 8.0, THICK, TURNS[0]))
+    axes = rotations_of(TURNS[0])
+    assert body.resolution_mm(axes.T) == pytest.approx([0.4, 0.4, 2.5])
+    ways = np.random.default_rng(1).normal(size=(50, 3))
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    assert (body.resolution_mm(ways) <= subvoxel_surface(ball(CENTRE, 8.0, THICK)).resolution_mm + 1e-12).all()
+    assert (ClosedBody(body.mesh).resolution_mm(ways) == 0.0).all()
 
 
 def test_inward_organ_left_at_the_capsule_still_counts():

@@ -18,7 +18,7 @@ TURN = np.array([0.3, -0.2, 0.6])
 
 
 def _body(mask):
-    return ClosedBody(subvoxel_surface(mask).mesh)
+    return ClosedBody.of(subvoxel_surface(mask))
 
 
 def _ball_ml(radius):
@@ -104,9 +104,9 @@ def test_a_pocket_inside_the_tumour_is_left_though_no_margin_shows_it():
     assert found.coverage == pytest.approx(1 - 0.3**3, abs=0.008)
 
 
-def test_pieces_thinner_than_the_slack_are_counted_but_are_no_pieces():
+def test_pieces_thinner_than_the_voxels_tell_are_counted_but_are_no_pieces():
     tumour, zone = _body(ball(CENTRE, 10.0)), _body(ball(CENTRE, 10.0 - 0.4, turn=TURN))
-    left = measure_residue(tumour, zone, None, 0.0, slack_mm=1.5)
+    left = measure_residue(tumour, zone, None, 0.0)
     assert not left.pieces
     assert left.unresolved_ml == left.left_ml == pytest.approx(_ball_ml(10.0) - _ball_ml(9.6), rel=0.2)
 

@@ -10,6 +10,7 @@ from vtkmodules.vtkIOXML import vtkXMLImageDataWriter
 
 from needleplan.errors import CaseError
 from needleplan.grid import Grid
+from needleplan.io import bounded
 from needleplan.io.frame import FileFrame, FileUnit
 from needleplan.io.labels import read_labels
 from needleplan.io.nifti import write_labels_nifti
@@ -433,3 +434,20 @@ def test_labels_that_cannot_be_stored_are_refused(tmp_path):
         with pytest.raises(CaseError, match="labels"):
             write_labels_nifti(tmp_path / "a.nii", grid, labels)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_of_more_bytes_than_the_limit_is_refused_before_they_are_taken(tmp_path, monkeypatch):
+    """A small gzip file may hold gigabytes, and voxels alone do not bound them, as doubles take eight each."""
+    with pytest.raises(CaseError, match="more than the limit of"):
+        bounded.require_bytes(tmp_path / "a.nii.gz", bounded.MAXIMUM_FILE_BYTES + 1, 2**40, compressed=True)
+    monkeypatch.setattr(bounded, "MAXIMUM_FILE_BYTES", 100_000)
+    for kind, refused in ((np.uint8, False), (np.float64, True)):
+        image = nibabel.Nifti1Image(np.ones((32, 32, 32), kind), np.eye(4))
+        image.header.set_xyzt_units("mm")
+        image.set_sform(np.eye(4), code=1)
+        nibabel.save(image, tmp_path / "a.nii.gz")
+        if not refused:
+            assert read_labels(tmp_path / "a.nii.gz").labels.all()
+            continue
+        with pytest.raises(CaseError, match="262496 bytes of data, more than the limit of 100000"):
+            read_labels(tmp_path / "a.nii.gz")

@@ -34,6 +34,7 @@ from needleplan.navigation.events import (
 )
 from needleplan.navigation.guidance import Advice, DoubtKind
 from needleplan.navigation.options import SessionOptions
+from needleplan.registration.rotations import rotations_of
 
 NEEDLE, REFERENCE = TrackedTool.NEEDLE, TrackedTool.REFERENCE
 
@@ -60,7 +61,7 @@ def test_a_steady_stream_goes_waits_and_arrives():
     said = [stream.go_on(0.1) for _ in range(80)]
     assert {one.advice for one in said} == {Advice.GO, Advice.WAIT}
     for one in said:
-        assert one.gate_open == (np.linalg.norm(one.displacement_mm) <= 2.0)
+        assert not one.gate_open or np.linalg.norm(one.displacement_mm) <= 2.0
         assert kinds(one) == (set() if one.gate_open else {DoubtKind.GATE_SHUT})
     arrived = started(to_go_mm=0.3)
     assert arrived.guidance().advice is Advice.ARRIVED and not arrived.guidance().doubts
@@ -71,9 +72,9 @@ def test_the_gate_is_that_of_the_moment_asked_and_not_of_the_sample():
     # Sinking at 4 mm/s: the newest sample is 0.15 s old when somebody asks.
     begin = stream.time_s
     stream.displacement_mm = lambda t: (0.0, 0.0, -4.0 * (t - begin))
-    stream.go_on(0.43)
+    stream.go_on(0.33)
     later = stream.session.guidance(stream.time_s + 0.15)
-    assert 4.0 * (stream.time_s - begin) < 1.9 and later.displacement_mm[2] == pytest.approx(-2.33, abs=0.15)
+    assert 4.0 * (stream.time_s - begin) < 1.4 and later.displacement_mm[2] == pytest.approx(-1.93, abs=0.15)
     assert later.gate_open is False and stream.guidance().gate_open is True
     # Coming back it is the sample that counts: a prediction alone opens no gate.
     begin = stream.time_s
@@ -130,13 +131,13 @@ def test_a_tracker_that_repeats_itself_to_the_bit_is_stale(tool, kind):
 def test_breathing_that_is_stale_frozen_or_missing():
     stream = started()
     stream.hook = breathing_only(lambda event: None)
-    assert stream.go_on(0.2).advice is Advice.GO
-    said = stream.go_on(0.2)
+    assert stream.go_on(0.1).advice is Advice.GO
+    said = stream.go_on(0.3)
     assert DoubtKind.STALE_BREATHING in kinds(said) and said.gate_open is None and said.nearest.now_mm is None
     frozen = started()
     frozen.hook = breathing_only(lambda event: dataclasses.replace(event, displacement_mm=(0.0, 0.0, 0.1)))
-    assert frozen.go_on(1.8).advice is Advice.GO
-    assert DoubtKind.STALE_BREATHING in kinds(frozen.go_on(0.5))
+    assert frozen.go_on(0.1).advice is Advice.GO
+    assert DoubtKind.STALE_BREATHING in kinds(frozen.go_on(0.3))
     without = started(new_session(breathing=False))
     without.hook = breathing_only(lambda event: None)
     assert without.go_on(1.0).advice is Advice.GO
@@ -228,12 +229,166 @@ def test_a_reference_that_moved_stays_doubtful_until_looked_at():
     X[:3, 3] += (3.5, 0.0, 0.0)
     stream.X_PR = X
     assert DoubtKind.REFERENCE_MOVED in kinds(stream.go_on(0.05))
-    stream.session.take(registration(stream.time_s, X))
+    begun_s = stream.time_s
+    assert stream.go_on(2.0).advice is Advice.HOLD
+    # What was measured before it moved says nothing of where it sits now, however late it is registered.
+    stream.session.take(registration(stream.time_s, measured_s=begun_s - 0.3))
+    said = stream.go_on(0.5)
+    assert DoubtKind.REFERENCE_MOVED in kinds(said) and said.advice is Advice.HOLD
+    assert re.search(r"rests on what was measured at 0\.\d+ s", said.doubts[0].sentence)
+    stream.session.take(registration(stream.time_s, X, measured_s=begun_s + 0.5))
     assert stream.go_on(0.5).advice is Advice.GO
     small = started()
     small.X_PR = small.X_PR.copy()
     small.X_PR[:3, 3] += (1.0, 0.0, 0.0)
     assert DoubtKind.REFERENCE_MOVED not in kinds(small.go_on(0.05))
+
+
+def test_a_reference_that_turned_about_a_landmark_is_not_believed_for_touching_it():
+    stream = started()
+    landmark = np.add(PLAN.insertions[0].tip_mm, (60.0, -60.0, 20.0))
+    turn = np.eye(4)
+    turn[:3, :3] = rotations_of(np.radians(4.0) * np.array([0.0, 0.0, 1.0]))
+    turn[:3, 3] = landmark - turn[:3, :3] @ landmark
+    stream.X_PR = turn @ stream.X_PR
+    assert DoubtKind.REFERENCE_MOVED in kinds(stream.go_on(0.1))
+    begin, way = stream.X_PN.copy(), landmark - stream.X_PN[:3, 3]
+    for share in np.linspace(0.0, 1.0, 180):
+        stream.X_PN = begin.copy()
+        stream.X_PN[:3, 3] += share * way
+        stream.go_on(1.0 / 60.0)
+    event = LandmarkChecked(stream.now_s, "xiphoid", tuple(landmark))
+    assert stream.session.landmark_off_mm(event) < 0.5
+    stream.session.take(event)
+    assert DoubtKind.REFERENCE_MOVED in kinds(stream.go_on(0.1))
+
+
+def test_a_reference_that_slips_while_a_registration_is_computed_is_noticed_behind_it():
+    stream = started()
+    touched_s = stream.time_s - 0.3
+    slipped = [X_PR.copy(), X_PR.copy()]
+    slipped[0][:3, 3] += (2.0, 0.0, 0.0)
+    slipped[1][:3, 3] += (4.0, 0.0, 0.0)
+    # Each time by less than what counts, before and behind a registration that rests on what was before both.
+    stream.X_PR = slipped[0]
+    assert not kinds(stream.go_on(1.0))
+    stream.session.take(registration(stream.time_s, measured_s=touched_s))
+    assert not kinds(stream.go_on(0.5))
+    stream.X_PR = slipped[1]
+    assert DoubtKind.REFERENCE_MOVED in kinds(stream.go_on(0.05))
+
+
+@pytest.mark.parametrize(("order", "sign"), [(1, 1.0), (2, -1.0)])
+def test_a_reference_that_slides_along_with_the_needle_that_is_pushed(order, sign):
+    stream = started(to_go_mm=60.0, order=order)
+    axis = PLAN.insertions[order - 1].direction
+    said = []
+    for _ in range(60):
+        stream.X_PN, stream.X_PR = stream.X_PN.copy(), stream.X_PR.copy()
+        stream.X_PN[:3, 3] += sign * 0.2 * axis
+        stream.X_PR[:3, 3] += sign * 0.2 * axis
+        said.append(stream.go_on(1.0 / 60.0))
+    # Told by then by less than what counts as a motion of the reference and its noise.
+    assert all(one.advice is Advice.HOLD and DoubtKind.REFERENCE_MOVED in kinds(one) for one in said[17:])
+    # Across the axis a needle in tissue goes nowhere by itself: there the patient moves.
+    pushed = started(to_go_mm=60.0, order=order)
+    aside = np.cross(axis, (0.0, 0.0, 1.0))
+    for _ in range(60):
+        pushed.X_PN, pushed.X_PR = pushed.X_PN.copy(), pushed.X_PR.copy()
+        # The registration holds: patient, reference and needle go together, as seen from the tracker.
+        pushed.X_TP = pushed.X_TP.copy()
+        pushed.X_TP[:3, 3] += 0.2 * pushed.X_TP[:3, :3] @ aside
+        assert pushed.go_on(1.0 / 60.0).advice is Advice.GO
+
+
+def hidden(event):
+    return dataclasses.replace(event, X_TA=None)
+
+
+@pytest.mark.parametrize(("seconds", "slip_mm"), [(0.15, 25.0), (0.5, 60.0), (3.0, 6.0), (0.15, 6.0)])
+@pytest.mark.parametrize("tool", [NEEDLE, REFERENCE])
+def test_a_marker_that_slips_while_it_is_hidden_is_a_jump(tool, seconds, slip_mm):
+    stream = started(to_go_mm=80.0)
+    stream.hook = of_tool(tool, hidden)
+    stream.go_on(seconds)
+    stream.hook = None
+    stream.X_PN = needle_pose(PLAN.insertions[0], 80.0 - slip_mm)
+    said = stream.go_on(0.3)
+    assert kinds(said) == {DoubtKind.JUMP} and said.advice is Advice.HOLD
+    # Hidden as long without having moved it is none.
+    still = started(to_go_mm=80.0)
+    still.hook = of_tool(tool, hidden)
+    still.go_on(seconds)
+    still.hook = None
+    assert still.go_on(0.3).advice is Advice.GO
+
+
+def test_a_jump_is_mended_by_a_registration_only_where_all_was_measured_behind_it():
+    for measured, advice in ((-0.1, Advice.HOLD), (1.0, Advice.GO)):
+        stream = started()
+        jumped_s = stream.time_s
+        stream.X_PN = needle_pose(PLAN.insertions[0], 18.0)
+        stream.go_on(2.0)
+        stream.session.take(registration(stream.time_s, measured_s=jumped_s + measured))
+        assert stream.go_on(0.5).advice is advice
+    # A touched landmark does not wait for that, but must have been touched since.
+    stream = started()
+    stream.X_PN = needle_pose(PLAN.insertions[0], 18.0)
+    stream.go_on(1.0)
+    touch(stream)
+    assert stream.go_on(0.1).advice is Advice.GO
+
+
+def test_every_second_pose_refused_never_goes():
+    stream, count = started(), 0
+
+    def change(event):
+        nonlocal count
+        count += 1
+        return PoseRefused(NEEDLE, event.received_s, "mirrored") if count % 2 else event
+
+    stream.hook = of_tool(NEEDLE, change)
+    assert {stream.go_on(1.0 / 60.0).advice for _ in range(120)} == {Advice.HOLD}
+    stream.hook = None
+    assert DoubtKind.WRONG_FRAME in kinds(stream.go_on(0.9))
+    assert stream.go_on(0.2).advice is Advice.GO
+
+
+@pytest.mark.parametrize("tool", [NEEDLE, REFERENCE])
+def test_a_frame_that_is_sent_again_and_again_says_nothing_of_the_clock(tool):
+    stream = started()
+    event = next(one for one in stream.events() if one.tool is tool)
+    for k in range(25):
+        stream.session.take(dataclasses.replace(event, received_s=event.received_s + 1e-3 * k))
+    assert stream.session.counts[f"{tool}, repeated"] == 25 and stream.go_on(0.3).advice is Advice.GO
+
+
+def test_after_a_clock_that_begins_anew_no_breath_of_the_old_one_opens_the_gate():
+    stream = started()
+    stream.go_on(8.0)
+    stream.time_s = 0.1
+    assert DoubtKind.CLOCK in kinds(stream.go_on(0.3))
+    stream.session.take(registration(stream.now_s))
+    stream.session.take(NeedleSelected(stream.now_s, 1))
+    stream.displacement_mm = lambda t: (0.0, 0.0, -12.0 * np.sin(0.25 * np.pi * t) ** 2)
+    seen = [(stream.go_on(1.0 / 60.0), stream.displacement_mm(stream.time_s)[2]) for _ in range(60 * 7)]
+    assert any(said.advice is Advice.WAIT for said, _ in seen)
+    assert all(abs(place) < 2.2 for said, place in seen if said.advice is Advice.GO)
+
+
+def test_doubts_of_a_clock_that_is_no_more_are_mended_on_the_one_that_holds():
+    stream = started()
+    stream.go_on(8.0)
+    X = stream.X_PR.copy()
+    X[:3, 3] += (3.5, 0.0, 0.0)
+    stream.X_PR = X
+    assert DoubtKind.REFERENCE_MOVED in kinds(stream.go_on(0.1))
+    stream.time_s = 0.1
+    assert kinds(stream.go_on(0.3)) >= {DoubtKind.CLOCK, DoubtKind.REFERENCE_MOVED}
+    stream.session.take(registration(stream.now_s, X, measured_s=0.05))
+    assert DoubtKind.CLOCK in kinds(stream.go_on(0.5))
+    stream.session.take(registration(stream.now_s, X, measured_s=0.3))
+    assert stream.go_on(0.5).advice is Advice.GO
 
 
 def test_a_landmark_beside_its_place_asks_for_a_new_registration():
@@ -244,9 +399,11 @@ def test_a_landmark_beside_its_place_asks_for_a_new_registration():
     said = stream.go_on(0.1)
     assert DoubtKind.REGISTRATION_UNSURE in kinds(said)
     assert re.search(r"xiphoid was found 4\.0 mm", " ".join(doubt.sentence for doubt in said.doubts))
-    # One landmark that holds does not mend another.
+    # One landmark that holds does not mend another, nor does what was measured before.
     touch(stream)
     assert stream.go_on(0.1).advice is Advice.HOLD
+    stream.session.take(registration(stream.time_s, measured_s=0.5))
+    assert DoubtKind.REGISTRATION_UNSURE in kinds(stream.go_on(0.5))
     stream.session.take(registration(stream.time_s))
     assert stream.go_on(0.5).advice is Advice.GO
 
@@ -348,7 +505,9 @@ def test_what_is_no_pose_is_doubt_and_not_an_error_in_the_loop(matrix):
     stream.session.take(event)
     said = stream.guidance()
     assert DoubtKind.WRONG_FRAME in kinds(said) and said.advice is Advice.HOLD
-    assert stream.go_on(0.1).advice is Advice.GO
+    # One good pose does not make up for it; a second of them does.
+    assert DoubtKind.WRONG_FRAME in kinds(stream.go_on(0.9))
+    assert stream.go_on(0.2).advice is Advice.GO
     assert isinstance(pose_event(NEEDLE, float("nan"), 1.0, np.eye(4)), PoseRefused)
 
 
@@ -462,7 +621,10 @@ def test_with_any_fault_nothing_ever_goes(faults, to_go, aside, seconds):
     stream.hook = all_of
     # A pose may be lost for as long as it is not stale.
     stream.go_on(0.33)
-    for _ in range(round(60 * seconds)):
+    for k in range(round(60 * seconds)):
+        if k == 5:
+            # Registered again by what was measured before.
+            stream.session.take(registration(stream.now_s, measured_s=0.5))
         said = stream.go_on(1.0 / 60.0)
         assert said.advice not in (Advice.GO, Advice.ARRIVED), (faults, said)
         assert said.doubts

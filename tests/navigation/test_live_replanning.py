@@ -7,7 +7,9 @@ import pytest
 from guided_needle import PLAN, QUERIES, needle_pose, registration, started
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
+from needleplan.coverage.treatment_state import MeasuredNeedle, TreatmentState
 from needleplan.errors import NavigationError
+from needleplan.frames import perpendicular_axes
 from needleplan.navigation.events import EnergyDelivered, NeedlePlaced, NeedleSelected
 from needleplan.navigation.guidance import Advice
 from needleplan.navigation.live_replanning import LIVE_TIME_LIMIT_S, LiveReplanner
@@ -65,7 +67,7 @@ def test_a_needle_that_missed_stays_where_it_is_and_the_rest_is_planned_around_i
     assert found.duration_s < 5.0
     assert session.measured == before and session.planned == PLAN.insertions
     said = " ".join(found.event.reason)
-    assert "4.0 mm aside" in said and "of target and margin is destroyed" in said
+    assert "4.0 mm aside" in said and "% of target and margin" in said
     session.take(found.event)
     # The needle that stands keeps its number, and what is given along it lies on its axis.
     (needle,) = session.measured
@@ -112,6 +114,40 @@ def test_the_least_margin_is_told_where_it_is_asked_for(replanner):
     assert any("least margin" in sentence for sentence in asked.event.reason)
     share = asked.replanning.metrics.margin_coverage_fraction
     assert plain.replanning.share_after == pytest.approx(share, abs=0.02)
+
+
+def entry_of(insertion):
+    """Where the axis of an insertion passes the skin."""
+    tip = np.asarray(insertion.tip_mm)
+    back = tip - 200.0 * insertion.direction
+    found = QUERIES.tree(QUERIES.anatomy.entry).crossings(tip[None], back[None])
+    return tip + found.parameter[0, 0] * (back - tip)
+
+
+def test_a_needle_that_has_hardly_entered_is_a_named_error(replanner):
+    first = STATED.insertions[0]
+    entry = entry_of(first)
+    for deep_mm in (1.2, 2.0):
+        needle = MeasuredNeedle(1, entry, entry + deep_mm * first.direction)
+        with pytest.raises(NavigationError, match=rf"stands only {deep_mm:.1f} mm deep.* plan again without it"):
+            replanner.replan(TreatmentState(STATED.insertions, (needle,), ()), 1.0)
+    outside = MeasuredNeedle(1, entry, entry - 20.0 * first.direction)
+    with pytest.raises(NavigationError, match="outside the body"):
+        replanner.replan(TreatmentState(STATED.insertions, (outside,), ()), 1.0)
+
+
+def test_the_plan_as_it_is_stands_beside_the_proposal(replanner):
+    first = STATED.insertions[0]
+    side, _ = perpendicular_axes(first.direction)
+    tip = np.asarray(first.tip_mm) + 9.0 * side
+    state = TreatmentState(STATED.insertions, (MeasuredNeedle(1, entry_of(first), tip),), ())
+    found = replanner.replan(state, 1.0)
+    alternatives = found.replanning.alternatives
+    assert alternatives[0].unchanged and alternatives[0].share == found.replanning.share_before
+    assert sum(one.proposed for one in alternatives) == 1
+    for one in alternatives:
+        assert one.sentence in found.event.reason
+    assert found.replanning.share_after >= found.replanning.share_before or not alternatives[0].allowed
 
 
 def test_another_patient_and_plans_of_no_or_several_applicators_are_refused():

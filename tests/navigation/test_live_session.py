@@ -1,5 +1,7 @@
 """The live session against closed forms, brute force, and the laws of its frames."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from guided_needle import (
@@ -23,11 +25,15 @@ from needleplan.motion.tabulated_body import TabulatedBody
 from needleplan.navigation.events import (
     EnergyDelivered,
     GuidanceAsked,
+    LandmarkChecked,
     NeedlePlaced,
     NeedleSelected,
+    NeedleWithdrawn,
     PlanReplaced,
 )
 from needleplan.navigation.guidance import Advice, DoubtKind
+from needleplan.navigation.left_out import LeftOut
+from needleplan.navigation.structure_watch import StructureWatch
 from needleplan.registration.rotations import rotations_of
 
 
@@ -170,8 +176,110 @@ def test_needles_that_are_let_go_are_measured_for_replanning():
     stream.session.take(EnergyDelivered(stream.now_s, insertion))
     assert stream.session.delivered == (insertion,)
     assert not stream.session.state.due(needle)
-    stream.session.take(NeedleSelected(stream.now_s, 1))
-    assert not stream.session.measured
+
+
+def test_a_standing_needle_is_not_forgotten_before_it_is_drawn_out():
+    stream = started(to_go_mm=0.5)
+    session = stream.session
+    session.take(NeedlePlaced(stream.now_s))
+    (needle,) = session.measured
+    # A wrong click: it stands where it stood.
+    session.take(NeedleSelected(stream.now_s, 1))
+    assert any("Needle 1 was taken up again" in sentence for sentence in session.statements)
+    session.take(NeedleSelected(stream.now_s, 2))
+    assert session.measured == (needle,) and [one.order for one in session.state.waiting] == [2]
+    # Let go again it is measured anew.
+    session.take(NeedleSelected(stream.now_s, 1))
+    stream.X_PN = needle_pose(PLAN.insertions[0], 0.2)
+    stream.go_on(0.3)
+    session.take(NeedlePlaced(stream.now_s))
+    assert np.linalg.norm(session.measured[0].tip_mm - needle.tip_mm) == pytest.approx(0.3, abs=0.06)
+    with pytest.raises(NavigationError, match="needle 2 does not stand"):
+        session.take(NeedleWithdrawn(stream.now_s, 2))
+    session.take(NeedleSelected(stream.now_s, 1))
+    session.take(NeedleWithdrawn(stream.now_s, 1))
+    assert not session.measured and session.order is None
+    assert [one.order for one in session.state.waiting] == [1, 2]
+
+
+def shifted(insertion, by_mm):
+    move = lambda place: tuple(np.add(place, by_mm))  # noqa: E731
+    ablations = tuple(dataclasses.replace(one, tip_mm=move(one.tip_mm)) for one in insertion.ablations)
+    entry, tip = move(insertion.entry_mm), move(insertion.tip_mm)
+    return dataclasses.replace(insertion, entry_mm=entry, tip_mm=tip, ablations=ablations)
+
+
+def test_energy_is_delivered_once_by_a_needle_of_the_plan_and_on_it():
+    session, one = new_session(), PLAN.insertions[0]
+    lasts_s = sum(ablation.duration_s for ablation in one.ablations)
+    session.take(EnergyDelivered(100.0, one))
+    # Told again, by a client that had no answer for instance.
+    for time_s in (100.0, 99.0, 100.0 + 0.9 * lasts_s):
+        with pytest.raises(NavigationError, match="it counts once"):
+            session.take(EnergyDelivered(time_s, one))
+    behind = dataclasses.replace(one.ablations[0], tip_mm=tuple(np.subtract(one.tip_mm, 250.0 * one.direction)))
+    beside = dataclasses.replace(one.ablations[0], tip_mm=tuple(np.add(one.tip_mm, (0.0, 6.0, 0.0))))
+    for wrong, words in (
+        (dataclasses.replace(one, order=77), "no needle 77"),
+        (shifted(one, (9000.0, 0.0, 0.0)), "outside the body"),
+        (dataclasses.replace(one, ablations=(behind,)), "250 mm behind its tip"),
+        (dataclasses.replace(one, ablations=(beside,)), "must lie on the needle"),
+    ):
+        with pytest.raises(NavigationError, match=words):
+            session.take(EnergyDelivered(5000.0, wrong))
+    assert session.delivered == (one,)
+    # The same once more is another ablation where there was time for it.
+    session.take(EnergyDelivered(100.0 + 1.1 * lasts_s, one))
+    assert session.delivered == (one, one)
+
+
+def test_a_new_plan_of_another_place_is_refused_and_changes_nothing():
+    session, one = new_session(), PLAN.insertions[0]
+    far = shifted(one, (9000.0, 0.0, 0.0))
+    outside = dataclasses.replace(one, entry_mm=tuple(np.subtract(one.entry_mm, 400.0 * one.direction)))
+    for wrong in (far, outside):
+        with pytest.raises(NavigationError, match=r"outside the body|off the entry surface"):
+            session.take(PlanReplaced(1.0, (wrong, PLAN.insertions[1])))
+    assert session.planned == PLAN.insertions
+
+
+def test_a_new_plan_through_a_vessel_leaves_it_out_no_more_than_the_first_did():
+    vein = np.array([50.0, -25.0, 120.0])
+    stream = started()
+    session, one = stream.session, PLAN.insertions[0]
+    stream.X_PN[:3, 3] = vein + 5.0 * one.direction
+    said = stream.go_on(1.0)
+    assert said.advice is Advice.STOP
+    session.take(LandmarkChecked(stream.now_s, "where it is", said.tip_mm))
+    session.take(NeedlePlaced(stream.now_s))
+    (needle,) = session.measured
+    # What is planned again holds the needle where it stands, with an order known or a new one.
+    for order in (1, 3):
+        moved = dataclasses.replace(needle.carrying((), one.applicator), order=order)
+        rest = () if order == 1 else (needle.carrying((), one.applicator),)
+        session.take(PlanReplaced(stream.now_s, (*rest, moved, PLAN.insertions[1])))
+        session.take(NeedleSelected(stream.now_s, order))
+        said = stream.go_on(0.1)
+        assert said.advice is Advice.STOP and said.nearest.name == "hepatic vein"
+        assert any("needle 1 passes hepatic vein, as its plan did not" in one for one in session.statements)
+    # Drawn back a little it still stands in the vein.
+    stream.X_PN[:3, 3] -= 3.0 * one.direction
+    assert stream.go_on(0.5).advice is Advice.STOP
+
+
+def test_what_the_screened_plan_passes_is_left_out_as_far_as_a_new_path_passes_it_too():
+    one, two = PLAN.insertions
+    through = dataclasses.replace(one, tip_mm=tuple(np.add((50.0, -25.0, 120.0), 5.0 * one.direction)))
+    watch = StructureWatch(QUERIES, None)
+    left = LeftOut(watch, (through, two))
+    assert "hepatic vein" in left.of(1) and "hepatic vein" not in left.of(2)
+    left.replace((one, dataclasses.replace(through, order=2), dataclasses.replace(through, order=3)))
+    assert [left.of(order) for order in (1, 2, 3)] == [frozenset()] * 3
+    left.replace((through, two))
+    assert "hepatic vein" in left.of(1)
+    both = LeftOut(watch, (through, dataclasses.replace(through, order=2)))
+    both.replace((dataclasses.replace(through, order=3), one))
+    assert "hepatic vein" in both.of(3) and both.of(1) == frozenset()
 
 
 def test_a_needle_in_the_air_or_in_doubt_is_not_measured():
@@ -198,8 +306,6 @@ def test_decisions_that_cannot_be_are_refused_and_change_nothing():
 
 
 def test_a_plan_of_another_patient_is_refused():
-    import dataclasses
-
     other = dataclasses.replace(PLAN, case_hash="another")
     with pytest.raises(PlanFileError, match="another patient"):
         type(new_session())(other, QUERIES, APPLICATORS)

@@ -1,12 +1,14 @@
 """Registration as it is done at the table: points touched, skin swept, and what is said about both."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from guided_needle import LATENCY_S, PLAN, QUERIES, STEP_S, X_PR, X_TP, Stream, kinds, needle_pose, new_session
 
 from needleplan.errors import GeometryError, NavigationError, OptionError
 from needleplan.frames import Frame, RigidTransform
-from needleplan.navigation.events import NeedleSelected, RegistrationMethod, TrackedTool, pose_event
+from needleplan.navigation.events import NeedleSelected, PoseRefused, RegistrationMethod, TrackedTool, pose_event
 from needleplan.navigation.guidance import Advice, DoubtKind
 from needleplan.navigation.patient_registration import (
     TouchedPoint,
@@ -75,6 +77,88 @@ def test_a_touched_point_is_the_mean_of_the_tip_in_the_reference():
 def test_a_touch_that_is_short_or_not_still_is_refused(poses, words):
     with pytest.raises(NavigationError, match=words):
         touched_point("flank", poses)
+
+
+def held(poses, change):
+    return [change(k, pose) for k, pose in enumerate(poses)]
+
+
+def slid(k, pose):
+    """The reference goes 12 mm meanwhile."""
+    if pose.tool is TrackedTool.NEEDLE:
+        return pose
+    matrix = pose.X_TA.matrix.copy()
+    matrix[:3, 3] += (min(12.0, 0.4 * k), 0.0, 0.0)
+    return pose_event(pose.tool, pose.measured_s, pose.received_s, matrix)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda k, pose, first={}: replace(pose, X_TA=first.setdefault(pose.tool, pose.X_TA)), "to the last bit"),
+        (lambda k, pose: replace(pose, received_s=pose.received_s + 5.0), "0 poses only.* s old"),
+        (
+            lambda k, pose: PoseRefused(pose.tool, pose.received_s, "mirrored") if k % 40 == 0 else pose,
+            "0 poses only.*mirrored",
+        ),
+        (lambda k, pose: replace(pose, X_TA=None), "0 poses only.*does not see"),
+        (slid, "reference moved"),
+    ],
+)
+def test_what_a_session_would_not_rely_on_is_no_touched_point(change, words):
+    with pytest.raises(NavigationError, match=words):
+        touched_point("flank", held(touching(IMAGE["flank"], seconds=2.0), change))
+
+
+def test_a_stroke_during_which_the_reference_moves_is_refused():
+    with pytest.raises(NavigationError, match="reference moved"):
+        tip_points_mm(held(touching(IMAGE["flank"]), slid))
+
+
+def test_a_registration_is_as_old_as_the_first_pose_that_it_rests_on():
+    points = [touched_point(name, touching(IMAGE[name], begin_s=10.0 * k)) for k, name in enumerate(IMAGE, 2)]
+    event = register_fiducials(IMAGE, points[::-1], TIPS, 100.0).event
+    assert event.measured_s == event.oldest_s == points[0].measured_s
+    assert 20.0 < points[0].measured_s < 20.1
+    # Where nobody knows it is as old as can be; later than itself it cannot be.
+    unknown = [replace(point, measured_s=0.0) for point in points]
+    assert register_fiducials(IMAGE, unknown, TIPS, 100.0).event.oldest_s == 0.0
+    with pytest.raises(NavigationError, match="one clock must serve all"):
+        replace(event, time_s=5.0)
+
+
+@pytest.mark.parametrize(
+    "names", [("left rib", "right rib", "umbilicus"), ("left rib", "right rib", "umbilicus", "flank")]
+)
+@pytest.mark.parametrize("fle_mm", [1.0, 2.0])
+def test_the_truth_exceeds_three_times_the_stated_error_rarely_with_few_points(names, fle_mm):
+    rng = np.random.default_rng(3)
+    tip, inverse = np.asarray(TIPS[0]), np.linalg.inv(X_PR)
+    beyond = count = 0
+    for _ in range(400):
+        places = [inverse[:3, :3] @ IMAGE[name] + inverse[:3, 3] for name in names]
+        points = [
+            TouchedPoint(name, at + fle_mm / np.sqrt(3.0) * rng.standard_normal(3), 0.1, 20)
+            for name, at in zip(names, places, strict=True)
+        ]
+        try:
+            event = register_fiducials(IMAGE, points, TIPS, 0.0, hand_confirmed=True).event
+        except GeometryError:
+            continue
+        off = event.X_PR.matrix @ inverse @ np.append(tip, 1.0)
+        beyond += np.linalg.norm(off[:3] - tip) > 3.0 * event.covariance.tre_mm(tip)
+        count += 1
+    assert count > 300 and beyond / count < 0.01
+
+
+def test_points_that_fit_by_chance_are_not_stated_to_be_without_error():
+    inverse = np.linalg.inv(X_PR)
+    points = [TouchedPoint(name, (inverse @ np.append(at, 1.0))[:3], 0.1, 20) for name, at in IMAGE.items()]
+    event = register_fiducials(IMAGE, points, TIPS, 0.0).event
+    known = register_fiducials(IMAGE, points, TIPS, 0.0, PointOptions(fle_mm=0.5)).event
+    assert event.covariance.tre_mm(TIPS[0]) == pytest.approx(known.covariance.tre_mm(TIPS[0]), rel=1e-6) and (
+        event.covariance.tre_mm(TIPS[0]) > 0.2
+    )
 
 
 def test_fiducials_give_a_registration_with_which_a_needle_goes():
@@ -152,7 +236,9 @@ def test_the_skin_swept_with_the_tip_registers_too():
         pose = np.eye(4)
         pose[:3, 3] = place + 0.1 * rng.standard_normal(3)
         for tool, X in ((TrackedTool.NEEDLE, pose), (TrackedTool.REFERENCE, X_PR)):
-            poses.append(pose_event(tool, (k + 1) * STEP_S, (k + 1) * STEP_S, X_TP @ X))
+            seen = X_TP @ X
+            seen[:3, 3] += 0.01 * rng.standard_normal(3)
+            poses.append(pose_event(tool, (k + 1) * STEP_S, (k + 1) * STEP_S, seen))
     swept = tip_points_mm(poses)
     assert len(swept) >= len(front)
     moved = np.eye(4)

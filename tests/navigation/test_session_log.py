@@ -1,6 +1,7 @@
 """The record of a session: nothing that was answered is lost, nothing that was changed is believed, all replays."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import random
@@ -33,6 +34,7 @@ from needleplan.navigation.events import (
     LandmarkChecked,
     NeedlePlaced,
     NeedleSelected,
+    NeedleWithdrawn,
     PlanReplaced,
     PoseRefused,
     SessionHeld,
@@ -42,7 +44,7 @@ from needleplan.navigation.events import (
 from needleplan.navigation.guidance import DoubtKind
 from needleplan.navigation.live_session import LiveSession
 from needleplan.navigation.recorded_session import RecordedSession, event_from_json, event_to_json, replay
-from needleplan.navigation.session_log import read_log
+from needleplan.navigation.session_log import MAXIMUM_LINE_BYTES, read_log
 
 HERE = Path(__file__).parent
 
@@ -55,7 +57,8 @@ def recorded(path, seconds=0.3, **pose):
     session.take(GuidanceAsked(stream.now_s))
     session.take(PoseRefused(TrackedTool.NEEDLE, stream.now_s, "scaled"))
     session.take(GuidanceAsked(stream.now_s))
-    stream.go_on(0.1)
+    # A pose that was refused is remembered for a second.
+    stream.go_on(1.2)
     session.take(LandmarkChecked(stream.now_s, "umbilicus", tuple(stream.guidance().tip_mm)))
     with pytest.raises(NavigationError):
         session.take(NeedleSelected(stream.now_s, 9))
@@ -126,6 +129,8 @@ def test_every_event_comes_back_from_its_line_as_it_was():
         NeedleSelected(1.0, 2),
         SessionHeld(1.0, "a"),
         NeedlePlaced(1.0),
+        NeedleWithdrawn(1.0, 1),
+        registration(3.0, measured_s=1.0 / 3.0),
         EnergyDelivered(2.0, PLAN.insertions[1]),
         PlanReplaced(2.0, PLAN.insertions, ("because",)),
         GuidanceAsked(2.0),
@@ -154,9 +159,24 @@ def test_a_file_cut_at_any_byte_of_its_tail_loses_that_line_only(tmp_path):
         kept = max(end for end in ends if end <= cut)
         assert log.whole_bytes == kept and log.lines == ends.index(kept) + 1
         assert (log.torn is None) == (cut == kept)
-    # Filled up with zeros, as a disk may leave it when the power fails.
-    path.write_bytes(whole[: ends[-2]] + bytes(1000))
-    assert "1000 bytes" in read_log(path).torn
+    # Filled up with zeros, as a disk may leave it when the power fails; however many.
+    for count in (1000, MAXIMUM_LINE_BYTES + 5, 3 * MAXIMUM_LINE_BYTES):
+        path.write_bytes(whole[: ends[-2]] + bytes(count))
+        assert f"{count} bytes" in read_log(path).torn
+    # A line that ends is refused where it is longer than any: it was not torn.
+    path.write_bytes(whole[: ends[-2]] + bytes(2 * MAXIMUM_LINE_BYTES) + b"\n")
+    with pytest.raises(NavigationError, match="longer than"):
+        read_log(path)
+
+
+def test_a_log_cut_between_two_lines_is_one_that_was_not_ended(tmp_path):
+    path = tmp_path / "session.log"
+    with RecordedSession.begin(path, new_session()) as session:
+        session.take(registration())
+        session.take(SessionHeld(1.0, "stop"))
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
+    log = read_log(path)
+    assert not log.closed and log.torn is None and log.lines == 2
 
 
 def test_a_log_that_was_changed_anywhere_is_refused(closed, tmp_path):
@@ -265,6 +285,152 @@ def test_a_log_is_never_written_over_nor_by_two(tmp_path):
     first.close()
     with pytest.raises(NavigationError, match="closed"):
         first.take(GuidanceAsked(0.0))
+
+
+def test_no_other_process_writes_while_a_session_is_resumed(tmp_path, monkeypatch):
+    """What another session adds between the reading and the going on would be cut off."""
+    from needleplan.navigation import recorded_session
+
+    path = tmp_path / "session.log"
+    first = RecordedSession.begin(path, new_session())
+    first.take(registration())
+    fcntl.flock(first.log._handle, fcntl.LOCK_UN)  # as where its process was killed
+    replayed = recorded_session.replay
+
+    def meanwhile(recorded, session, **given):
+        with pytest.raises(NavigationError, match="another session"):
+            RecordedSession.resume(path, new_session())
+        # One that never looks at the lock is noticed all the same.
+        first.take(SessionHeld(1.0, "bleeding"))
+        return replayed(recorded, session, **given)
+
+    monkeypatch.setattr(recorded_session, "replay", meanwhile)
+    with pytest.raises(NavigationError, match="was changed while it was read"):
+        RecordedSession.resume(path, new_session())
+    monkeypatch.undo()
+    assert b"bleeding" in path.read_bytes()
+    again = RecordedSession.resume(path, new_session())
+    assert DoubtKind.HELD in kinds(again.session.guidance(1.1))
+    again.close()
+
+
+def test_a_file_put_in_its_place_is_no_log_to_go_on_with(tmp_path, monkeypatch):
+    from needleplan.navigation import recorded_session
+
+    path = tmp_path / "session.log"
+    RecordedSession.begin(path, new_session()).close()
+    replayed = recorded_session.replay
+
+    def replaced(recorded, session, **given):
+        path.rename(tmp_path / "other.log")
+        path.write_bytes((tmp_path / "other.log").read_bytes())
+        return replayed(recorded, session, **given)
+
+    monkeypatch.setattr(recorded_session, "replay", replaced)
+    with pytest.raises(NavigationError, match="was changed while it was read"):
+        RecordedSession.resume(path, new_session())
+
+
+def test_a_resume_that_fails_leaves_the_log_free(tmp_path):
+    path = tmp_path / "session.log"
+    RecordedSession.begin(path, new_session()).close()
+    for asked, options in (({}, {"gate_mm": 3.0}), ({"sync_s": 0.0}, {})):
+        with pytest.raises(NavigationError):
+            RecordedSession.resume(path, new_session(**options), **asked)
+    RecordedSession.resume(path, new_session()).close()
+    with pytest.raises(NavigationError, match="cannot be opened"):
+        RecordedSession.resume(tmp_path / "none.log", new_session())
+
+
+def test_a_log_that_cannot_be_begun_leaves_nothing_behind(tmp_path, monkeypatch):
+    path = tmp_path / "session.log"
+    for sync_s in (0.0, 61.0, float("nan")):
+        with pytest.raises(NavigationError, match="60 s"):
+            RecordedSession.begin(path, new_session(), sync_s=sync_s)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:20]))
+    with pytest.raises(NavigationError, match="cannot be begun"):
+        RecordedSession.begin(path, new_session())
+    monkeypatch.undo()
+    assert not path.exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NavigationError, match="folder"):
+        RecordedSession.begin(tmp_path / "file" / "session.log", new_session())
+    RecordedSession.begin(path, new_session()).close()
+    assert read_log(path).closed
+
+
+def test_what_cannot_be_read_again_is_not_recorded_and_harms_nothing(tmp_path):
+    path = tmp_path / "session.log"
+    session = RecordedSession.begin(path, new_session())
+    session.take(registration())
+    # Each text is short enough, all of them are not.
+    with pytest.raises(NavigationError, match="cannot be recorded"):
+        session.take(PlanReplaced(0.2, PLAN.insertions, ("x" * 9_999,) * 500))
+    assert session.session.guidance(0.3) is not None
+    # Past its own checks, as where somebody reaches into an event.
+    spoilt = NeedleSelected(0.2, 1)
+    object.__setattr__(spoilt, "order", 1.0)
+    with pytest.raises(NavigationError, match="order"):
+        session.take(spoilt)
+    spoilt = BreathingSample(0.2, 0.2, (0.0, 0.0, 0.0))
+    object.__setattr__(spoilt, "measured_s", float("nan"))
+    with pytest.raises(NavigationError, match="cannot be recorded"):
+        session.take(spoilt)
+    session.take(SessionHeld(0.3, "stop"))
+    session.close()
+    log = read_log(path)
+    assert log.closed and log.lines == 4 and replay(log, new_session()).equal
+
+
+def test_any_error_of_the_session_is_a_refusal_that_replays(tmp_path, monkeypatch):
+    from needleplan.errors import GeometryError
+
+    taken = LiveSession.take
+
+    def failing(self, event):
+        if isinstance(event, PlanReplaced):
+            raise GeometryError("no such place")
+        return taken(self, event)
+
+    monkeypatch.setattr(LiveSession, "take", failing)
+    path = tmp_path / "session.log"
+    session = RecordedSession.begin(path, new_session())
+    session.take(registration())
+    with pytest.raises(GeometryError):
+        session.take(PlanReplaced(0.2, PLAN.insertions))
+    session.close()
+    assert [entry.kind for entry in read_log(path).entries()] == ["event", "event", "refused", "closed"]
+    assert replay(read_log(path), new_session()).equal
+    RecordedSession.resume(path, new_session()).close()
+
+
+def test_a_long_session_is_resumed_without_computing_every_guidance_again(tmp_path, monkeypatch):
+    path = tmp_path / "session.log"
+    session = RecordedSession.begin(path, new_session())
+    stream = started(session)
+    for _ in range(120):
+        stream.go_on(1.0 / 60.0)
+        session.take(GuidanceAsked(stream.now_s))
+    session.take(GuidanceAsked(stream.now_s + 500.0))
+    for _ in range(120):
+        stream.go_on(1.0 / 60.0)
+        session.take(GuidanceAsked(stream.now_s))
+    session.close()
+    monkeypatch.setattr("needleplan.navigation.recorded_session._LAST_LINES", 100)
+    computed = []
+    said = LiveSession.guidance
+    monkeypatch.setattr(LiveSession, "guidance", lambda own, at_s: computed.append(at_s) or said(own, at_s))
+    log = read_log(path)
+    again = new_session()
+    assert replay(log, again).equal and len(computed) == 241
+    computed.clear()
+    quick = new_session()
+    result = replay(log, quick, one_of=20)
+    assert result.equal and result.events == 240 * 4 + 1 + 36 * 3 + 2 and 20 < len(computed) < 60
+    # The state is the same in all that follows, also the clock, which the latest guidance set.
+    assert quick.clock_s == again.clock_s == session.session.clock_s > 500.0
+    assert quick.guidance(stream.now_s) == again.guidance(stream.now_s)
 
 
 def test_a_full_disk_ends_the_session_and_not_in_silence(tmp_path, monkeypatch):

@@ -1,14 +1,12 @@
 """Carries out the commands of clients: what they may, one after the other, and every one is answered."""
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from needleplan.app.serve.commands import COMMANDS, Command, parse_command, shortened
 from needleplan.app.serve.control import Control
+from needleplan.app.serve.delivered import delivered_insertion, order_of
 from needleplan.app.serve.jobs import AssessJob, FiducialJob, Job, JobDone, JobRunner, ReplanJob, SkinJob
 from needleplan.app.serve.outgoing import Outgoing, answer
 from needleplan.app.serve.touching import SKIN, Touch, TouchDesk
@@ -19,14 +17,37 @@ from needleplan.navigation.events import (
     LandmarkChecked,
     NeedlePlaced,
     NeedleSelected,
+    NeedleWithdrawn,
     PlanReplaced,
     Registered,
     SessionHeld,
 )
+from needleplan.navigation.guidance import DoubtKind
 from needleplan.navigation.recorded_session import RecordedSession
-from needleplan.plan import Ablation, Insertion, vector3
 
 Content = dict[str, Any]
+
+#: Doubts that a registration ends only where all that it rests on was measured since.
+_LASTING = (DoubtKind.JUMP, DoubtKind.REFERENCE_MOVED, DoubtKind.CLOCK, DoubtKind.REGISTRATION_UNSURE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A job under way.
+
+    Attributes:
+        peer: who is to be answered.
+        echo: the command.
+        changes: of the session, when it began.
+        lost: how often touched points had been forgotten when it began.
+        measured_s: when the oldest pose arrived that it rests on.
+    """
+
+    peer: int
+    echo: str
+    changes: int
+    lost: int
+    measured_s: float
 
 
 class CommandDesk:
@@ -62,12 +83,13 @@ class CommandDesk:
         self.replaced: JobDone | None = None
         self.registered = False
         self._epoch_s, self._touch_s, self._skin_s = epoch_s, touch_s, skin_s
-        self._job: tuple[int, str, int] | None = None
+        self._job: _Begun | None = None
         self._proposed: tuple[JobDone, int] | None = None
+        self._measured_by: dict[int, Registered | None] = {}
         self._handlers: dict[str, Callable[[Command, int, float], Content]] = {
             "help": self._help, "assess": self._assess, "stop": self._stop, "control": self._took_control,
             "release": self._release, "select": self._select, "touch": self._touch, "untouch": self._untouch,
-            "register": self._register, "check": self._check, "placed": self._placed,
+            "register": self._register, "check": self._check, "placed": self._placed, "withdrawn": self._withdrawn,
             "delivered": self._delivered, "replan": self._replan, "adopt": self._adopt,
         }  # fmt: skip
 
@@ -109,7 +131,7 @@ class CommandDesk:
         return {"held": True, "words": ["Guidance says stop until a needle is selected again."]}
 
     def _select(self, command: Command, peer: int, now_s: float) -> Content:
-        order = _order(command.words[0])
+        order = order_of(command.words[0])
         self.recorded.take(NeedleSelected(now_s, order))
         self.changes += 1
         return {"order": order}
@@ -118,40 +140,22 @@ class CommandDesk:
         order = self.recorded.session.order
         self.recorded.take(NeedlePlaced(now_s))
         self.changes += 1
-        needle = next(one for one in self.recorded.session.measured if one.order == order)
+        session = self.recorded.session
+        needle = next(one for one in session.measured if one.order == order)
+        self._measured_by[needle.order] = session.registration
         return {"order": order, "entry_mm": needle.entry_mm.tolist(), "tip_mm": needle.tip_mm.tolist()}
 
+    def _withdrawn(self, command: Command, peer: int, now_s: float) -> Content:
+        order = order_of(command.words[0])
+        self.recorded.take(NeedleWithdrawn(now_s, order))
+        self.changes += 1
+        return {"order": order}
+
     def _delivered(self, command: Command, peer: int, now_s: float) -> Content:
-        insertion = self._insertion(_order(command.words[0]), command.words[1:])
+        insertion = delivered_insertion(self.recorded.session.state, order_of(command.words[0]), command.words[1:])
         self.recorded.take(EnergyDelivered(now_s, insertion))
         self.changes += 1
         return {"order": insertion.order, "ablations": to_json(insertion.ablations)}
-
-    def _insertion(self, order: int, words: tuple[str, ...]) -> Insertion:
-        state = self.recorded.session.state
-        needle = next((one for one in state.measured if one.order == order), None)
-        if needle is None:
-            there = ", ".join(str(one.order) for one in state.measured) or "none"
-            raise NavigationError(
-                f"needle {order} does not stand in the patient: say 'placed' first (in it: {there})"
-            )
-        if not words:
-            ablations = state.due(needle)
-            if not ablations:
-                raise NavigationError(
-                    f"needle {order} has delivered all that the plan has for it: state what it was"
-                )
-        else:
-            if len(words) < 2:
-                raise NavigationError(
-                    f"an ablation needs power and duration: write {COMMANDS['delivered'].usage!r}"
-                )
-            power_w = _number(words[0], "the power", 0.0, 1000.0)
-            duration_s = _number(words[1], "the duration", 1.0, 7200.0)
-            back_mm = _number(words[2], "the way back from the tip", 0.0, 300.0) if len(words) > 2 else 0.0
-            place = vector3(np.asarray(needle.tip_mm) - back_mm * needle.direction)
-            ablations = (Ablation(place, power_w or None, duration_s),)
-        return needle.carrying(ablations, state.planned_of(order).applicator)
 
     def _touch(self, command: Command, peer: int, now_s: float) -> Content:
         name = command.words[0]
@@ -169,7 +173,14 @@ class CommandDesk:
         session = self.recorded.session
         off_mm = session.landmark_off_mm(event)
         self.recorded.take(event)
-        return {"off_mm": off_mm, "holds": off_mm <= session.options.check_mm}
+        holds = off_mm <= session.options.check_mm
+        if not holds:
+            # What was measured by this registration is not to be relied on, nor what was computed from that, nor
+            # the points that it may rest on.
+            self.changes += 1
+            self._measured_by.clear()
+            self.touches.lose(f"{name} was found {off_mm:.1f} mm from its place.")
+        return {"off_mm": off_mm, "holds": holds}
 
     def _register(self, command: Command, peer: int, now_s: float) -> Content:
         word = command.words[0] if command.words else ""
@@ -178,29 +189,39 @@ class CommandDesk:
         session = self.recorded.session
         tips = tuple(one.tip_mm for one in session.planned)
         if word == SKIN:
-            if self.touches.swept_mm is None or session.registration is None:
+            swept = self.touches.swept
+            if swept is None or session.registration is None:
                 raise NavigationError("the skin refines a registration: register by fiducials and stroke it first")
-            return self._begin(
-                SkinJob(self.touches.swept_mm, session.registration.X_PR, tips, now_s), command, peer
-            )
-        touched = tuple(self.touches.touched.values())
-        if len(touched) < 3:
-            raise NavigationError(f"{len(touched)} fiducials were touched, where 3 or more are needed")
-        return self._begin(FiducialJob(self.touches.points, touched, tips, now_s, word == "sure"), command, peer)
+            skin = SkinJob(swept.places_mm, session.registration.X_PR, tips, now_s)
+            return self._begin(skin, command, peer, min(swept.began_s, session.registration.oldest_s))
+        touched = self.touches.counting()
+        job = FiducialJob(self.touches.points, touched, tips, now_s, word == "sure")
+        return self._begin(job, command, peer, self.touches.oldest_s(one.name for one in touched))
 
     def _replan(self, command: Command, peer: int, now_s: float) -> Content:
         content = self._begin(ReplanJob(self.recorded.session.state, now_s), command, peer)
+        words = self._of_other_registration()
         if self.jobs.state == "preparing":
-            content["words"] = ["Paths are still being searched; this takes longer the first time."]
-        return content
+            words.append("Paths are still being searched; this takes longer the first time.")
+        return content | ({"words": words} if words else {})
+
+    def _of_other_registration(self) -> list[str]:
+        """Sentences about needles that were not measured by the registration that stands, as far as is known."""
+        session = self.recorded.session
+        return [
+            f"Needle {one.order} was not measured by the registration that stands: measure it anew by 'select "
+            f"{one.order}' and 'placed'."
+            for one in session.measured
+            if self._measured_by.get(one.order) is not session.registration
+        ]
 
     def _assess(self, command: Command, peer: int, now_s: float) -> Content:
         state = self.recorded.session.state
         return self._begin(AssessJob(state.delivered, state.as_planned), command, peer)
 
-    def _begin(self, job: Job, command: Command, peer: int) -> Content:
+    def _begin(self, job: Job, command: Command, peer: int, measured_s: float = 0.0) -> Content:
         self.jobs.submit(job)
-        self._job = (peer, command.echo, self.changes)
+        self._job = _Begun(peer, command.echo, self.changes, self.touches.lost, measured_s)
         return {"state": "started"}
 
     def _finish_touch(self, now_s: float) -> list[Outgoing]:
@@ -219,28 +240,40 @@ class CommandDesk:
         found = self.jobs.poll() if self._job is not None else None
         if self._job is None or found is None:
             return []
-        peer, echo, changes = self._job
-        self._job = None
+        begun, self._job = self._job, None
         try:
-            content = self._taken(found, changes, now_s)
+            content = self._taken(found, begun, now_s)
         except NeedleplanError as error:
-            return self._answer(peer, echo, False, {"state": "done", "error": str(error)}, now_s)
-        return self._answer(peer, echo, True, {"state": "done", "words": list(found.words), **content}, now_s)
+            content = {"state": "done", "error": str(error)}
+            return self._answer(begun.peer, begun.echo, False, content, now_s)
+        content = {"state": "done", "words": list(found.words), **content}
+        return self._answer(begun.peer, begun.echo, True, content, now_s)
 
-    def _taken(self, found: JobDone, changes: int, now_s: float) -> Content:
+    def _taken(self, found: JobDone, begun: _Begun, now_s: float) -> Content:
         """Take what a job came to; NeedleplanError where it failed or no longer fits."""
         if found.failure is not None:
             raise NavigationError(found.failure)
         event = found.event
         if isinstance(event, Registered):
-            self.recorded.take(replace(event, time_s=now_s))
+            if begun.lost != self.touches.lost:
+                raise NavigationError(
+                    "what was touched was forgotten while this was computed, as something moved, a clock was set "
+                    "or a check failed: touch it again"
+                )
+            self.recorded.take(replace(event, time_s=now_s, measured_s=begun.measured_s))
             self.registered = True
-            return {"error_mm": event.error_mm, "unsure": list(event.unsure)}
+            self.changes += 1
+            said = self.recorded.session.guidance(now_s)
+            doubts = [doubt.sentence for doubt in said.doubts if doubt.kind in _LASTING]
+            return {"error_mm": event.error_mm, "unsure": list(event.unsure), "doubts": doubts}
         if isinstance(event, PlanReplaced):
-            self._proposed = (found, changes)
-            self._require_fitting(changes)
-            said = "This is a proposal: 'adopt' goes on with it."
-            return {"orders": [one.order for one in event.insertions], "proposal": said}
+            self._proposed = (found, begun.changes)
+            self._require_fitting(begun.changes)
+            return {
+                "orders": [one.order for one in event.insertions],
+                "proposal": "This is a proposal: 'adopt' goes on with it.",
+                "words": [*found.words, *self._of_other_registration()],
+            }
         return {"scores": to_json(found.scores)} if found.scores else {}
 
     def _require_fitting(self, changes: int) -> None:
@@ -260,19 +293,3 @@ class CommandDesk:
         self.changes += 1
         self.replaced = found
         return {"orders": [one.order for one in event.insertions]}
-
-
-def _order(word: str) -> int:
-    if not (word.isascii() and word.isdigit() and len(word) <= 4):
-        raise NavigationError(f"a needle is named by its number in the plan, not by {shortened(word)!r}")
-    return int(word)
-
-
-def _number(word: str, what: str, low: float, high: float) -> float:
-    try:
-        value = float(word) if len(word) <= 20 else math.nan
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high:
-        raise NavigationError(f"{what} must be a number from {low:g} to {high:g}, not {shortened(word)!r}")
-    return value

@@ -4,7 +4,11 @@ import difflib
 from dataclasses import dataclass
 
 from needleplan.errors import NavigationError
+from needleplan.io.openigtlink.messages import Message
+from needleplan.io.openigtlink.text_bodies import Text
 
+#: Device of the texts that are commands.
+COMMAND = "Command"
 #: A longer text is no command.
 MAXIMUM_COMMAND = 500
 #: So much of a command is repeated in its answer.
@@ -50,6 +54,7 @@ COMMANDS = {
         CommandKind("register", "register [skin|sure]", 0, 1, True, "by touched points, or by stroked skin"),
         CommandKind("check", "check NAME", 1, 1, True, "the tip rests on a fiducial: does the registration hold?"),
         CommandKind("placed", "placed", 0, 0, True, "the needle under way was let go where it is"),
+        CommandKind("withdrawn", "withdrawn N", 1, 1, True, "needle N was drawn out"),
         CommandKind(
             "delivered", "delivered N [POWER_W DURATION_S [BACK_MM]]", 1, 4, True,
             "needle N delivered what is due, or this, so far behind its tip",
@@ -73,6 +78,12 @@ class Command:
     kind: CommandKind
     words: tuple[str, ...]
     echo: str
+
+
+def is_stop(message: Message) -> bool:
+    """True where a message is the command "stop", which goes before all limits."""
+    body = message.body
+    return isinstance(body, Text) and message.device == COMMAND and body.text.strip().lower() == "stop"
 
 
 def shortened(text: str) -> str:

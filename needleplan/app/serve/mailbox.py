@@ -4,6 +4,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 
+from needleplan.app.serve.commands import is_stop
 from needleplan.app.serve.incoming import SAMPLE_BODIES
 from needleplan.io.openigtlink.link import Received
 
@@ -11,15 +12,12 @@ from needleplan.io.openigtlink.link import Received
 _SAMPLES = 16
 #: Devices of one client whose samples may wait.
 _DEVICES = 8
-#: Commands and requests of one client that may wait; more are dropped.
+#: Commands and requests of one client that may wait; more are dropped, but for the newest "stop".
 _REQUESTS = 64
 
 
 class Mailbox:
     """Filled by the thread of the link, emptied by the live loop.
-
-    Args:
-        monotonic: seconds that never go back, for the time-out alone.
 
     Attributes:
         dropped: messages that were given up, by reason.
@@ -29,6 +27,7 @@ class Mailbox:
         self.dropped: Counter[str] = Counter()
         self._samples: dict[tuple[int, str], deque[Received]] = {}
         self._requests: dict[int, deque[Received]] = {}
+        self._stops: dict[int, Received] = {}
         self._changed = threading.Condition()
 
     def put(self, received: Received) -> None:
@@ -39,10 +38,13 @@ class Mailbox:
                 self._put_sample(peer, received)
             else:
                 waiting = self._requests.setdefault(peer, deque())
-                if len(waiting) >= _REQUESTS:
+                if len(waiting) < _REQUESTS:
+                    waiting.append(received)
+                elif is_stop(received.message):
+                    self._stops[peer] = received
+                else:
                     self.dropped["requests faster than they are answered"] += 1
                     return
-                waiting.append(received)
             self._changed.notify()
 
     def _put_sample(self, peer: int, received: Received) -> None:
@@ -62,8 +64,10 @@ class Mailbox:
         with self._changed:
             self._changed.wait_for(lambda: self._samples or self._requests or until(), max(timeout_s, 0.0))
             found = [one for waiting in (*self._samples.values(), *self._requests.values()) for one in waiting]
+            found += self._stops.values()
             self._samples.clear()
             self._requests.clear()
+            self._stops.clear()
         return sorted(found, key=lambda one: one.arrival_s)
 
     def wake(self) -> None:

@@ -16,8 +16,9 @@ from needleplan.errors import NavigationError, OptionError, PlanFileError
 from needleplan.frames import Frame, RigidTransform
 from needleplan.io.itk_transforms import read_transform
 from needleplan.io.slicer_markups import read_markups
-from needleplan.navigation.events import Registered, RegistrationMethod
+from needleplan.navigation.events import Registered, RegistrationMethod, SessionHeld
 from needleplan.navigation.live_session import LiveSession
+from needleplan.navigation.options import SessionOptions
 from needleplan.navigation.recorded_session import RecordedSession
 from needleplan.plan import Vector3
 from needleplan.registration.pose_covariance import PoseCovariance
@@ -39,8 +40,8 @@ def new_session(patient: Patient, options: ServeOptions) -> LiveSession:
 def open_recorded(log: Path, session: LiveSession, resume: bool) -> tuple[RecordedSession, SessionClock]:
     """The session with its log, and its clock.
 
-    A resumed session's clock goes on where the record ended, as if no time had passed: then a needle or reference
-    that was moved meanwhile is a jump, and not a slow motion that nobody needs to look at.
+    A resumed session's clock goes on where the record ended, as if no time had passed. What moved by little
+    meanwhile cannot be told from what stood still, so that guidance says stop, and why, until a needle is selected.
 
     Args:
         log: file of the log.
@@ -58,7 +59,17 @@ def open_recorded(log: Path, session: LiveSession, resume: bool) -> tuple[Record
             )
         return RecordedSession.begin(log, session), SessionClock()
     recorded = RecordedSession.resume(log, session)
+    recorded.take(SessionHeld(session.clock_s, _resumed(session.options)))
     return recorded, SessionClock(session.clock_s)
+
+
+def _resumed(options: SessionOptions) -> str:
+    unseen = f"A needle that moved by less than {options.jump_mm:g} mm meanwhile is not seen"
+    if options.reference:
+        unseen += f", nor is a reference that moved by less than {options.reference_shift_mm:g} mm"
+    else:
+        unseen += ", nor is a patient that did, as no reference is watched here"
+    return f"The session goes on after a break. {unseen}: check a landmark first."
 
 
 def stated_registration(

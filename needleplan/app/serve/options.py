@@ -38,7 +38,7 @@ class PoseFrame(StrEnum):
 
 def small_messages() -> LinkOptions:
     """Limits of a connection on which clients send poses and words, and nothing large."""
-    return LinkOptions(stream=StreamLimits(body_bytes=1 << 16), messages_per_s=2000.0)
+    return LinkOptions(stream=StreamLimits(body_bytes=1 << 16), messages_per_s=2000.0, message_s=5.0)
 
 
 def _server() -> ServerOptions:

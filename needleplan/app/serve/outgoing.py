@@ -14,10 +14,10 @@ from needleplan.io.openigtlink.text_bodies import MAXIMUM_STRING_BYTES, Status, 
 from needleplan.io.value_json import to_json
 from needleplan.navigation.guidance import Advice, Guidance
 
-#: What STATUS "Guidance" bears for each advice; only OK lets a needle go on.
+#: What STATUS "Guidance" bears for each advice; only OK lets a needle go on, and no two share one.
 ADVICE_CODES = {
     Advice.GO: StatusCode.OK,
-    Advice.ARRIVED: StatusCode.OK,
+    Advice.ARRIVED: StatusCode.MANUAL_MODE,
     Advice.WAIT: StatusCode.NOT_READY,
     Advice.HOLD: StatusCode.DISABLED,
     Advice.STOP: StatusCode.PANIC,

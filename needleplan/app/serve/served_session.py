@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from needleplan.app.serve.command_desk import CommandDesk
-from needleplan.app.serve.commands import Command
+from needleplan.app.serve.commands import COMMAND, Command, is_stop
 from needleplan.app.serve.incoming import SAMPLE_BODIES, Incoming
 from needleplan.app.serve.jobs import JobRunner, Patient
 from needleplan.app.serve.options import ServeOptions
@@ -21,13 +21,11 @@ from needleplan.io.openigtlink.link import Received
 from needleplan.io.openigtlink.messages import Message
 from needleplan.io.openigtlink.text_bodies import Request, StatusCode, Text
 from needleplan.io.plan_file import plan_hash
-from needleplan.navigation.events import GuidanceAsked, ToolPose
+from needleplan.navigation.events import GuidanceAsked, PoseRefused, ToolPose
 from needleplan.navigation.guidance import Advice
 from needleplan.navigation.recorded_session import RecordedSession
 from needleplan.plan import Vector3, vector3
 
-#: Device of the texts that are commands.
-COMMAND = "Command"
 #: The advice is said as STATUS at least so often, and a warning to one client at most so often.
 _REPEAT_S = 1.0
 
@@ -137,10 +135,11 @@ class ServedSession:
     def tick(self, now_s: float) -> list[Outgoing]:
         """What is to be said now: guidance, and whatever has become ready."""
         found = self._desk.tick(now_s)
-        if self._desk.registered:
-            # What differed in the clocks before is in the log; a new registration begins anew.
+        if self._desk.registered or self._touches.clock_set:
+            # What differed in the clocks before is in the log; a new registration begins anew, and so do the points
+            # touched for it where a clock was set, until when the session lets nothing go on.
             self._clocks.forget()
-            self._desk.registered = False
+            self._desk.registered = self._touches.clock_set = False
         if self._desk.replaced is not None:
             new, self._desk.replaced = self._desk.replaced, None
             self._shown = dataclasses.replace(self._shown, zones=new.zones, image=new.image)
@@ -152,7 +151,7 @@ class ServedSession:
                 found += guidance_messages(said, self._epoch_s, number)
         if said.advice is not self._advice or now_s - self._told_s >= _REPEAT_S:
             self._advice, self._told_s = said.advice, now_s
-            found.append(Outgoing(advice_status(said, self._epoch_s)))
+            found.append(Outgoing(advice_status(said, self._epoch_s), newest_only=True))
         session = self._recorded.session
         key = (
             self._desk.control.holder, session.order, session.planned, session.measured, session.delivered,
@@ -168,7 +167,7 @@ class ServedSession:
         try:
             for event in self._incoming.events(received):
                 self._recorded.take(event)
-                if isinstance(event, ToolPose):
+                if isinstance(event, ToolPose | PoseRefused):
                     self._touches.pose(event)
         except NeedleplanError as error:
             number = received.peer.number
@@ -253,9 +252,7 @@ class ServedSession:
 
     def _says_stop(self, message: Message) -> bool:
         """True for a stop that is news: it is heard however much its sender has asked before."""
-        body = message.body
-        heard = isinstance(body, Text) and message.device == COMMAND and body.text.strip().lower() == "stop"
-        return heard and self._advice is not Advice.STOP
+        return is_stop(message) and self._advice is not Advice.STOP
 
     def _warn(
         self, number: int, peer: ServedClient, about: str, code: StatusCode, words: str, now_s: float

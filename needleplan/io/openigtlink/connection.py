@@ -50,7 +50,7 @@ class Connection:
         self._input = bytearray(RECEIVE_BYTES)
         self._credit = options.messages_per_s
         self._credit_s = now_s
-        self._heard_s = now_s
+        self._heard_s = self._begun_s = now_s
         self._lock = threading.Lock()
         self._current = memoryview(b"")
         self._waiting: OrderedDict[ReplaceKey | int, bytes] = OrderedDict()
@@ -153,8 +153,11 @@ class Connection:
             )
             return []
         self._heard_s = now_s
+        was_waiting = self._parser.is_waiting
         with memoryview(self._input) as view:
             found = self._parser.feed(view[:count])
+        if found or not was_waiting:
+            self._begun_s = now_s
         if found and isinstance(found[-1], Refusal) and found[-1].kind is RefusalKind.FATAL:
             self.fail(found[-1].sentence)
         rate = self._options.messages_per_s
@@ -165,10 +168,12 @@ class Connection:
         return found
 
     def check_stall(self, now_s: float) -> None:
-        """Give the connection up where it has stood still for too long."""
-        stall_s = self._options.stall_s
+        """Give the connection up where it has stood still, or a message has been coming, for too long."""
+        stall_s, message_s = self._options.stall_s, self._options.message_s
         if self._parser.is_waiting and now_s - self._heard_s > stall_s:
             self.fail(f"half a message came and nothing more for {stall_s:g} s")
+        if self._parser.is_waiting and now_s - self._begun_s > message_s:
+            self.fail(f"a message was not whole {message_s:g} s after it began")
         with self._lock:
             if self.has_output and now_s - self._taken_s > stall_s:
                 self.fail(f"the peer has taken no byte for {stall_s:g} s")

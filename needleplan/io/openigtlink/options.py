@@ -27,6 +27,8 @@ class LinkOptions:
             device only the newest pose waits; a peer for which more has to wait is disconnected.
         stall_s: a peer is disconnected when a message has begun and nothing more has come, or when bytes wait and
             none is taken, for so long.
+        message_s: a peer is disconnected when a message that has begun is not whole after so long, however steadily
+            its bytes drip.
     """
 
     stream: StreamLimits = field(default_factory=StreamLimits)
@@ -35,6 +37,7 @@ class LinkOptions:
     outbox_messages: int = 1000
     outbox_bytes: int = 64 * 1024 * 1024
     stall_s: float = 5.0
+    message_s: float = 60.0
 
     def __post_init__(self) -> None:
         _check("messages_per_s", self.messages_per_s, 1.0, 1e6)
@@ -42,6 +45,7 @@ class LinkOptions:
         _check("outbox_messages", self.outbox_messages, 1, 100_000)
         _check("outbox_bytes", self.outbox_bytes, 1024, 1 << 32)
         _check("stall_s", self.stall_s, 0.05, 600.0)
+        _check("message_s", self.message_s, 0.05, 3600.0)
 
 
 @dataclass(frozen=True, slots=True)

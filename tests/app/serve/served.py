@@ -115,16 +115,54 @@ class Rig:
         result[3] = 0.0, 0.0, 0.0, 1.0
         return result
 
-    def go_on(self, seconds, needle="Needle", peer=1):
-        """Poses and breathing for a time, with a tick after each; the last guidance that client 1 got."""
-        for _ in range(max(1, round(seconds / STEP_S))):
-            self.time_s += STEP_S
-            self.send(needle, Transform(self.shaken(self.X_TP @ self.X_PN)), peer)
-            self.send("Reference", Transform(self.shaken(self.X_TP @ self.X_PR)), peer)
-            breath = self.displacement_mm + 0.05 * self.rng.standard_normal()
-            self.send("Breathing", Sensor(np.array([breath])), peer)
-            self.keep(self.served.tick(self.now_s))
+    def feed(self, needle="Needle", peer=1):
+        """Poses and breathing of one moment later."""
+        self.time_s += STEP_S
+        self.send(needle, Transform(self.shaken(self.X_TP @ self.X_PN)), peer)
+        self.send("Reference", Transform(self.shaken(self.X_TP @ self.X_PR)), peer)
+        breath = self.displacement_mm + 0.05 * self.rng.standard_normal()
+        self.send("Breathing", Sensor(np.array([breath])), peer)
+
+    def go_on(self, seconds, needle="Needle", peer=1, every=1):
+        """Feed for a time, with a tick after every so many; the last guidance that client 1 got."""
+        steps = max(1, round(seconds / STEP_S))
+        for step in range(1, steps + 1):
+            self.feed(needle, peer)
+            if step % every == 0 or step == steps:
+                self.tick()
         return self.guidance()
+
+    def glide(self, place_mm):
+        """Move the tip to a place as a calm hand does."""
+        way = np.asarray(place_mm) - self.X_PN[:3, 3]
+        steps = int(np.linalg.norm(way) // 4.0) + 1
+        start = self.X_PN.copy()
+        for step in range(1, steps + 1):
+            self.X_PN[:3, 3] = start[:3, 3] + way * step / steps
+            self.feed()
+        return self.go_on(0.3)
+
+    def touch(self, name, off_mm=0.0):
+        """Glide to a fiducial and touch it; the answer."""
+        self.glide(np.asarray(FIDUCIALS[name]) + np.array([off_mm, 0.0, 0.0]))
+        assert self.command(f"touch {name}")["state"] == "started"
+        self.go_on(self.options.touch_s + 0.2, every=10)
+        return self.answers()[-1]
+
+    def touch_all(self):
+        for name in FIDUCIALS:
+            told = self.touch(name)
+            assert told["ok"] and told["state"] == "done" and told["spread_mm"] < 0.1
+        return told
+
+    def register(self):
+        """Register by what was touched; the last answer."""
+        started = self.command("register")
+        if not started["ok"]:
+            return started
+        self.jobs.work()
+        self.go_on(0.1)
+        return self.answers()[-1]
 
     def tick(self):
         self.keep(self.served.tick(self.now_s))

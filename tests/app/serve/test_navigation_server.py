@@ -30,6 +30,7 @@ from needleplan.io.openigtlink.messages import Message
 from needleplan.io.openigtlink.options import ClientOptions, ServerOptions
 from needleplan.io.openigtlink.pose_bodies import Transform
 from needleplan.io.openigtlink.text_bodies import Text
+from needleplan.navigation.events import NeedleSelected
 from needleplan.navigation.session_log import GUIDANCE, read_log
 from tests.navigation.guided_needle import PLAN, X_PR, X_TP, needle_pose, registration
 
@@ -194,6 +195,9 @@ def test_a_killed_server_has_recorded_all_that_it_said_and_goes_on(tmp_path):
         assert again.session.order == 1 and again.session.registration is not None
         # No pose of before is fresh enough to go on with.
         assert clock() >= max(told) - 0.05
+        said = again.session.guidance(clock() + 1.0)
+        assert said.advice == "stop" and "check a landmark first" in said.doubts[0].sentence
+        again.take(NeedleSelected(clock(), 1))
         assert again.session.guidance(clock() + 1.0).advice == "hold"
 
 

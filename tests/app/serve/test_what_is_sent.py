@@ -10,6 +10,7 @@ from needleplan.app.folder import PlanFolder
 from needleplan.app.serve.mailbox import Mailbox
 from needleplan.app.serve.opening import fiducials_of, new_session, open_recorded, what_is_shown
 from needleplan.app.serve.options import ServeOptions
+from needleplan.app.serve.outgoing import ADVICE_CODES
 from needleplan.app.serve.plan_messages import route_messages
 from needleplan.app.serve.sender_clock import SETTLE_S, SenderClock, SenderClocks
 from needleplan.errors import CaseError, NavigationError, OptionError, PlanFileError
@@ -17,8 +18,9 @@ from needleplan.io.openigtlink.connection import Peer
 from needleplan.io.openigtlink.link import Received
 from needleplan.io.openigtlink.messages import Message, decode_message
 from needleplan.io.openigtlink.pose_bodies import Transform
-from needleplan.io.openigtlink.text_bodies import Text
+from needleplan.io.openigtlink.text_bodies import StatusCode, Text
 from needleplan.io.slicer_markups import MarkupList, MarkupPoint, write_markups
+from needleplan.navigation.guidance import Advice
 
 ROUTE = {
     "schema": "needleplan.route",
@@ -145,6 +147,36 @@ def test_a_mailbox_keeps_the_newest_samples_of_each_and_crowds_nobody_out():
     assert box.take(0.01) == []
 
 
+def test_a_stop_is_kept_however_much_waits():
+    box = Mailbox()
+    for k in range(200):
+        box.put(received(1, "Command", Text("select 1"), float(k)))
+    box.put(received(1, "Command", Text(" Stop"), 200.0))
+    box.put(received(1, "Command", Text("select 1"), 201.0))
+    for k in range(1000):
+        box.put(received(1, "Command", Text("stop"), 300.0 + k))
+    texts = [one.message.body.text for one in box.take(0.0)]
+    assert len(texts) < 70 and texts[-1] == "stop"
+    assert box.take(0.0) == []
+
+
+def test_only_go_has_the_code_that_lets_a_needle_go_on():
+    assert set(ADVICE_CODES) == set(Advice) and len(set(ADVICE_CODES.values())) == len(Advice)
+    assert [advice for advice, code in ADVICE_CODES.items() if code == StatusCode.OK] == [Advice.GO]
+
+
+def test_of_what_is_said_again_and_again_a_slow_client_gets_the_newest_alone(tmp_path):
+    rig = Rig(tmp_path)
+    rig.connect(1)
+    rig.command("select 1")
+    rig.go_on(0.6)
+    said = rig.served.tick(rig.now_s + 2.0)
+    live = [one for one in said if one.message.device in ("Guidance", "NeedleInPatient")]
+    assert {one.message.type_name for one in live} >= {"STRING", "STATUS"}
+    assert all(one.newest_only for one in live)
+    rig.recorded.close()
+
+
 def test_a_log_of_another_session_is_not_gone_on_with(tmp_path):
     path = tmp_path / "session.log"
     options = ServeOptions()
@@ -153,5 +185,5 @@ def test_a_log_of_another_session_is_not_gone_on_with(tmp_path):
     other = ServeOptions(session=type(options.session)(gate_mm=7.0))
     with pytest.raises(NavigationError):
         open_recorded(path, new_session(PATIENT, other), True)
-    with pytest.raises(NavigationError, match="no such file"):
+    with pytest.raises(NavigationError, match="No such file"):
         open_recorded(tmp_path / "none.log", new_session(PATIENT, options), True)

@@ -237,6 +237,23 @@ def test_half_a_message_is_not_waited_for_for_ever_but_silence_is_allowed():
         assert peer.recv(1) == b""
 
 
+def test_a_message_that_drips_is_not_waited_for_for_ever():
+    with serve(stall_s=0.3, message_s=0.6) as server, raw_peer(server) as peer:
+        begin_s = time.monotonic()
+        # Whole messages one after the other are none that lasts.
+        for _ in range(12):
+            peer.sendall(NEEDLE.encode())
+            time.sleep(0.1)
+        assert len(server.peers) == 1 and time.monotonic() - begin_s > 1.0
+        with contextlib.suppress(ConnectionError):
+            for byte in NEEDLE.encode():
+                peer.sendall(bytes([byte]))
+                time.sleep(0.05)
+                if not server.peers:
+                    break
+        assert "not whole 0.6 s after it began" in event_of(server, LinkEventKind.DISCONNECTED).sentence
+
+
 def test_a_peer_that_vanishes_is_noticed():
     with serve() as server:
         with raw_peer(server) as peer:
@@ -396,6 +413,7 @@ def test_many_threads_may_send_at_once():
         lambda: ClientOptions(port=0),
         lambda: ClientOptions(first_wait_s=1.0, longest_wait_s=0.5),
         lambda: LinkOptions(stall_s=0.0),
+        lambda: LinkOptions(message_s=float("inf")),
         lambda: LinkOptions(messages_per_s=float("nan")),
     ],
 )
