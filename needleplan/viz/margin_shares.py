@@ -70,7 +70,7 @@ def margin_bins(mesh: SurfaceMesh, margins_mm: FloatArray, asked_mm: float = 5.0
     weight = vertex_areas_mm2(mesh)
     weight = weight / weight.sum()
     limits = [
-        ("tumour left", -np.inf, 0.0, NOT_ABLATED),
+        ("surface outside the zone", -np.inf, 0.0, NOT_ABLATED),
         (f"0 to {asked_mm:g} mm", 0.0, asked_mm, INSUFFICIENT),
         (f"{asked_mm:g} mm or more", asked_mm, np.inf, COVERED),
     ]
