@@ -12,7 +12,7 @@ from needleplan.case.identity import CaseIdentity, difference, identity_of
 from needleplan.confirmation.closed_body import ClosedBody
 from needleplan.errors import CaseError, OptionError
 from needleplan.grid import VoxelMask
-from needleplan.io.plan_file import plan_hash, read_plan
+from needleplan.io.plan_file import plan_hash
 from needleplan.plan import Plan
 
 #: A plan whose needle tips all lie farther than this from the tumour is that of another patient or frame.
@@ -36,7 +36,7 @@ def read_planned(
         OptionError: the plan holds no insertion, or is that of another patient, frame of reference or tumour.
         PlanFileError: the plan is damaged, or its case has changed since.
     """
-    plan: Plan = read_plan(folder / "plan.json")
+    plan: Plan = PlanFolder(folder).read_plan()
     if plan.metrics is None or not plan.insertions:
         raise OptionError("the plan holds no insertion, so there is nothing to hold the outcome against")
     tied, notes = _target_overlap(folder, tumour, data, patient_key)

@@ -175,8 +175,11 @@ def test_a_second_run_takes_the_place_of_the_first_and_of_nothing_else(folder, t
     found = carry_out(planned, "industrial_arm6")
     place = tmp_path / "industrial_arm6"
     write_carried(place, found, bag=True)
-    (place / "robot.png").write_bytes(b"old")
+    (place / "reading.txt").write_text("mine")
     assert (place / "bag").is_dir()
+    with pytest.raises(OptionError, match=r"holds reading\.txt, which carried\.json does not name"):
+        write_carried(place, found)
+    (place / "reading.txt").unlink()
     write_carried(place, found)
     names = {path.name for path in place.iterdir()}
     assert names == {"carried.json", "route.json", "trajectory.csv", "robot.urdf", "robot.srdf"}

@@ -12,7 +12,7 @@ from needleplan.app.confirm_command import add_confirm, run_confirm
 from needleplan.app.confirm_inputs import ReadMask
 from needleplan.app.folder import PlanFolder
 from needleplan.case.load import load_case
-from needleplan.errors import OptionError
+from needleplan.errors import OptionError, PlanFileError
 from needleplan.io.nifti import write_labels_nifti
 from needleplan.io.plan_file import write_plan
 from needleplan.plan import Metrics
@@ -122,3 +122,11 @@ def test_a_plan_of_another_patient_or_frame_is_refused(tmp_path, near_tips):
         confirm_plan.read_planned(tmp_path / "plan", tumour, None, "1f" * 16)
     with pytest.raises(OptionError, match="another frame of reference than"):
         confirm_plan.read_planned(tmp_path / "plan", dataclasses.replace(tumour, frame_uid="1.2.840.2"))
+
+
+def test_a_plan_that_was_edited_is_refused(tmp_path, near_tips):
+    tumour = _planned_case(tmp_path, target_mm=CENTRE)
+    path = tmp_path / "plan" / "plan.json"
+    path.write_text(path.read_text().replace('"minimal_margin_mm": 6.5', '"minimal_margin_mm": 9.5'))
+    with pytest.raises(PlanFileError, match="not the one that was written here"):
+        confirm_plan.read_planned(tmp_path / "plan", tumour)
