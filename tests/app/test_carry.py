@@ -13,6 +13,7 @@ from needleplan.app.folder import PlanFolder
 from needleplan.app.outputs import load_planned
 from needleplan.app.pipeline import assumed_registration
 from needleplan.app.robot_planning import alternatives_of_skin, gantry_from
+from needleplan.app.serve.plan_messages import route_messages
 from needleplan.errors import OptionError
 from needleplan.uncertainty.likelihoods import likelihoods_under
 from needleplan.uncertainty.placement_budget import placement_budget
@@ -64,6 +65,11 @@ def test_every_robot_gets_its_folder(carried):
     for name in list_robots():
         content = json.loads((carried / name / "carried.json").read_text(encoding="utf-8"))
         route = json.loads((carried / name / "route.json").read_text(encoding="utf-8"))
+        orders = [item["order"] for item in route["insertions"]]
+        *arrays, names = route_messages(carried / name / "route.json", orders)
+        columns = json.loads(names.body.text)["columns"]
+        assert columns == ["time_s", *route["joint_names"]]
+        assert arrays and all(array.body.values.shape[1] == len(columns) for array in arrays)
         assert content["robot"] == route["robot"] == name
         assert content["insertions_reached"] == sum(i["status"] == "reached" for i in route["insertions"])
         assert 0 <= content["alternatives_share"] <= 1 and (carried / name / "base-map.png").is_file()

@@ -26,7 +26,7 @@ ROUTE = {
     "schema": "needleplan.route",
     "version": 1,
     "robot": "two joints",
-    "joint_names": ["a", "b"],
+    "joint_names": ["a", "b", "driver"],
     "base_in_world": np.eye(4).tolist(),
     "insertions": [
         {
@@ -52,7 +52,7 @@ def test_a_route_is_rows_over_time_with_named_columns(tmp_path):
     np.testing.assert_allclose(rows.body.values[:, 0], [0.0, 1.0, 1.0, 3.0])
     np.testing.assert_allclose(rows.body.values[-1, 1:], [0.2, 0.3, 0.1])
     said = json.loads(names.body.text)
-    assert said["columns"] == ["time_s", "a", "b", "driver_m"]
+    assert said["columns"] == ["time_s", "a", "b", "driver"]
     assert said["needles"] == [{"order": 1, "phases": {"approach": 0, "insert": 2}}]
 
 
