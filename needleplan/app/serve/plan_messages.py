@@ -103,8 +103,8 @@ def route_messages(path: Path, case_orders: Sequence[int]) -> tuple[Message, ...
     """A robot's route: NDARRAY "Route<order>" of each needle and STRING "RouteNames" that names its columns.
 
     A row of the array is a time in s from the needle's beginning, then the positions of the joints in rad or m
-    and, last, the driver's in m, which is the last of the route's ``joint_names``. The text is JSON: robot, columns,
-    base_in_world (4 by 4, metres) and for each needle its order and where its phases begin (row numbers).
+    and, last, the driver's in m, which is the last of the route's ``joint_names``. The text is JSON: robot,
+    columns, base_in_world (4 by 4, metres) and for each needle its order and where its phases begin (row numbers).
 
     Raises:
         PlanFileError: the file is none of a route, or of needles that the plan does not have.
