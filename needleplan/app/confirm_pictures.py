@@ -19,7 +19,7 @@ from needleplan.viz.section import ImagePlane, anatomical_planes, outlines
 _LEFT_OUT, _ORGAN = "#8a919c", "#d98c7e"
 _AXES = np.eye(3)
 #: Room for the mark of an entry of the legend with the gap after it, and for a letter of its text.
-_LEGEND_MARK_PX, _LETTER_PX = 66.0, 8.7
+_LEGEND_MARK_PX, _LETTER_PX = 82.0, 8.9
 _PAPER, _PRINT = "#ffffff", "#1b2027"
 
 

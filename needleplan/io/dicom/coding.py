@@ -34,9 +34,6 @@ class SegmentCoding:
 PLANNED_ZONE = SegmentCoding(
     _SPATIAL, ("planned-ablation-zone", "99NEEDLEPLAN", "Planned ablation zone"), "TREATED_VOLUME"
 )
-ACHIEVED_ZONE = SegmentCoding(
-    _SPATIAL, ("achieved-ablation-zone", "99NEEDLEPLAN", "Achieved ablation zone"), "TREATED_VOLUME"
-)
 TUMOUR = SegmentCoding(_ABNORMAL, ("108369006", "SCT", "Neoplasm"), "GTV")
 SKIN = SegmentCoding(_ANATOMY, ("39937001", "SCT", "Skin"), "EXTERNAL")
 UNKNOWN = SegmentCoding(_TISSUE, ("85756007", "SCT", "Tissue"), "ORGAN")
