@@ -1,13 +1,14 @@
 # make demo  plans, moves the robot, rehearses and reports on the built-in patient
 # make demos  three films of rehearsals into out/films/
 # make test  installs what the tests need and runs them
+# make docs  builds the site of the documents into out/docs/, every warning an error
 # make install  makes .venv/ with everything that both need; make check  runs every gate
 
 PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo demos test check lint clean
+.PHONY: install demo demos test check lint docs clean
 
 install: $(STAMP)
 
@@ -33,7 +34,10 @@ lint: $(STAMP)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-check: lint test
+docs: $(STAMP)
+	@$(VENV)/bin/python docs/build_site.py --out out/docs
+
+check: lint docs test
 
 clean:
 	rm -rf out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -20,7 +20,7 @@ class PlanStatus(StrEnum):
     """How far the plan meets what was asked."""
 
     COMPLETE = "complete"  #: target plus margin is covered and every hard constraint holds
-    PARTIAL = "partial"  #: every hard constraint holds but part of target or margin is not covered
+    PARTIAL = "partial"  #: every hard constraint holds but not all that was asked for is covered or known
     INFEASIBLE = "infeasible"  #: no needle path satisfies the hard constraints
 
 

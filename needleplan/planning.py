@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from needleplan import __version__
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
@@ -25,6 +23,7 @@ from needleplan.coverage.region import target_region
 from needleplan.devices.catalogue import Applicator
 from needleplan.errors import OptionError
 from needleplan.plan import Evidence, Insertion, Likelihood, Metrics, PhysicsVerdict, Plan, PlanStatus, Provenance
+from needleplan.plan_clearances import with_clearances
 from needleplan.plan_evidence import (
     coverage_proof,
     heated_evidence,
@@ -40,17 +39,12 @@ from needleplan.plan_robust import plan_robustly
 from needleplan.trajectory.constraints.placed_needle import PlacedNeedle
 from needleplan.trajectory.contract import Reachability, TrajectoryConstraint
 from needleplan.trajectory.explanation import explain_rejections
-from needleplan.trajectory.measured import MeasuredPaths
 from needleplan.trajectory.ranking import ObjectiveWeights, default_objectives
 from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits, default_constraints
 from needleplan.trajectory.search import SearchOptions, SearchResolution, search_trajectories
 from needleplan.trajectory.table import TrajectoryTable
 from needleplan.uncertainty.likelihoods import ErrorOptions, likelihoods
-
-#: Clearances in a plan are exact up to this distance from the needle's surface.
-REPORTED_CLEARANCE_CAP_MM = 60.0
-
 
 ProgressCallback = Callable[[str, float], None]
 
@@ -123,31 +117,41 @@ class Planning:
     zone_model: EllipsoidTableModel
 
 
-def make_plan(
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundPaths:
+    """The paths of an applicator in a patient, which plans of any margin, power and number of needles share.
+
+    Attributes:
+        applicator: the applicator.
+        constraints: what was demanded of them.
+        table: all paths that were looked at, screened and ranked.
+        resolution: which paths the search cannot have missed.
+    """
+
+    applicator: Applicator
+    constraints: tuple[TrajectoryConstraint, ...]
+    table: TrajectoryTable
+    resolution: SearchResolution
+
+
+def find_paths(
     queries: AnatomyQueries,
     options: PlanningOptions | None = None,
     *,
     zone_model: EllipsoidTableModel | None = None,
-    solver: CoverageSolver | None = None,
     reachability: Reachability | None = None,
     placed: Sequence[PlacedNeedle] = (),
-    timings_s: dict[str, float] | None = None,
     progress: ProgressCallback | None = None,
-) -> Planning:
-    """Plan a case.
+) -> FoundPaths:
+    """The first half of ``make_plan``, which depends on applicator, setting, sampling, search, limits and weights.
 
     Args:
         queries: the anatomy.
         options: what to plan with; the defaults where None.
-        zone_model: predicts zones; the built-in tables where None.
-        solver: chooses the paths; HiGHS where None.
+        zone_model: knows the applicator; the built-in tables where None.
         reachability: the robot's answer, if paths must be reachable.
         placed: needles that are in the patient already; the limits say what distance is kept from them.
-        timings_s: times of earlier stages, to be kept in the plan.
         progress: called with what is being done and the fraction done.
-
-    Returns:
-        The plan, whatever its status: an infeasible case gives a plan without insertions and with evidence.
 
     Raises:
         NeedleplanError: an option is impossible or the applicator is unknown.
@@ -161,19 +165,68 @@ def make_plan(
             "needleplan.coverage.cover_by_arrays chooses"
         )
     zone_model.table(applicator.name)
-    watch = _Stopwatch(dict(timings_s or {}))
-    with watch("search paths"):
-        constraints = default_constraints(queries, options.limits, reachability, placed)
-        search = search_trajectories(
-            queries,
-            applicator,
-            constraints,
-            default_objectives(queries, options.weights, reachability),
-            options.sampling,
-            options.search,
-            progress=progress,
+    constraints = default_constraints(queries, options.limits, reachability, placed)
+    search = search_trajectories(
+        queries,
+        applicator,
+        constraints,
+        default_objectives(queries, options.weights, reachability),
+        options.sampling,
+        options.search,
+        progress=progress,
+    )
+    return FoundPaths(applicator, constraints, search.table, search.resolution)
+
+
+def make_plan(
+    queries: AnatomyQueries,
+    options: PlanningOptions | None = None,
+    *,
+    zone_model: EllipsoidTableModel | None = None,
+    solver: CoverageSolver | None = None,
+    reachability: Reachability | None = None,
+    placed: Sequence[PlacedNeedle] = (),
+    paths: FoundPaths | None = None,
+    timings_s: dict[str, float] | None = None,
+    progress: ProgressCallback | None = None,
+) -> Planning:
+    """Plan a case.
+
+    Args:
+        queries: the anatomy.
+        options: what to plan with; the defaults where None.
+        zone_model: predicts zones; the built-in tables where None.
+        solver: chooses the paths; HiGHS where None.
+        reachability: the robot's answer, if paths must be reachable.
+        placed: needles that are in the patient already; the limits say what distance is kept from them.
+        paths: of ``find_paths`` with the same options, reachability and placed needles; found here where None.
+        timings_s: times of earlier stages, to be kept in the plan.
+        progress: called with what is being done and the fraction done.
+
+    Returns:
+        The plan, whatever its status: an infeasible case gives a plan without insertions and with evidence.
+
+    Raises:
+        NeedleplanError: an option is impossible or the applicator is unknown.
+    """
+    options = options or PlanningOptions()
+    zone_model = zone_model or EllipsoidTableModel(setting=options.setting)
+    if paths is not None and paths.applicator != zone_model.catalogue.applicator(options.applicator):
+        raise OptionError(
+            f"the paths that were found are those of {paths.applicator.name}, not {options.applicator}"
         )
-    table, resolution = search.table, search.resolution
+    watch = _Stopwatch(dict(timings_s or {}))
+    if paths is None:
+        with watch("search paths"):
+            paths = find_paths(
+                queries,
+                options,
+                zone_model=zone_model,
+                reachability=reachability,
+                placed=placed,
+                progress=progress,
+            )
+    applicator, constraints, table, resolution = paths.applicator, paths.constraints, paths.table, paths.resolution
     draft = _Draft(queries, options, zone_model, table, watch.times_s)
     if not table.feasible.any():
         evidence = (*explain_rejections(table, queries, constraints), search_evidence(resolution))
@@ -232,7 +285,7 @@ def make_plan(
         covering = dataclasses.replace(covering, choice=choice)
     with watch("assess"):
         order = _puncture_order(insertions, applicator, pairs, options.coverage.needles_at_once)
-        insertions = order.applied(_with_clearances(insertions, table, queries))
+        insertions = order.applied(with_clearances(insertions, table.applicator, queries))
         told = order_evidence(insertions, order, applicator, pairs)
         assessment = assess(queries, insertions, zone_model, options.coverage.margin_mm)
         zone = zone_model.zone(insertions)
@@ -294,26 +347,6 @@ def _puncture_order(
     if order.exists or at_once is not None:
         return order
     return order_punctures(insertions, applicator, pairs, maximum_at_once=max(1, len(insertions) - 1))
-
-
-def _with_clearances(
-    insertions: Sequence[Insertion], table: TrajectoryTable, queries: AnatomyQueries
-) -> list[Insertion]:
-    """The insertions with the exact clearance of their final path to each obstacle."""
-    entry = np.array([insertion.entry_mm for insertion in insertions])
-    tip = np.array([insertion.tip_mm for insertion in insertions])
-    paths = TrajectoryTable(table.applicator, entry, np.zeros_like(entry), tip, tip)
-    measured = MeasuredPaths(paths, queries)
-    columns = {
-        surface.name: measured.clearance_mm(surface, REPORTED_CLEARANCE_CAP_MM)
-        for surface in queries.anatomy.obstacles
-    }
-    return [
-        dataclasses.replace(
-            insertion, clearances_mm={name: round(float(values[k]), 3) for name, values in columns.items()}
-        )
-        for k, insertion in enumerate(insertions)
-    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

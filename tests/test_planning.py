@@ -11,12 +11,13 @@ from made_cases import ball, joined, made_case, motion, queries_of
 from needleplan.assess import assess
 from needleplan.case.model import Role, Structure
 from needleplan.coverage.options import CoverageOptions
+from needleplan.coverage.time_limits import over_time, searches_ended_by_time
 from needleplan.errors import DeviceError, OptionError, PlanFileError
 from needleplan.io.plan_file import read_outcome, read_plan, write_plan
 from needleplan.io.value_json import from_json, parse_strict, to_json
 from needleplan.outcome import Trace
 from needleplan.plan import PlanStatus
-from needleplan.planning import PlanningOptions, make_plan
+from needleplan.planning import PlanningOptions, find_paths, make_plan
 from needleplan.trajectory.sampling import SamplingOptions
 from needleplan.trajectory.screening import PathLimits
 
@@ -95,6 +96,28 @@ def without_times(plan):
 def test_the_same_case_gives_the_same_plan(planned):
     again = make_plan(queries_of(small_case()), OPTIONS).plan
     assert without_times(again) == without_times(planned[0].plan)
+
+
+def test_plans_that_share_a_search_are_those_that_search_themselves(planned):
+    planning, queries = planned
+    paths = find_paths(queries, OPTIONS)
+    narrow = dataclasses.replace(OPTIONS, coverage=dataclasses.replace(OPTIONS.coverage, margin_mm=1.0))
+    shared = make_plan(queries, narrow, paths=paths).plan
+    assert without_times(make_plan(queries, OPTIONS, paths=paths).plan) == without_times(planning.plan)
+    assert without_times(make_plan(queries, narrow).plan) == without_times(shared) != without_times(planning.plan)
+    other = dataclasses.replace(OPTIONS, applicator="generic-rfa-cooled-30")
+    with pytest.raises(OptionError, match="generic-mwa-2450, not generic-rfa-cooled-30"):
+        make_plan(queries, other, paths=paths)
+
+
+def test_a_search_that_its_time_ends_is_noted_for_whoever_asks(planned):
+    hurried = dataclasses.replace(OPTIONS, coverage=dataclasses.replace(OPTIONS.coverage, time_limit_s=1e-6))
+    with searches_ended_by_time() as ended:
+        make_plan(planned[1], hurried)
+    with searches_ended_by_time() as unhurried:
+        make_plan(planned[1], OPTIONS)
+    assert ended and not unhurried
+    assert over_time(True, "nobody asks") and not over_time(False, "nobody asks")
 
 
 @pytest.mark.parametrize("seed", [3, 14])

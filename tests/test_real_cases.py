@@ -14,7 +14,8 @@ from needleplan.case.model import Role
 from needleplan.coverage.options import CoverageOptions
 from needleplan.io.plan_file import read_plan, write_plan
 from needleplan.plan import PlanStatus
-from needleplan.planning import REPORTED_CLEARANCE_CAP_MM, PlanningOptions, make_plan
+from needleplan.plan_clearances import REPORTED_CLEARANCE_CAP_MM
+from needleplan.planning import PlanningOptions, make_plan
 from needleplan.trajectory.measured import HANDLE_MM
 from needleplan.trajectory.sampling import SamplingOptions
 

@@ -18,8 +18,8 @@ from needleplan.anatomy.phantom_parameters import (
     PhantomParameters,
     TumourParameters,
     TumourShape,
-    random_parameters,
 )
+from needleplan.anatomy.phantom_population import PhantomPopulation, random_parameters
 from needleplan.anatomy.phantom_primitives import HalfSpace, RoundedCones
 from needleplan.anatomy.phantom_sampling import box_corners, surface
 from needleplan.anatomy.phantom_shapes import DistanceKind, Intersection, Shape
@@ -35,6 +35,7 @@ __all__ = [
     "GeometryForm",
     "Phantom",
     "PhantomParameters",
+    "PhantomPopulation",
     "PhantomStructure",
     "TumourParameters",
     "TumourShape",

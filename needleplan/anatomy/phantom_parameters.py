@@ -1,19 +1,22 @@
-"""Parameters of the built-in patient, and draws of them for studies."""
+"""Parameters of the built-in patient."""
 
 import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
-from numpy.random import Generator
-
 from needleplan.errors import OptionError
 
 
-def _in_range(name: str, value: float, low: float, high: float) -> None:
+def require_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise OptionError unless a number lies between two limits; where these are whole, so must it be."""
     if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
         raise OptionError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}")
     if isinstance(low, int) and not isinstance(value, int):
         raise OptionError(f"{name} must be a whole number, not {value!r}")
+
+
+#: Least and greatest radius of a tumour.
+TUMOUR_RADIUS_MM = (2.0, 45.0)
 
 
 class TumourShape(StrEnum):
@@ -44,7 +47,7 @@ class TumourParameters:
     vessel_gap_mm: tuple[float, float] = (3.0, 80.0)
 
     def __post_init__(self) -> None:
-        _in_range("a tumour's radius_mm", self.radius_mm, 2.0, 45.0)
+        require_range("a tumour's radius_mm", self.radius_mm, *TUMOUR_RADIUS_MM)
         for name in ("capsule_depth_mm", "vessel_gap_mm"):
             low, high = getattr(self, name)
             if not (0.5 <= low <= high <= 200.0):
@@ -101,8 +104,8 @@ class PhantomParameters:
     mirrored: bool = False
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _LIMITS.items():
-            _in_range(name, getattr(self, name), low, high)
+        for name, (low, high) in PARAMETER_LIMITS.items():
+            require_range(name, getattr(self, name), low, high)
         if not self.tumours or not all(isinstance(t, TumourParameters) for t in self.tumours):
             raise OptionError("tumours must hold at least one TumourParameters")
         if not 0 <= self.target_index < len(self.tumours):
@@ -116,7 +119,8 @@ class PhantomParameters:
         return "; ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
 
 
-_LIMITS = {
+#: Least and greatest value of the numbers of ``PhantomParameters``.
+PARAMETER_LIMITS: dict[str, tuple[float, float]] = {
     "body_width_mm": (250.0, 480.0),
     "body_depth_mm": (170.0, 360.0),
     "body_height_mm": (220.0, 400.0),
@@ -129,36 +133,3 @@ _LIMITS = {
     "hepatic_radius_mm": (2.5, 6.5),
     "organ_variation": (0.0, 0.06),
 }
-
-
-def random_parameters(generator: Generator) -> PhantomParameters:
-    """One patient of a varied population, for studies.
-
-    Drawn: body size (standard deviation 5 %, cut off at two), target radius uniform in 6 to 22 mm, its form, its
-    place near the capsule or deep, near the main vessels or far from them, up to two more tumours, vessel density.
-    The ranges are choices that span what a planner meets, not epidemiology.
-    """
-    width, depth, height = (float(x) for x in 1.0 + 0.05 * generator.standard_normal(3).clip(-2.0, 2.0))
-    target = _random_tumour(generator, 6.0, 22.0)
-    others = tuple(_random_tumour(generator, 4.0, 9.0) for _ in range(int(generator.integers(0, 3))))
-    return PhantomParameters(
-        body_width_mm=340.0 * width,
-        body_depth_mm=240.0 * depth,
-        body_height_mm=300.0 * height,
-        portal_generations=int(generator.integers(3, 7)),
-        hepatic_generations=int(generator.integers(3, 7)),
-        portal_radius_mm=float(generator.uniform(5.5, 7.5)),
-        hepatic_radius_mm=float(generator.uniform(3.8, 5.4)),
-        tumours=(target, *others),
-    )
-
-
-def _random_tumour(generator: Generator, low_mm: float, high_mm: float) -> TumourParameters:
-    radius = float(generator.uniform(low_mm, high_mm))
-    near_capsule, near_vessel = generator.random(2) < 0.4
-    return TumourParameters(
-        radius_mm=radius,
-        shape=list(TumourShape)[int(generator.integers(0, 3))],
-        capsule_depth_mm=(2.0, 8.0) if near_capsule else (8.0, 60.0),
-        vessel_gap_mm=(1.0, 6.0) if near_vessel else (6.0, 80.0),
-    )

@@ -1,12 +1,10 @@
 """The command line. Only the standard library is imported here, so that --help answers at once."""
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from needleplan.app.argument_groups import (
     add_breathing,
@@ -19,11 +17,16 @@ from needleplan.app.argument_groups import (
     folder_path,
     whole_number,
 )
+from needleplan.app.command_parser import CommandParser
+from needleplan.app.completion_command import add_completion
 from needleplan.app.confirm_command import add_confirm
 from needleplan.app.export_command import add_export
+from needleplan.app.hints import with_nearest_file, with_nearest_name
 from needleplan.app.new_case_command import add_new_case
 from needleplan.app.replay_command import add_replay
 from needleplan.app.serve_command import add_serve
+from needleplan.app.study_command import add_study
+from needleplan.app.view_command import add_view
 
 EXIT_OK = 0
 EXIT_BAD_INPUT = 2
@@ -38,34 +41,11 @@ DESCRIPTION = (
 STRATEGY_HELP = "how breathing is met: free-breathing, amplitude-gating, phase-gating, breath-hold, tracking"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors are one sentence, and name the option that was probably meant."""
-
-    def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments: "):
-            word = message.removeprefix("unrecognized arguments: ").split()[0]
-            known = [option for action in self._every_action() for option in action.option_strings]
-            near = difflib.get_close_matches(word.split("=")[0], known, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else f"; see '{self.prog} --help'"
-            message = f"unknown option {word}{hint}"
-        print(f"needleplan: error: {message}", file=sys.stderr)
-        raise SystemExit(EXIT_BAD_INPUT)
-
-    def _every_action(self) -> list[argparse.Action]:
-        actions = list(self._actions)
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                chosen = next((word for word in sys.argv[1:] if word in action.choices), None)
-                parsers = [action.choices[chosen]] if chosen else list(action.choices.values())
-                actions += [inner for parser in parsers for inner in parser._actions]
-        return actions
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = _Parser(prog="needleplan", description=DESCRIPTION, allow_abbrev=False)
+    parser = CommandParser(prog="needleplan", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -164,6 +144,14 @@ def build_parser() -> argparse.ArgumentParser:
     report = command("report", "Draw the pictures of a plan folder again and write report.html.")
     add_folder(report)
 
+    add_view(
+        command(
+            "view", "Open a plan as a page in the browser: turn the scene, move needles, compare, save, export."
+        )
+    )
+    add_study(
+        command("study", "Many cases crossed with many factors, by a study file: tables, comparisons, report.")
+    )
     add_export(command("export", "Write a plan for other programs: 3D Slicer, DICOM, CSV, a sheet to print."))
     add_serve(command("serve", "Publish a plan over OpenIGTLink, take tracked poses, answer with live guidance."))
     add_replay(command("replay", "Tell a recorded session again and compare every answer."))
@@ -185,6 +173,8 @@ def build_parser() -> argparse.ArgumentParser:
     command("devices", "List the applicators, their zone tables and where each figure comes from.")
     robots = command("robots", "List the robots, or read descriptions of your own and say what is wrong with them.")
     robots.add_argument("files", nargs="*", type=Path, metavar="FILE", help="the TOML beside a URDF")
+
+    add_completion(command("completion", "Print a script that completes commands, options and names in a shell."))
     return parser
 
 
@@ -211,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = getattr(commands, f"run_{options.command.replace('-', '_')}")
         return int(run(options))
     except NeedleplanError as error:
-        print(f"needleplan: error: {error}", file=sys.stderr)
+        print(f"needleplan: error: {with_nearest_file(with_nearest_name(str(error)), options)}", file=sys.stderr)
         return error.exit_code
     except MemoryError:
         print("needleplan: error: not enough memory for what was asked: ask for fewer candidates", file=sys.stderr)
@@ -222,7 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OK
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"needleplan: error: {where}{error.strerror or error}", file=sys.stderr)
+        sentence = with_nearest_file(f"{where}{error.strerror or error}", options)
+        print(f"needleplan: error: {sentence}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("needleplan: stopped", file=sys.stderr)

@@ -1,6 +1,5 @@
 """What each command of the command line does."""
 
-import sys
 import time
 from argparse import Namespace
 
@@ -8,13 +7,13 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from needleplan.app.cli import EXIT_BAD_INPUT, EXIT_INFEASIBLE, EXIT_OK
+from needleplan.app.cli import EXIT_INFEASIBLE, EXIT_OK
 from needleplan.app.folder import PlanFolder
 from needleplan.app.progress import progress_bar
 from needleplan.app.search_options import planning_from, search_from
 from needleplan.app.summary import print_metrics, print_paths, print_plan, print_where
 from needleplan.devices.catalogue import builtin_catalogue
-from needleplan.errors import OptionError
+from needleplan.errors import CaseError, OptionError
 from needleplan.plan import PlanStatus
 
 
@@ -32,8 +31,7 @@ def run_check(options: Namespace) -> int:
         if report.rows:
             render_report(report, console)
         sentence = f"{first.message}; {first.remedy}" if first.remedy else first.message
-        print(f"needleplan: error: {sentence}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        raise CaseError(sentence)
     render_report(report, console)
     return EXIT_OK
 
@@ -137,6 +135,27 @@ def run_new_case(options: Namespace) -> int:
     from needleplan.app.new_case_command import run_new_case as run
 
     return run(options)
+
+
+def run_completion(options: Namespace) -> int:
+    """Print the completion script of a shell."""
+    from needleplan.app.completion_command import run_completion as run
+
+    return run(options)
+
+
+def run_view(options: Namespace) -> int:
+    """Open a plan as a page."""
+    from needleplan.app.view_command import run_view as run
+
+    return run(options)
+
+
+def run_study(options: Namespace) -> int:
+    """Compute a study."""
+    from needleplan.app.study_command import run_study_command
+
+    return run_study_command(options)
 
 
 def run_export(options: Namespace) -> int:

@@ -177,7 +177,7 @@ class PlanFolder:
         plan = self.read_plan()
         if not self._source.is_file():
             raise PlanFileError(f"{self.root}: there is no source.json that names the case of the plan")
-        source = self._read_source()
+        source = self.read_source()
         root = data if data is not None else (None if source.data is None else self.root / source.data)
         manifest = self.root / source.case
         # Told before the case is read: of another patient's case nothing else matters.
@@ -209,7 +209,7 @@ class PlanFolder:
         if not self.plan.is_file():
             raise PlanFileError(f"{self.root}: no plan.json; make one with: needleplan plan CASE --out DIR")
         plan = read_plan(self.plan)
-        if self._source.is_file() and self._read_source().plan not in (None, plan_hash(plan)):
+        if self._source.is_file() and self.read_source().plan not in (None, plan_hash(plan)):
             raise PlanFileError(
                 f"{self.plan}: the plan is not the one that was written here, so what was computed for that "
                 "does not hold for it; put plan.json back as it was, or plan the case again"
@@ -224,9 +224,10 @@ class PlanFolder:
 
     def read_identity(self) -> CaseIdentity:
         """Whose case the plan is for, as digests; raises PlanFileError where that is damaged."""
-        return self._read_source().identity
+        return self.read_source().identity
 
-    def _read_source(self) -> CaseSource:
+    def read_source(self) -> CaseSource:
+        """Where the case came from; raises PlanFileError where that is damaged."""
         text = read_whole(self._source, 100_000).decode("utf-8", errors="replace")
         content = parse_strict(text, self._source.name)
         if isinstance(content, dict):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from needleplan.app.argument_groups import folder_path
+from needleplan.app.hints import listed_in_words
 
 if TYPE_CHECKING:
     from needleplan.app.new_case import NewCaseOptions
@@ -14,15 +15,17 @@ if TYPE_CHECKING:
 def add_new_case(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument(
-        "segmentation", type=Path, metavar="FOLDER|FILE", help="label maps, as TotalSegmentator or MONAI write them"
+        "segmentation",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER|FILE",
+        help="label maps, as TotalSegmentator or MONAI write them",
     )
-    parser.add_argument("--out", type=folder_path, required=True, metavar="DIR", help="new folder for case.toml")
+    parser.add_argument("--out", type=folder_path, metavar="DIR", help="new folder for case.toml")
     parser.add_argument(
-        "--target",
-        required=True,
-        metavar="NAME|FILE",
-        help="class that is the tumour, or a label map that holds it",
+        "--target", metavar="NAME|FILE", help="class that is the tumour, or a label map that holds it"
     )
+    parser.add_argument("--ask", action="store_true", help="ask for whatever is open, as without --out or --target")
     parser.add_argument("--target-rank", type=int, metavar="N", help="one piece of it, 1 for the largest")
     parser.add_argument("--inside-of", metavar="NAME", help="organ that the tumour lies in (found)")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="JSON file with the names of the labels")
@@ -57,15 +60,16 @@ def add_new_case(parser: argparse.ArgumentParser) -> None:
 
 
 def run_new_case(options: argparse.Namespace) -> int:
-    """Read the segmentation, print what becomes of it, write the case and check it."""
+    """Read the segmentation, ask for what is open, print what becomes of it, write the case and check it."""
     from rich.console import Console
     from rich.markup import escape
 
     from needleplan.app.check import render_report
     from needleplan.app.cli import EXIT_OK
     from needleplan.app.new_case import make_new_case
-    from needleplan.app.new_case_files import MANIFEST_NAME, require_new_folder, write_new_case
+    from needleplan.app.new_case_files import MANIFEST_NAME, write_new_case
     from needleplan.app.new_case_sources import read_segmentation, read_single_mask
+    from needleplan.app.new_case_wizard import ask_case, ask_folder, ask_out, command_line, confirmed
     from needleplan.app.progress import progress_bar
     from needleplan.app.summary import print_where
     from needleplan.errors import OptionError
@@ -74,13 +78,20 @@ def run_new_case(options: argparse.Namespace) -> int:
 
     console = Console()
     unit = None if options.unit is None else FileUnit(options.unit)
+    asks = _asks(options, console.is_terminal)
+    if asks:
+        ask_folder(options, console)
+    _require_options(options)
+    with progress_bar(console, "reading the segmentation") as progress:
+        found = read_segmentation(options.segmentation, options.labels, unit, options.leave_out, progress)
+    if asks:
+        ask_case(options, found, console)
+        if not options.dry_run:
+            ask_out(options, _why_not_new, console)
+        _require_options(options)
     target_file = Path(options.target) if format_of(Path(options.target)) is not None else None
     chosen = _options(options, target_file is None)
-    _require_manifest(options)
-    if not options.dry_run:
-        require_new_folder(options.out)
-    with progress_bar(console, "reading the segmentation") as progress:
-        found = read_segmentation(options.segmentation, options.labels, unit, chosen.leave_out, progress)
+    with progress_bar(console, "reading the target"):
         mask = None if target_file is None else read_single_mask(target_file, unit)
     chosen = replace(chosen, leave_out=chosen.leave_out - found.skipped)
     with progress_bar(console, "making the case"):
@@ -98,11 +109,60 @@ def run_new_case(options: argparse.Namespace) -> int:
     if options.dry_run:
         console.print("nothing was written")
         return EXIT_OK
+    if asks and not confirmed(console):
+        console.print("nothing was written")
+        return EXIT_OK
     with progress_bar(console, "writing and checking"):
         report = write_new_case(options.out, case, options.patient_key, uid)
+    if asks:
+        console.print(escape((options.out / MANIFEST_NAME).read_text(encoding="utf-8")), soft_wrap=True)
     render_report(report, console)
+    if asks:
+        console.print("The same without questions:")
+        console.print(f"  {escape(command_line(options))}", soft_wrap=True)
     print_where(console, [("case", str(options.out / MANIFEST_NAME))])
     return EXIT_OK
+
+
+def _asks(options: argparse.Namespace, is_terminal: bool) -> bool:
+    """True where a person is asked; raises where nobody can be and something needed is open."""
+    import sys
+
+    from needleplan.errors import OptionError
+
+    needed = {"FOLDER|FILE": options.segmentation, "--target NAME|FILE": options.target}
+    if not options.dry_run:
+        needed["--out DIR"] = options.out
+    absent = [name for name, value in needed.items() if value is None]
+    if not absent and not options.ask:
+        return False
+    if is_terminal and sys.stdin.isatty():
+        return True
+    if absent:
+        raise OptionError(f"new-case needs {listed_in_words(absent)}: on a terminal it asks for what is open")
+    raise OptionError("--ask needs a terminal: name the options, or run it in one")
+
+
+def _require_options(options: argparse.Namespace) -> None:
+    """Raise where an option is wrong, before anything is read."""
+    from needleplan.app.new_case_files import require_new_folder
+
+    _options(options, options.target is not None)
+    _require_manifest(options)
+    if options.out is not None and not options.dry_run:
+        require_new_folder(options.out)
+
+
+def _why_not_new(folder: Path) -> str:
+    """Why a case cannot be written there; "" where it can."""
+    from needleplan.app.new_case_files import require_new_folder
+    from needleplan.errors import OptionError
+
+    try:
+        require_new_folder(folder)
+    except OptionError as error:
+        return str(error)
+    return ""
 
 
 def _require_manifest(options: argparse.Namespace) -> None:

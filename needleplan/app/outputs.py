@@ -1,25 +1,33 @@
 """Reading and writing of plan folders: plan, rehearsals, scores, pictures, film, report."""
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.build import build_anatomy
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.app.folder import PlanFolder
+from needleplan.app.page.scene import build_scene
+from needleplan.app.page.scene_robot import route_fits
 from needleplan.app.pipeline import PlannedCase, assess_insertions
 from needleplan.app.report import write_report
+from needleplan.app.report_audit import command_words, plan_inputs
+from needleplan.app.report_paths import paths_section
 from needleplan.app.report_rehearsals import Rehearsal as ReportedRehearsal
 from needleplan.devices.catalogue import load_catalogue
 from needleplan.errors import PlanFileError
-from needleplan.io.plan_file import read_outcome, write_bytes, write_json, write_plan
+from needleplan.io.bounded import read_whole
+from needleplan.io.plan_file import MAXIMUM_BYTES, read_outcome, write_bytes, write_json, write_plan
 from needleplan.io.value_json import parse_strict, to_json
 from needleplan.outcome import Outcome
 from needleplan.plan import Metrics
 from needleplan.viz.canvas import Picture
 from needleplan.viz.needles import NeedleShape
 from needleplan.viz.pictures import draw_plan_pictures, draw_rehearsal_pictures
+from robots.catalogue import DEFAULT_ROBOT
 
 ProgressCallback = Callable[[str, float], None]
 
@@ -112,7 +120,7 @@ def assess_folder(folder: PlanFolder, planned: PlannedCase) -> dict[str, Metrics
 
 
 def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: ProgressCallback | None = None) -> None:
-    """Draw the pictures and write report.html from what the folder holds."""
+    """Draw the pictures, make the scene and write report.html from what the folder holds."""
     plan, anatomy = planned.plan, planned.anatomy
     report = progress or (lambda name, fraction: None)
     zone = planned.zone_model.zone(plan.insertions) if plan.insertions else None
@@ -125,7 +133,7 @@ def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: Progr
     def step(name: str) -> None:
         nonlocal drawn
         drawn += 1
-        report(name, drawn / 9.0)
+        report(name, 0.4 * drawn / 9.0)
 
     pictures, missing = draw_plan_pictures(
         anatomy,
@@ -144,9 +152,14 @@ def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: Progr
     pictures = (*pictures, *draw_rehearsal_pictures([r.outcome for r in rehearsals]))
     for picture in pictures:
         picture.save(folder.pictures)
-    route = None
-    if folder.route.is_file():
-        route = parse_strict(folder.route.read_text(encoding="utf-8"), folder.route.name)
+    route = report_route(folder, planned)
+    scene = build_scene(
+        planned,
+        outcomes=[rehearsal.outcome for rehearsal in rehearsals],
+        route=route,
+        progress=lambda name, fraction: report(name, 0.4 + 0.4 * fraction),
+    )
+    report("paths", 0.8)
     write_report(
         folder.report,
         anatomy=anatomy,
@@ -156,8 +169,32 @@ def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: Progr
         route=route,
         film=folder.film if folder.film.is_file() else None,
         notes=missing,
+        scene=scene,
+        paths=paths_section(planned),
+        inputs=plan_inputs(folder),
+        command=command_words(sys.argv),
     )
     report("done", 1.0)
+
+
+def report_route(folder: PlanFolder, planned: PlannedCase) -> dict[str, Any] | None:
+    """The robot's route that the report shows: that of the rehearsal, else one that carries out this very plan.
+
+    Raises:
+        PlanFileError: a route's file is damaged.
+    """
+    for path in (folder.route, *sorted(folder.robots.glob("*/route.json"), key=_default_robot_first)):
+        if path.is_file():
+            route = parse_strict(read_whole(path, MAXIMUM_BYTES).decode("utf-8", errors="replace"), path.name)
+            if isinstance(route, dict) and (
+                path == folder.route or route_fits(route, planned.plan, planned.anatomy)
+            ):
+                return route
+    return None
+
+
+def _default_robot_first(path: Path) -> tuple[bool, str]:
+    return path.parent.name != DEFAULT_ROBOT, path.parent.name
 
 
 def _margin_mm(planned: PlannedCase) -> float:

@@ -36,7 +36,7 @@ def needle_angles(insertion: Insertion, anatomy: Anatomy) -> NeedleAngles:
 
 _VERDICTS = {
     PlanStatus.COMPLETE: "Target and margin are covered by the predicted zones and every hard constraint holds.",
-    PlanStatus.PARTIAL: "Every hard constraint holds, but part of target or margin is not covered.",
+    PlanStatus.PARTIAL: "Every hard constraint holds, but not all that was asked for is covered or known.",
     PlanStatus.INFEASIBLE: "No needle path satisfies the hard constraints.",
 }
 

@@ -1,5 +1,7 @@
 """The page of the report: its style, and the few building blocks of HTML; text is escaped where it enters."""
 
+import base64
+import hashlib
 import math
 from collections.abc import Sequence
 from html import escape
@@ -17,8 +19,10 @@ def markup(value: str) -> str:
 
 
 def element(tag: str, *content: str, **attributes: str) -> Html:
-    """An element with its content and attributes escaped; ``class_`` stands for class."""
-    names = "".join(f' {name.rstrip("_")}="{escape(value, quote=True)}"' for name, value in attributes.items())
+    """An element with its content and attributes escaped; ``class_`` means class, ``aria_label`` aria-label."""
+    names = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{escape(value, quote=True)}"' for name, value in attributes.items()
+    )
     return Html(f"<{tag}{names}>{''.join(markup(part) for part in content)}</{tag}>")
 
 
@@ -47,29 +51,65 @@ def percent(share: float) -> str:
 
 
 def section(title: str, *content: str) -> Html:
-    """A section with its heading; empty where there is no content."""
+    """A section with its heading, which links find by ``anchor``; empty where there is no content."""
     if not any(content):
         return Html("")
-    return element("section", element("h2", title), *content)
+    return element("section", element("h2", title), *content, id=anchor(title))
 
 
-def figure(title: str, caption: str, image: str) -> Html:
-    """A picture (``image`` is base64 of a PNG) with title and caption."""
-    picture = Html(f'<img alt="{escape(title, quote=True)}" src="data:image/png;base64,{image}">')
+def anchor(title: str) -> str:
+    """The address of a section within its page."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
+
+
+def contents(sections: Sequence[tuple[str, str]]) -> Html:
+    """Links to those sections, each a title and its content, that are not empty."""
+    links = [element("a", title, href=f"#{anchor(title)}") for title, content in sections if content]
+    return element("nav", *links, class_="contents", aria_label="Sections of this page") if links else Html("")
+
+
+def figure(title: str, caption: str, image: str, kind: str = "png") -> Html:
+    """A picture (``image`` is base64 of a file of that kind) with title and caption."""
+    picture = Html(f'<img alt="{escape(title, quote=True)}" src="data:image/{kind};base64,{image}">')
     return element("figure", picture, element("figcaption", element("b", title), ". ", caption))
 
 
-def page(title: str, *content: str, style: str | None = None) -> str:
-    """The whole document; ``style`` takes the place of that of the report."""
+def hash_source(text: str) -> str:
+    """The source by which a content security policy allows an inline script of exactly this text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def page(
+    title: str,
+    *content: str,
+    style: str | None = None,
+    scripts: Sequence[str] = (),
+    script_sources: Sequence[str] = (),
+) -> str:
+    """The whole document.
+
+    Its policy lets run nothing but the scripts that are named here, by their hash, and lets it ask for nothing but
+    pictures and films within it or beside it: whatever slipped through the escaping could still do nothing.
+
+    Args:
+        title: of the window.
+        content: pieces of the page.
+        style: takes the place of that of the report.
+        scripts: inline scripts at the end of the page; they must not hold the end of a script element.
+        script_sources: what the policy must allow besides, for scripts that a piece of the content brings.
+    """
+    sources = [*(hash_source(script) for script in scripts), *script_sources]
+    allowed = f"script-src {' '.join(sources)}; " if sources else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        # No script, no network: whatever slipped through the escaping could still do nothing.
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data: 'self' file:; "
-        "media-src 'self' file:; style-src 'unsafe-inline'\">\n"
+        f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; {allowed}"
+        "img-src data: blob: 'self' file:; media-src 'self' file:; style-src 'unsafe-inline'; base-uri 'none'; "
+        "form-action 'none'\">\n"
         f"<title>{escape(title)}</title>\n<style>{STYLE if style is None else style}</style>\n</head>\n"
-        "<body>\n<main>\n" + "\n".join(markup(part) for part in content if part) + "\n</main>\n</body>\n</html>\n"
-    )
+        "<body>\n<main>\n" + "\n".join(markup(part) for part in content if part) + "\n</main>\n"
+        + "".join(f"<script>{script}</script>\n" for script in scripts) + "</body>\n</html>\n"
+    )  # fmt: skip
 
 
 STYLE = """
@@ -110,12 +150,15 @@ code { font: .86rem ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace
 footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line); color: var(--grey);
   font-size: .88rem; }
 a { color: var(--accent); }
+.contents { display: flex; flex-wrap: wrap; gap: .3rem 1rem; margin: .8rem 0 1.2rem; font-size: .92rem; }
+a:focus-visible, button:focus-visible, input:focus-visible { outline: 3px solid var(--accent);
+  outline-offset: 2px; }
 @media (max-width: 40rem) { main { padding: 1rem .8rem 2rem; } h1 { font-size: 1.4rem; }
   .figures div { flex-basis: 8rem; } th, td { padding: .32rem .45rem; } }
 @media print { @page { size: A4; margin: 14mm; } body { font-size: 9.5pt; } table { font-size: .86rem; }
   th, td { padding: .25rem .4rem; } main { max-width: none; padding: 0; }
   h2 { break-after: avoid; } tr, .figures, .notice { break-inside: avoid; } .wide { overflow: visible; }
   td.number { white-space: normal; } figure img { width: auto; max-width: 100%; max-height: 98mm; }
-  video { display: none; }
+  video, .contents { display: none; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """

@@ -8,6 +8,7 @@ from pathlib import Path
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.case.model import Role
 from needleplan.coverage.options import DEFAULT_LEVELS, CoverageOptions, ThermalMargins
+from needleplan.coverage.pair_limits import PULSE_MODALITIES
 from needleplan.devices.catalogue import DeviceCatalogue, load_catalogue
 from needleplan.errors import OptionError
 from needleplan.plan_physics import PhysicsPlanning
@@ -23,9 +24,14 @@ def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableMo
     """Planning options and zone model from the command line of ``plan``.
 
     Raises:
-        NeedleplanError: as of ``search_from``, or a value of the coverage is impossible.
+        NeedleplanError: as of ``search_from``, a value of the coverage is impossible, or there is no such
+            applicator or no zone table of it.
     """
     search, catalogue = search_from(options)
+    zone_model = EllipsoidTableModel(catalogue, options.setting)
+    # Told here, before a case is read. Pulses have no table of zones, and the planner says what they need.
+    if zone_model.catalogue.applicator(search.applicator).modality not in PULSE_MODALITIES:
+        zone_model.table(search.applicator)
     physics = PhysicsPlanning(options.tumour, rounds=options.physics_rounds)
     planning = dataclasses.replace(
         search,
@@ -45,7 +51,7 @@ def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableMo
         errors=errors_from(options),
         seed=options.seed,
     )
-    return planning, EllipsoidTableModel(catalogue, options.setting)
+    return planning, zone_model
 
 
 def errors_from(options: Namespace) -> ErrorOptions | None:

@@ -3,36 +3,27 @@
 Pydantic is used at this door only; behind it stand the plain values of ``needleplan.case.model``.
 """
 
-import difflib
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from needleplan.case.identity import CaseIdentity, identity_of
 from needleplan.case.model import EntryShape, PatientPosition, Role
 from needleplan.case.sides import Situs
+from needleplan.case.strict_tables import Name, StrictTable, checked_table, read_tables
 from needleplan.errors import CaseError
-from needleplan.io.bounded import read_whole
 from needleplan.io.frame import FileFrame, FileUnit
 
 #: A manifest is a page of text; a file larger than this is refused unread.
 MAXIMUM_MANIFEST_BYTES = 1_048_576
 
-Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Coordinate = Annotated[float, Field(ge=-10_000, le=10_000)]
 
 
-class _Table(BaseModel):
-    """Base of all tables: unknown keys, other types, NaN and infinity are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class ComponentTable(_Table):
+class ComponentTable(StrictTable):
     """One connected component (voxels that share a face) of a structure's labels.
 
     Attributes:
@@ -43,11 +34,6 @@ class ComponentTable(_Table):
     rank: Annotated[int, Field(ge=1)] | None = None
     nearest_mm: tuple[Coordinate, Coordinate, Coordinate] | None = None
 
-    @field_validator("nearest_mm", mode="before")
-    @classmethod
-    def _point(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if (self.rank is None) == (self.nearest_mm is None):
@@ -55,7 +41,7 @@ class ComponentTable(_Table):
         return self
 
 
-class SourceTable(_Table):
+class SourceTable(StrictTable):
     """One file that a structure comes from.
 
     Attributes:
@@ -70,11 +56,6 @@ class SourceTable(_Table):
     frame: Annotated[FileFrame | None, Field(strict=False)] = None
     unit: Annotated[FileUnit | None, Field(strict=False)] = None
 
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
     @field_validator("labels")
     @classmethod
     def _useful(cls, value: tuple[int | str, ...] | None) -> tuple[int | str, ...] | None:
@@ -88,7 +69,7 @@ class SourceTable(_Table):
         return value
 
 
-class StructureTable(_Table):
+class StructureTable(StrictTable):
     """One structure; ``source`` with ``labels``, ``frame`` and ``unit`` is short for one entry of ``sources``.
 
     Attributes:
@@ -114,11 +95,6 @@ class StructureTable(_Table):
     component: ComponentTable | None = None
     clearance_mm: Annotated[float, Field(ge=0, le=50)] | None = None
     inside_of: Name | None = None
-
-    @field_validator("labels", "sources", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -146,20 +122,15 @@ class StructureTable(_Table):
         return (SourceTable(path=self.source, labels=self.labels, frame=self.frame, unit=self.unit),)
 
 
-class EntryTable(_Table):
+class EntryTable(StrictTable):
     """The surface that needles enter through where the case has no skin; see ``EntrySubstitute``."""
 
     shape: Annotated[EntryShape, Field(strict=False)]
     structures: tuple[Name, ...]
     grow_mm: Annotated[float, Field(ge=0, le=300)]
 
-    @field_validator("structures", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
-
-class Manifest(_Table):
+class Manifest(StrictTable):
     """A whole manifest.
 
     Attributes:
@@ -204,11 +175,6 @@ class Manifest(_Table):
             raise ValueError("frame_of_reference_uid must be a DICOM UID: numbers with dots between them")
         return value
 
-    @field_validator("structures", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [structure.name for structure in self.structures]
@@ -243,7 +209,7 @@ class Manifest(_Table):
         return identity_of(self.patient_key, self.frame_of_reference_uid)
 
 
-_TABLES: dict[str, type[_Table]] = {
+_TABLES: dict[str, type[StrictTable]] = {
     "structures": StructureTable,
     "sources": SourceTable,
     "component": ComponentTable,
@@ -266,56 +232,8 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         CaseError: not TOML, too large, or not of the schema; the sentence names the key and the right ones.
     """
-    data = read_whole(path, MAXIMUM_MANIFEST_BYTES)
+    tables, _ = read_tables(path, MAXIMUM_MANIFEST_BYTES, "a manifest")
     try:
-        tables = tomllib.loads(data.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise CaseError(f"{path}: a manifest must be text in UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise CaseError(f"{path}: this is not valid TOML: {error}") from None
-    try:
-        return Manifest.model_validate(tables)
-    except ValidationError as error:
-        # A misspelt key also leaves the right one missing; the misspelling is what the writer must hear of.
-        first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-        more = error.error_count() - 1
-        sentence = _sentence(first, tables)
-        raise CaseError(f"{path}: {sentence}" + (f" (and {more} more)" if more else "")) from None
-
-
-def _sentence(error: Any, tables: dict[str, Any]) -> str:
-    """One error of pydantic as a sentence for the writer of the manifest."""
-    location = [part for part in error["loc"] if not (isinstance(part, str) and "[" in part)]
-    where = _where(location, tables)
-    kind = error["type"]
-    key = str(location[-1]) if location else ""
-    if kind == "extra_forbidden":
-        parents = [part for part in location[:-1] if isinstance(part, str) and part in _TABLES]
-        table = _TABLES[parents[-1]] if parents else Manifest
-        allowed = sorted(field.alias or name for name, field in table.model_fields.items())
-        close = difflib.get_close_matches(key, allowed, 1)
-        hint = f"did you mean {close[0]!r}? T" if close else "t"
-        return f"{where}unknown key {key!r}; {hint}here may be {', '.join(allowed)}"
-    if kind == "missing":
-        return f"{where}the key {key!r} is missing"
-    if kind == "value_error":
-        return where + str(error["ctx"]["error"])
-    shown = repr(error["input"])[:60]
-    if kind in ("enum", "literal_error"):
-        allowed_values = error["ctx"]["expected"].replace("'", "")
-        close = difflib.get_close_matches(str(error["input"]), allowed_values.replace(" or ", ", ").split(", "), 1)
-        hint = f"did you mean {close[0]!r}? It" if close else "it"
-        return f"{where}{key} is {shown}; {hint} must be {allowed_values}"
-    message = error["msg"]
-    return f"{where}{key} is {shown}: {message[0].lower()}{message[1:]}"
-
-
-def _where(location: list[Any], tables: dict[str, Any]) -> str:
-    """The structure that an error lies in, by its name where it has one."""
-    if len(location) < 2 or location[0] != "structures" or not isinstance(location[1], int):
-        return f"[{location[0]}]: " if len(location) > 1 else ""
-    number = location[1]
-    entries = tables.get("structures")
-    entry = entries[number] if isinstance(entries, list) and number < len(entries) else {}
-    name = entry.get("name") if isinstance(entry, dict) else None
-    return f"structure {str(name)[:80]!r}: " if name else f"structure number {number + 1}: "
+        return checked_table(Manifest, tables, _TABLES, {"structures": "structure"})
+    except CaseError as error:
+        raise CaseError(f"{path}: {error}") from None

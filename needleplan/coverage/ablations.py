@@ -294,7 +294,9 @@ class _State:
         )
         rows = np.flatnonzero(self.wanted)
         rows = rows[idle_rows(covers[:, rows])[0]]
-        answer: CoverAnswer = cheapest_cover(covers, rows, cost, self.options.time_limit_s, demands)
+        answer: CoverAnswer = cheapest_cover(
+            covers, rows, cost, self.options.time_limit_s, demands, self.options.most_nodes
+        )
         if answer.chosen is None:
             return None, answer.bound
         return list(answer.chosen), answer.bound

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from needleplan.compiled import compiled_parallel, prange
 from needleplan.coverage.reduction import reduce_cover
-from needleplan.coverage.set_cover import CoverDemands, cheapest_cover
+from needleplan.coverage.set_cover import cheapest_cover
+from needleplan.coverage.time_limits import over_time
 from needleplan.frames import FloatArray
 
 #: Points that the first program asks for, and those added in each further round.
@@ -96,6 +97,7 @@ def bound_insertions(
     found: int,
     time_limit_s: float,
     count: FloatArray | None = None,
+    most_nodes: int | None = None,
 ) -> InsertionBound:
     """The best proof of a least number of insertions within a time.
 
@@ -105,6 +107,7 @@ def bound_insertions(
         found: insertions of a plan that is known: no more need be proven.
         time_limit_s: wall time.
         count: (k,) insertions that each path adds; 1 each where None.
+        most_nodes: nodes of the integer program's search tree; None sets no limit.
     """
     end = time.monotonic() + time_limit_s
     count = np.ones(len(swept)) if count is None else np.asarray(count, dtype=np.float64)
@@ -125,7 +128,7 @@ def bound_insertions(
         if value > best.linear_value:
             whole = int(np.ceil(value - 1e-6))
             best = InsertionBound(whole, len(swept), points_mm[chosen], weights, value, "weights")
-        if best.value >= found or time.monotonic() > end:
+        if best.value >= found or over_time(time.monotonic() > end, "bound"):
             return best
         share = taken @ covers
         lacking = np.flatnonzero(share < 1.0 - 1e-6)
@@ -134,7 +137,7 @@ def bound_insertions(
         if not len(lacking):
             break
         chosen = np.concatenate([chosen, lacking])
-    return _by_integers(best, covers, count, found, end)
+    return _by_integers(best, covers, count, found, end, most_nodes)
 
 
 def _weights(covers: NDArray[np.bool_], count: FloatArray, end: float) -> tuple[FloatArray, FloatArray]:
@@ -152,7 +155,7 @@ def _weights(covers: NDArray[np.bool_], count: FloatArray, end: float) -> tuple[
         weights = np.maximum(answer.x, 0.0)
         excess = rows @ weights - count
         broken = np.flatnonzero(excess > 1e-7)
-        if not len(broken) or time.monotonic() > end:
+        if not len(broken) or over_time(time.monotonic() > end, "bound"):
             break
         worst = broken[np.argsort(-excess[broken], kind="stable")][:_MORE_PATHS]
         paths = np.union1d(paths, worst)
@@ -166,10 +169,15 @@ def _weights(covers: NDArray[np.bool_], count: FloatArray, end: float) -> tuple[
 
 
 def _by_integers(
-    best: InsertionBound, covers: NDArray[np.bool_], count: FloatArray, found: int, end: float
+    best: InsertionBound,
+    covers: NDArray[np.bool_],
+    count: FloatArray,
+    found: int,
+    end: float,
+    most_nodes: int | None,
 ) -> InsertionBound:
     left = end - time.monotonic()
-    if best.value >= found or left <= 0.1:
+    if best.value >= found or over_time(left <= 0.1, "bound"):
         return best
     unique, first = np.unique(covers, axis=0, return_index=True)
     counts = count[first]
@@ -177,7 +185,9 @@ def _by_integers(
         return best
     kept = reduce_cover(unique, np.zeros(len(unique)), counts)
     left = end - time.monotonic()
-    answer = cheapest_cover(unique[kept.columns], kept.rows, counts[kept.columns], max(left, 0.1), CoverDemands())
+    answer = cheapest_cover(
+        unique[kept.columns], kept.rows, counts[kept.columns], max(left, 0.1), most_nodes=most_nodes
+    )
     whole = int(np.ceil(answer.bound - 1e-6)) if np.isfinite(answer.bound) else best.value
     if whole <= best.value:
         return best

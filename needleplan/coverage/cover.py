@@ -83,7 +83,7 @@ def cover_target(
         OptionError: no path is feasible, or an option is impossible.
     """
     options = options or CoverageOptions()
-    solver = solver or IntegerProgramSolver(options.time_limit_s)
+    solver = solver or IntegerProgramSolver(options.time_limit_s, most_nodes=options.most_nodes)
     region = region or target_region(queries, options.margin_mm, options.point_count)
     matrix = build_coverage(
         ranked,
@@ -101,7 +101,8 @@ def cover_target(
     if with_bound and not placed and len(ranked):
         swept = swept_zones(ranked, queries, zone_model, options)
         found = matrix.insertions_of(selection.paths)
-        bound = bound_insertions(swept, region.points_mm, found, _BOUND_SHARE * options.time_limit_s)
+        limit_s = _BOUND_SHARE * options.time_limit_s
+        bound = bound_insertions(swept, region.points_mm, found, limit_s, most_nodes=options.most_nodes)
     choice = choose_ablations(matrix, selection, options, _healthy_limit_ml(queries, options))
     return Covering(matrix, selection, choice, bound)
 

@@ -145,7 +145,7 @@ def cover_by_arrays(
         array_directions(ranked, queries, arrays.direction_step_deg, arrays.most_directions),
     )
     problem = search.problem(layouts, options.maximum_insertions, progress or (lambda what, done: None))
-    solver = solver or IntegerProgramSolver(options.time_limit_s)
+    solver = solver or IntegerProgramSolver(options.time_limit_s, most_nodes=options.most_nodes)
     selection = solver.solve(problem, options.maximum_insertions)
     chosen, entries = search.trimmed(problem, selection)
     groups = tuple(

@@ -11,6 +11,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from needleplan.coverage.time_limits import over_time
 from needleplan.frames import FloatArray
 
 #: Steps for which a column that was taken out stays out.
@@ -47,7 +48,7 @@ def exchanged(
         lacking = ~covers[current].any(axis=0)
         if not lacking.any():
             return current
-        if time.monotonic() > end or not any(price[column] > 0 for column in current):
+        if over_time(time.monotonic() > end, "exchange") or not any(price[column] > 0 for column in current):
             return None
         out = _least_missed(covers, current, price, weight)
         current.remove(out)

@@ -14,6 +14,7 @@ import numpy as np
 
 from needleplan.coverage.cover import Covering
 from needleplan.coverage.region import TargetRegion
+from needleplan.coverage.time_limits import over_time
 from needleplan.plan import Evidence, Insertion
 
 #: Distances in mm by which the middles of the balls must lie within one zone, or may lie outside, deepest first.
@@ -61,7 +62,7 @@ def fewer_insertions(
     middles = region.shrunk(0.0)
     failures = 0
     for depth_mm in _DEPTHS_MM:
-        if found <= least or failures >= _TRIALS or time.monotonic() > end:
+        if found <= least or failures >= _TRIALS or over_time(time.monotonic() > end, "fewer insertions"):
             break
         covering = choose(middles.deepened(np.full(len(middles), depth_mm)))
         if not covering.complete or not 0 < len(covering.insertions) < found:

@@ -25,8 +25,9 @@ from needleplan.trajectory.table import TrajectoryTable
 
 #: Margin beyond the one asked for towards which a choice with fewer insertions is moved before it is proven.
 _ROOM_MM = 1.0
-#: Time of one search by which a choice with fewer insertions is moved.
-_CLOSING_S = 10.0
+#: Time of one search by which a choice with fewer insertions is moved: no less than this, and this share of the
+#: time of a search.
+_CLOSING_S, _CLOSING_SHARE = 10.0, 1.0 / 3.0
 #: More insertions than any choice has.
 _ANY_NUMBER = 1_000_000
 #: Shares of what the physics asks for beyond the planning model, in turn.
@@ -144,7 +145,7 @@ class InsertionChooser:
 
     def nearly(self, region: TargetRegion) -> Covering:
         """The fewest insertions for other balls, with the largest ablations: a start for moving, not a plan."""
-        quick = IntegerProgramSolver(self.coverage.time_limit_s, cheapest=False)
+        quick = IntegerProgramSolver(self.coverage.time_limit_s, False, self.coverage.most_nodes)
         return self.cover(region, _ANY_NUMBER, levels="insertions, ablations", solver=self.solver or quick)
 
     def closed(
@@ -152,11 +153,12 @@ class InsertionChooser:
     ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]] | None:
         """The insertions moved until they are proven to cover the solid; None where they do not come to it."""
         margin_mm = self.coverage.margin_mm
+        limit_s = max(_CLOSING_S, _CLOSING_SHARE * self.coverage.time_limit_s)
 
         def move(
             given: Sequence[Insertion], further_mm: FloatArray
         ) -> tuple[tuple[Insertion, ...], tuple[Evidence, ...]]:
-            return self.refined(given, margin_mm + _ROOM_MM, False, further_mm, _CLOSING_S)
+            return self.refined(given, margin_mm + _ROOM_MM, False, further_mm, limit_s)
 
         return closed(insertions, self.queries, self.zone_model, margin_mm, move)
 

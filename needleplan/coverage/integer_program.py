@@ -21,13 +21,15 @@ class IntegerProgramSolver(CoverageSolver):
     Args:
         time_limit_s: wall time for each of the levels.
         cheapest: True where the cheapest of the fewest are sought as well.
+        most_nodes: nodes of the search tree of each program; None sets no limit.
     """
 
-    def __init__(self, time_limit_s: float = 30.0, cheapest: bool = True) -> None:
+    def __init__(self, time_limit_s: float = 30.0, cheapest: bool = True, most_nodes: int | None = None) -> None:
         if not time_limit_s > 0:
             raise OptionError(f"the time limit must be greater than zero, not {time_limit_s:g} s")
         self.time_limit_s = float(time_limit_s)
         self.cheapest = cheapest
+        self.most_nodes = most_nodes
 
     @property
     def name(self) -> str:
@@ -66,7 +68,9 @@ class IntegerProgramSolver(CoverageSolver):
             conflicts=None if matrix.conflicts is None else matrix.conflicts[np.ix_(kept.columns, kept.columns)],
             budgets=(Budget(added[kept.columns], float(matrix.insertions_of(fewest))),),
         )
-        cheapest = cheapest_cover(covers[kept.columns], kept.rows, cost[kept.columns], self.time_limit_s, demands)
+        cheapest = cheapest_cover(
+            covers[kept.columns], kept.rows, cost[kept.columns], self.time_limit_s, demands, self.most_nodes
+        )
         if cheapest.chosen is None:
             return fewest, False
         candidate = kept.columns[list(cheapest.chosen)].tolist()
@@ -91,6 +95,7 @@ class IntegerProgramSolver(CoverageSolver):
                 added[kept.columns],
                 self.time_limit_s,
                 CoverDemands(conflicts=within),
+                self.most_nodes,
             )
             if answer.impossible:
                 return None, np.inf, True, loose
@@ -112,7 +117,7 @@ class IntegerProgramSolver(CoverageSolver):
         self, matrix: CoverProblem, maximum_insertions: int, bound: float, needed: int | None, loose: float
     ) -> PathSelection:
         greedy = greedy_choice(matrix, maximum_insertions, matrix.point_value)
-        chosen, worth = most_covered(matrix, maximum_insertions, greedy, self.time_limit_s)
+        chosen, worth = most_covered(matrix, maximum_insertions, greedy, self.time_limit_s, self.most_nodes)
         worth = min(worth, value_bound(matrix, maximum_insertions))
         left = matrix.coverable & ~matrix.path_covers[chosen].any(axis=0)
         if not left.any():

@@ -14,6 +14,7 @@ from needleplan.coverage.greedy import (
     without_superfluous,
 )
 from needleplan.coverage.reduction import reduce_cover
+from needleplan.coverage.time_limits import over_time
 from needleplan.errors import OptionError
 
 #: Exchanges without a better cover after which the search ends.
@@ -52,7 +53,7 @@ class LocalSearchSolver(CoverageSolver):
             within = None if matrix.conflicts is None else matrix.conflicts[np.ix_(kept.columns, kept.columns)]
             table = covers[np.ix_(kept.columns, kept.rows)]
             price = matrix.added_insertions[kept.columns]
-            while matrix.insertions_of(chosen) > bound and time.monotonic() < end:
+            while matrix.insertions_of(chosen) > bound and not over_time(time.monotonic() >= end, self.name):
                 # What stands in for a path that was left out counts no more and is in the way of no more.
                 start = np.unique(np.searchsorted(kept.columns, kept.column_reason[chosen])).tolist()
                 allowed = float(matrix.insertions_of(chosen) - 1)

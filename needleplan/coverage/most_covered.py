@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from needleplan.coverage.cover_problem import CoverProblem
 from needleplan.coverage.reduction import reduce_cover
+from needleplan.coverage.time_limits import TIME_LIMIT_REACHED, over_time, program_limits
 from needleplan.frames import FloatArray
 
 #: Groups of points that the program tells apart; beyond, small groups fall to the nearest larger one in its bound.
@@ -14,7 +15,11 @@ _EXCHANGES = 200
 
 
 def most_covered(
-    matrix: CoverProblem, maximum_insertions: int, start: list[int], time_limit_s: float
+    matrix: CoverProblem,
+    maximum_insertions: int,
+    start: list[int],
+    time_limit_s: float,
+    most_nodes: int | None = None,
 ) -> tuple[list[int], float]:
     """(paths, bound on the value): the choice of so many insertions that destroys what is worth most.
 
@@ -28,6 +33,7 @@ def most_covered(
         maximum_insertions: insertions allowed.
         start: a choice that is known.
         time_limit_s: wall time.
+        most_nodes: nodes of the search tree; None sets no limit.
     """
     best = _exchanged(matrix, start, maximum_insertions)
     worth = matrix.value_of(best)
@@ -37,7 +43,8 @@ def most_covered(
     value = np.bincount(group.ravel(), weights=worths, minlength=patterns.shape[1]).astype(np.float64)
     order = np.argsort(-value, kind="stable")[:_MOST_GROUPS]
     rest = float(value.sum() - value[order].sum())
-    found, bound = _program(matrix, kept, patterns[:, order], value[order], maximum_insertions, time_limit_s)
+    limits = program_limits(time_limit_s, most_nodes)
+    found, bound = _program(matrix, kept, patterns[:, order], value[order], maximum_insertions, limits)
     if found is not None and not matrix.has_conflict(found) and matrix.value_of(found) > worth + 1e-12:
         best = found
     return best, bound + rest
@@ -49,7 +56,7 @@ def _program(
     patterns: NDArray[np.bool_],
     value: FloatArray,
     maximum_insertions: int,
-    time_limit_s: float,
+    limits: dict[str, float],
 ) -> tuple[list[int] | None, float]:
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array, eye_array, hstack
@@ -81,8 +88,9 @@ def _program(
         integrality=np.concatenate([np.ones(paths), np.zeros(groups)]),
         bounds=Bounds(0, 1),
         constraints=demands,
-        options={"time_limit": time_limit_s, "mip_rel_gap": 1e-6},
+        options=limits,
     )
+    over_time(answer.status == TIME_LIMIT_REACHED, "most covered")
     bound = float(value.sum())
     if answer.mip_dual_bound is not None and np.isfinite(answer.mip_dual_bound):
         bound = min(bound, -float(answer.mip_dual_bound))

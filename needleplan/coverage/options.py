@@ -91,6 +91,8 @@ class CoverageOptions:
         point_count: about this many balls stand for the boundary of target plus margin.
         least_organ_fraction: share of the organ that holds the target which no zone may take; None asks for none.
         time_limit_s: time that each exact search may take.
+        most_nodes: nodes of the search tree of each exact search, which end it at the same place on every machine;
+            None sets no limit.
     """
 
     margin_mm: float = 5.0
@@ -105,6 +107,7 @@ class CoverageOptions:
     point_count: int = 20_000
     least_organ_fraction: float | None = None
     time_limit_s: float = 30.0
+    most_nodes: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin_mm <= LARGEST_MARGIN_MM:
@@ -126,6 +129,8 @@ class CoverageOptions:
             )
         if not 0 < self.time_limit_s <= 86_400:
             raise OptionError(f"the time limit must be above zero and at most a day, not {self.time_limit_s:g} s")
+        if self.most_nodes is not None and self.most_nodes < 1:
+            raise OptionError(f"an exact search needs at least one node, not {self.most_nodes}")
         if not self.order or self.order[0] is not Level.INSERTIONS:
             raise OptionError(f"the first of the levels must be insertions, not {self.levels!r}")
         if Level.SPARED in self.order[:-1]:

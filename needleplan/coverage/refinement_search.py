@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from needleplan.coverage.refinement_model import FELT, LARGEST_RADIUS, PlanModel, RefinedPlan
 from needleplan.coverage.refinement_moves import PlanMoves
 from needleplan.coverage.refinement_program import Program, ProgramStep, solve_program
+from needleplan.coverage.time_limits import over_time
 from needleplan.frames import FloatArray
 
 #: Greatest change of a coordinate (about a millimetre of every zone) at first.
@@ -107,7 +108,7 @@ class RefinementSearch:
         return plan
 
     def _over(self) -> bool:
-        self.out_of_time = self.time_used >= 1.0
+        self.out_of_time = over_time(self.time_used >= 1.0, "refinement")
         return self.out_of_time
 
     def _trials(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.coverage.exchange import exchanged
+from needleplan.coverage.time_limits import TIME_LIMIT_REACHED, over_time, program_limits
 from needleplan.frames import FloatArray
 
 #: Points added to the program in each round.
@@ -100,6 +101,7 @@ def cheapest_cover(
     cost: FloatArray,
     time_limit_s: float,
     demands: CoverDemands | None = None,
+    most_nodes: int | None = None,
 ) -> CoverAnswer:
     """Columns of least cost that cover points.
 
@@ -113,6 +115,7 @@ def cheapest_cover(
         cost: (k,) of each column, zero or more.
         time_limit_s: wall time.
         demands: what else must be kept.
+        most_nodes: nodes of the search tree of one program; None sets no limit.
     """
     demands = demands or CoverDemands()
     if not len(points):
@@ -124,9 +127,10 @@ def cheapest_cover(
     repairs = _Repairs(covers[:, points], cost, demands.conflicts) if demands.plain else None
     while True:
         left = end - time.monotonic()
-        if left <= _LEAST_TIME_S:
+        if over_time(left <= _LEAST_TIME_S, "cheapest cover"):
             return CoverAnswer(None, bound, False)
-        answer = _solve(covers, active, cost, cliques, demands, left)
+        answer = _solve(covers, active, cost, cliques, demands, left, most_nodes)
+        over_time(answer.status == TIME_LIMIT_REACHED, "cheapest cover")
         if answer.mip_dual_bound is not None and np.isfinite(answer.mip_dual_bound):
             bound = max(bound, float(answer.mip_dual_bound))
         if answer.status == 2:
@@ -156,6 +160,7 @@ def _solve(
     cliques: list[NDArray[np.int64]],
     demands: CoverDemands,
     time_limit_s: float,
+    most_nodes: int | None,
 ) -> Any:
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array, hstack, vstack
@@ -202,7 +207,7 @@ def _solve(
         integrality=np.ones(size),
         bounds=Bounds(0, 1),
         constraints=constraints,
-        options={"time_limit": time_limit_s, "mip_rel_gap": 1e-6},
+        options=program_limits(time_limit_s, most_nodes),
     )
 
 

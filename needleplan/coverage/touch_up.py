@@ -173,7 +173,8 @@ def _lower_bound(
     if not len(missed) or not found:
         return 0
     swept = swept_zones(ranked, queries, zone_model, options)
-    return bound_insertions(swept, missed, found, _BOUND_SHARE * options.time_limit_s).value
+    limit_s = _BOUND_SHARE * options.time_limit_s
+    return bound_insertions(swept, missed, found, limit_s, most_nodes=options.most_nodes).value
 
 
 def _surface_shares(queries: AnatomyQueries, assessment: Assessment) -> tuple[float, float]:

@@ -6,6 +6,7 @@ move rigidly, which is what proofs over a whole breath rest on; only the skin ha
 surface. :class:`needleplan.motion.body_motion.BodyMotion` deforms the body by the same table.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,10 @@ INSIDE_ORGAN_SHARE = MotionShare(1.0, "assumption: what lies in the target's org
 SKIN_SHARE = MotionShare(SKIN_RISE, "assumption: the upper wall rises by this share, the lower rests")
 BONE_SHARE = MotionShare(0.0, "assumption: the spine rests on the table, the rise of the ribs is left out")
 REGION_SHARE = MotionShare(0.0, "a region in space, not tissue")
+HELD_SOURCE = "assumption: what lies in an organ moves with it"
+
+#: Roles of solids that carry along what lies in them.
+_HOLDING_ROLES = (Role.ORGAN, Role.CRITICAL, Role.LUNG)
 
 _WITHOUT_TABLE = {
     Role.TARGET: TARGET_SHARE,
@@ -71,6 +76,12 @@ class TissueMotion:
         organ = _organ_of_target(anatomy)
         self._organ = None if organ is None else organ.name
         self._shares = {surface.name: _share(surface, organ) for surface in anatomy.surfaces}
+        self._holders: dict[str, str] = {}
+        for surface in anatomy.with_role(Role.ALLOWED):
+            holder = _holder(surface, anatomy.with_role(*_HOLDING_ROLES))
+            if holder is not None:
+                self._holders[surface.name] = holder.name
+                self._shares[surface.name] = MotionShare(self._shares[holder.name].fraction, HELD_SOURCE)
         self._shares.setdefault(anatomy.entry.name, SKIN_SHARE)
 
     @property
@@ -82,6 +93,11 @@ class TissueMotion:
     def target_organ(self) -> str | None:
         """Name of the structure of role organ that encloses the target; None where there is none."""
         return self._organ
+
+    @property
+    def holders(self) -> dict[str, str]:
+        """Name of the organ by name of each structure of role allowed that lies in one, as a second tumour does."""
+        return dict(self._holders)
 
     @property
     def shares(self) -> dict[str, MotionShare]:
@@ -112,12 +128,17 @@ class TissueMotion:
 
 
 def _organ_of_target(anatomy: Anatomy) -> StructureSurface | None:
-    """The smallest structure of role organ that holds the target's centre or touches most of its surface."""
+    """The structure of role organ that holds most of the target's surface; None where none holds enough."""
+    return _holder(anatomy.target, anatomy.with_role(Role.ORGAN))
+
+
+def _holder(held: StructureSurface, organs: Iterable[StructureSurface]) -> StructureSurface | None:
+    """The first of the organs that hold or touch the greatest share of a surface, ``INSIDE_SHARE`` or more."""
     from needleplan.anatomy.tree import MeshTree
 
-    points = _sample(anatomy.target)
+    points = _sample(held)
     best: tuple[float, StructureSurface] | None = None
-    for surface in anatomy.with_role(Role.ORGAN):
+    for surface in organs:
         low, high = surface.mesh.bounds_mm
         if (points.mean(axis=0) < low - 5.0).any() or (points.mean(axis=0) > high + 5.0).any():
             continue

@@ -60,6 +60,7 @@ class BodyMotion:
         self.trunk = trunk_axes(anatomy)
         self.wall = chest_wall(anatomy, self.trunk)
         fields = body_fields(anatomy, tissue, self.trunk, self.wall)
+        self._held = frozenset(tissue.holders)
         host = None if tissue.target_organ is None else anatomy.surface(tissue.target_organ)
         self._host_ratio = 1.0 if host is None else organ_motion(host.name, host.role).cranial_ratio
         # The kernels read tables of angles that end where they began.
@@ -158,7 +159,11 @@ class BodyMotion:
 
     def slides(self, surface: StructureSurface) -> bool:
         """True where all of a structure slides within the chest wall; ribs, spine and skin do not."""
-        return surface.role in INNER_ROLES
+        return surface.role in INNER_ROLES or surface.name in self._held
+
+    def rests(self, surface: StructureSurface) -> bool:
+        """True for a region in space, which is no tissue; one that an organ holds moves with it."""
+        return surface.role in _REGIONS and surface.name not in self._held
 
     def _centroid(self, drive: FloatArray) -> FloatArray:
         vertices, faces = self._target
@@ -238,12 +243,12 @@ class BodyState:
         return trunk.back(rest), sides
 
     def mesh(self, surface: StructureSurface) -> SurfaceMesh:
-        """The surface of a structure as it lies now; regions in space, which are no tissue, do not move."""
+        """The surface of a structure as it lies now; regions in space that no organ holds do not move."""
         return self.moved(surface, surface.mesh)
 
     def moved(self, surface: StructureSurface, mesh: SurfaceMesh) -> SurfaceMesh:
         """Any mesh of a structure, a simplified one for instance, as it lies now."""
-        if surface.role in _REGIONS or not self.drive.any():
+        if self.body.rests(surface) or not self.drive.any():
             return mesh
         return SurfaceMesh(self.carry(mesh.vertices_mm, self.body.slides(surface)), mesh.faces)
 
@@ -261,7 +266,7 @@ class BodyState:
             distance: its distances at rest, where they have been prepared.
         """
         at_rest = distance or SurfaceDistance(surface.mesh)
-        if surface.role in _REGIONS:
+        if self.body.rests(surface):
             return at_rest.signed_distance_mm(_points(points_mm))
         return at_rest.signed_distance_mm(self.back(points_mm, self.body.slides(surface)))
 

@@ -4,7 +4,6 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from needleplan.coverage.treatment_state import TreatmentState
 from needleplan.errors import GeometryError, NavigationError
 from needleplan.navigation.events import PlanReplaced
 from needleplan.plan import Insertion, Plan, vector3
+from needleplan.plan_options import options_of
 from needleplan.trajectory.contract import TrajectoryConstraint
 from needleplan.trajectory.ranking import ObjectiveWeights, default_objectives
 from needleplan.trajectory.sampling import SamplingOptions
@@ -34,7 +34,6 @@ LIVE_PATHS_PER_AIM = 40
 #: what segmentation and measured needles tell, and no puncture is made for it. An assumption of this library.
 LIVE_TOLERANCE = 0.001
 
-Options = TypeVar("Options")
 ProgressCallback = Callable[[str, float], None]
 
 
@@ -117,25 +116,25 @@ class LiveReplanner:
                 f"needles of one kind are planned again, but the plan has {', '.join(names) or 'none'}"
             )
         applicator = zone_model.catalogue.applicator(names[0])
-        limits = _options_of(PathLimits, "limits", plan)
+        limits = options_of(PathLimits, "limits", plan)
         constraints = default_constraints(queries, limits)
         found = search_trajectories(
             queries,
             applicator,
             constraints,
-            default_objectives(queries, _options_of(ObjectiveWeights, "weights", plan)),
-            sampling or _options_of(SamplingOptions, "sampling", plan),
-            search or _options_of(SearchOptions, "search", plan),
+            default_objectives(queries, options_of(ObjectiveWeights, "weights", plan)),
+            sampling or options_of(SamplingOptions, "sampling", plan),
+            search or options_of(SearchOptions, "search", plan),
             progress=progress,
         )
-        asked = _options_of(CoverageOptions, "coverage", plan)
+        asked = options_of(CoverageOptions, "coverage", plan)
         options = dataclasses.replace(
             asked,
             time_limit_s=min(asked.time_limit_s, LIVE_TIME_LIMIT_S),
             point_count=min(asked.point_count, LIVE_POINTS),
             paths_per_aim=min(asked.paths_per_aim, LIVE_PATHS_PER_AIM),
         )
-        protection = protect(queries, _options_of(ThermalMargins, "thermal", plan))
+        protection = protect(queries, options_of(ThermalMargins, "thermal", plan))
         region = target_region(queries, options.margin_mm, options.point_count)
         pairs = PairLimits.for_applicator(applicator, limits)
         return cls(
@@ -220,13 +219,3 @@ def _all_insertions(state: TreatmentState, found: Replanning) -> tuple[Insertion
             base = dataclasses.replace(base, entry_mm=vector3(needle.entry_mm), tip_mm=vector3(tip))
         whole[order] = dataclasses.replace(base, ablations=ablations)
     return tuple(whole[order] for order in sorted(whole))
-
-
-def _options_of(kind: type[Options], prefix: str, plan: Plan) -> Options:
-    """Options as a plan's provenance names them; what it does not name has its default."""
-    given: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        name = f"{prefix}.{field.name}"
-        if name in plan.provenance.options:
-            given[field.name] = plan.provenance.options[name]
-    return kind(**given)

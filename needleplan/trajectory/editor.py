@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from needleplan.anatomy.distance import SurfaceDistance
 from needleplan.anatomy.mesh import SurfaceMesh
+from needleplan.anatomy.model import Anatomy
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.devices.catalogue import Applicator
 from needleplan.errors import GeometryError, OptionError
@@ -88,6 +89,7 @@ class TrajectoryEditor:
         entry_mm: (3,) first entry, put onto the nearest place of the skin where one may be.
         tip_mm: (3,) first tip.
         deflection: how the needle bends; None for a straight one.
+        allowed_skin: of ``skin_allowed``, which several editors of one anatomy can share; made here where None.
 
     Raises:
         GeometryError: a point is not three finite numbers, or entry and tip coincide.
@@ -102,14 +104,14 @@ class TrajectoryEditor:
         entry_mm: ArrayLike,
         tip_mm: ArrayLike,
         deflection: DeflectionModel | None = None,
+        allowed_skin: SurfaceDistance | None = None,
     ) -> None:
         self._queries = queries
         self._constraints = tuple(constraints)
         self._objectives = tuple(objectives)
         self._applicator = applicator
         self._deflection = deflection
-        mesh = queries.anatomy.entry.mesh
-        self._allowed_skin = SurfaceDistance(SurfaceMesh(mesh.vertices_mm, mesh.faces[queries.anatomy.entry_faces]))
+        self._allowed_skin = skin_allowed(queries.anatomy) if allowed_skin is None else allowed_skin
         entry = self._on_skin(_point(entry_mm))
         self._state = EditedPath(self._measured(entry, self._normal(entry), _point(tip_mm)))
         self._before: deque[EditedPath] = deque(maxlen=HISTORY)
@@ -264,6 +266,12 @@ class TrajectoryEditor:
         self._after.clear()
         self._state = state
         return state
+
+
+def skin_allowed(anatomy: Anatomy) -> SurfaceDistance:
+    """The places of the skin where an entry may be, ready to be asked for the nearest one."""
+    mesh = anatomy.entry.mesh
+    return SurfaceDistance(SurfaceMesh(mesh.vertices_mm, mesh.faces[anatomy.entry_faces]))
 
 
 def _point(point_mm: ArrayLike) -> FloatArray:

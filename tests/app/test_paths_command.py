@@ -207,7 +207,7 @@ def test_needle_shorter_than_any_path_is_told_the_shortest(phantom, tmp_path, ca
         (["--applicator", "laser-sword"], "generic-mwa-2450"),
         (["--preset", "knee"], "knee"),
         (["--preset", "nowhere/my.toml"], "my.toml"),
-        (["--margin-mm", "5"], "unknown option --margin-mm"),
+        (["--margin-mm", "5"], "--margin-mm belongs to plan"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(extra, words, phantom, tmp_path, capsys):

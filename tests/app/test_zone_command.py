@@ -176,7 +176,7 @@ REFUSED = [
     (["generic-mwa-2450"], "give --power-w"),
     ([*MWA[:1], "--power-w", "500"], "at most 140 W"),
     ([*MWA[:1], "--power-w", "nan"], "--power-w must be a positive number"),
-    ([*MWA[:1], "--power-w", "sixty"], "invalid float value"),
+    ([*MWA[:1], "--power-w", "sixty"], "--power-w must be a number"),
     ([*MWA[:1], "--power-w=-60"], "--power-w must be a positive number"),
     ([*MWA, "--duration-s", "0"], "--duration-s must be a positive number"),
     ([*MWA, "--duration-s", "inf"], "--duration-s must be a positive number"),

@@ -13,7 +13,7 @@ from needleplan.devices.catalogue import builtin_catalogue
 from needleplan.plan import Ablation, CoverageProof, Evidence, Insertion, Metrics, Plan, Provenance
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
@@ -45,7 +45,8 @@ def test_python_in_documents_is_python_and_its_imports_exist(path):
 def test_commands_and_options_in_documents_exist(path):
     parser = build_parser()
     (commands,) = [a.choices for a in parser._actions if isinstance(a.choices, dict)]
-    blocks = re.findall(r"^```\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^```(\S*)\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    blocks = [block for language, block in fenced if not language]
     for line in re.findall(r"^\S*needleplan ([a-z].*)$", "\n".join(blocks), flags=re.MULTILINE):
         words = line.split("#")[0].replace("[", " ").replace("]", " ").split()
         assert words[0] in commands, line

@@ -1,6 +1,5 @@
 """Every script in examples/ runs, with quick settings, and says what it promises."""
 
-import csv
 import importlib.util
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from needleplan.anatomy.phantom import PhantomParameters, make_phantom
 from needleplan.app.phantom_files import save_phantom
+from needleplan.app.study.study import Effort
 from needleplan.coverage.options import CoverageOptions
 from needleplan.io.plan_file import read_plan
 from needleplan.planning import PlanningOptions
@@ -70,38 +70,23 @@ def test_plan_a_case_reads_a_manifest_and_ends_where_no_path_is_feasible(tmp_pat
 
 
 @pytest.mark.long
-def test_the_study_has_one_row_for_each_patient_and_margin(tmp_path, capsys):
-    out = tmp_path / "rows.csv"
-    example = load("vary_margin_over_phantoms")
-    rows = example.main(phantoms=1, margins_mm=(0.0, 8.0), out=out, options=QUICK)
-    with out.open(encoding="utf-8", newline="") as stream:
-        written = list(csv.DictReader(stream))
-    assert [(row["seed"], row["margin_mm"]) for row in written] == [("0", "0.0"), ("0", "8.0")]
-    assert [row.margin_mm for row in rows] == [0.0, 8.0]
+def test_run_a_study_has_a_row_for_each_patient_and_margin_and_a_reason_for_a_bad_one(tmp_path, capsys):
+    example = load("run_a_study")
+    effort = Effort(entry_spacing_mm=40.0, aims=2, search_paths=0, paths_per_aim=3, points=300, refine=False)
+    rows = example.main(tmp_path / "study", 1, margins_mm=(0.0, 8.0), effort=effort, workers=1)
+    printed = capsys.readouterr().out.splitlines()
+    assert [(row.case, row.margin_mm) for row in rows] == [("patient-0", 0.0), ("patient-0", 8.0)]
+    assert len(printed) == 2 and "margin 8 mm" in printed[1]
     for row in rows:
-        assert row.lower_bound is not None and row.insertions is not None
-        assert 1 <= row.lower_bound <= row.insertions
+        assert row.lower_bound is not None and 1 <= row.lower_bound <= row.insertions
         # A complete plan has the margin that was asked for, but for the error that the score states.
-        assert row.status != "complete" or row.least_margin_mm > row.margin_mm - 0.5
-    # The same seed gives the same patient and the same plan.
-    again = example.main(phantoms=1, margins_mm=(8.0,), out=out, options=QUICK)
-    assert again[0].insertions == rows[1].insertions
-    assert again[0].least_margin_mm == rows[1].least_margin_mm
+        assert row.status != "complete" or row.minimal_margin_mm > row.margin_mm - 0.5
+        assert read_plan(tmp_path / "study" / row.plan_file).case_hash == row.case_hash
     # A wider margin needs no fewer insertions.
     assert rows[0].lower_bound <= rows[1].lower_bound
-
-
-def test_a_patient_who_cannot_be_planned_is_a_row_with_the_reason(tmp_path, capsys):
-    example = load("vary_margin_over_phantoms")
-    rows = example.main(phantoms=1, margins_mm=(5.0, -1.0), options=IMPOSSIBLE)
-    printed = capsys.readouterr().out.splitlines()
-    assert [row.status for row in rows] == ["infeasible", "error"]
-    assert "skin angle" in rows[0].reason and rows[0].insertions is None
-    assert "margin" in rows[1].reason
-    assert len(printed) == 3 and ",,," in printed[1]
-    unknown = example.main(phantoms=1, margins_mm=(5.0,), options=PlanningOptions(applicator="no such thing"))
-    assert unknown[0].status == "error"
-    assert "no such thing" in unknown[0].reason and "\n" not in unknown[0].reason
+    unknown = example.main(tmp_path / "other", 1, ("no such thing",), (5.0,), effort=effort, workers=1)
+    assert unknown[0].status == "failed" and "no such thing" in unknown[0].reason
+    assert "patient-0: " in capsys.readouterr().out
 
 
 def test_own_zone_table_plans_with_the_zones_of_the_files(capsys):

@@ -97,3 +97,31 @@ def test_the_skin_follows_a_moved_patient() -> None:
         found.append(tissue.skin_mm(where, tissue.target_mm(0.0)))
     assert found[1] == pytest.approx(move[:3, :3] @ found[0], abs=1e-9)
     assert np.linalg.norm(found[0]) > 1.0
+
+
+def _with_regions(move: FloatArray | None = None) -> Anatomy:
+    """Regions of role allowed in the target's organ, in another, and in none."""
+    base = _anatomy()
+    regions = {
+        "lesion_2": _ball((-20.0, -10.0, 75.0), (9.0, 7.0, 8.0)),
+        "cyst": _ball((75.0, 50.0, 30.0), (8.0, 9.0, 7.0)),
+        "fat": _ball((110.0, -30.0, -60.0), (9.0, 9.0, 9.0)),
+    }
+    structures = (*base.case.structures, *(Structure(n, Role.ALLOWED, m) for n, m in regions.items()))
+    structures = (*structures, Structure("keep_out", Role.NO_GO, _ball((-60.0, -10.0, 40.0), (9.0, 7.0, 8.0))))
+    case = Case("c", structures, PatientPosition.SUPINE, "")
+    case = case if move is None else case.moved(move)
+    surfaces = tuple(
+        StructureSurface(s.name, s.role, s.geometry, None, np.zeros(len(s.geometry.faces), dtype=bool), 0.0)  # type: ignore[union-attr, arg-type]
+        for s in case.structures
+    )
+    return Anatomy(case, surfaces, surfaces[0], np.ones(len(surfaces[0].mesh.faces), dtype=bool))
+
+
+def test_what_an_organ_holds_moves_with_it_and_other_regions_rest() -> None:
+    tissue = TissueMotion(_with_regions(), LujanMotion())
+    assert tissue.holders == {"lesion_2": "liver", "cyst": "Kidney_left"}
+    shares = {name: tissue.shares[name].fraction for name in ("lesion_2", "cyst", "fat", "keep_out")}
+    assert shares == {"lesion_2": 1.0, "cyst": 0.65, "fat": 0.0, "keep_out": 0.0}
+    assert "assumption" in tissue.shares["cyst"].source
+    assert TissueMotion(_anatomy(), LujanMotion()).holders == {}

@@ -354,3 +354,31 @@ def test_the_bound_of_contraction_is_that_over_all_cells(supine):
     assert across > 0.0 and wall > 0.0
     with pytest.raises(MotionError, match="too deep"):
         supine.contraction(40.0 * state.drive)
+
+
+def test_a_second_tumour_goes_with_the_organ_around_it_and_other_regions_rest():
+    for move in (None, oblique_move()):
+        base = made_anatomy(move=move)
+        pose = np.eye(4) if move is None else move
+        extra = []
+        for name, role, centre in (
+            ("lesion_2", Role.ALLOWED, (-25.0, -10.0, 75.0)),
+            ("keep_out", Role.NO_GO, (-25.0, -10.0, 75.0)),
+            ("field", Role.ALLOWED, (60.0, -40.0, -60.0)),
+        ):
+            mesh = ball(centre, (9.0, 8.0, 7.0)).moved(pose)
+            extra.append(StructureSurface(name, role, mesh, None, np.zeros(len(mesh.faces), dtype=bool), 0.0))
+        anatomy = dataclasses.replace(base, surfaces=(*base.surfaces, *extra))
+        body = BodyMotion(anatomy, LujanMotion(15.0, 4.0, 2, 0.0, inhalation_direction(anatomy.case)))
+        state = state_of(body, (0.0, 6.0, -14.0))
+        second, keep_out, field = extra
+        assert not body.rests(second) and body.rests(keep_out) and body.rests(field)
+        carried = state.carry(second.mesh.vertices_mm, True)
+        assert np.array_equal(state.mesh(second).vertices_mm, carried)
+        assert np.linalg.norm(carried - second.mesh.vertices_mm, axis=1).min() > 8.0
+        assert np.abs(state.signed_distance(second, carried)).max() < 1e-3
+        # It stays within the liver, as it lay.
+        within = SurfaceDistance(state.mesh(anatomy.surface("liver"))).signed_distance_mm(carried)
+        assert within.max() < 0.0
+        for region in (keep_out, field):
+            assert state.mesh(region) is region.mesh

@@ -8,8 +8,11 @@ from made_cases import rotation
 from made_matrices import fewest
 
 from needleplan.coverage.bound import SweptZones, bound_insertions
+from needleplan.coverage.options import CoverageOptions
 from needleplan.coverage.reduction import idle_rows, reduce_cover
 from needleplan.coverage.set_cover import Budget, CoverDemands, cheapest_cover
+from needleplan.coverage.time_limits import searches_ended_by_time
+from needleplan.errors import OptionError
 
 
 def random_problem(seed):
@@ -62,6 +65,22 @@ def test_rows_alone_leave_every_path():
     rows, reason = idle_rows(covers)
     # Point 1 is destroyed by all that destroy point 2; point 0 and point 2 decide.
     assert rows.tolist() == [0, 2] and reason.tolist() == [0, 2, 2]
+
+
+def test_nodes_end_a_program_at_the_same_place_with_a_bound_that_holds():
+    rng = np.random.default_rng(0)
+    covers = rng.uniform(size=(110, 100)) < 0.06
+    wanted, cost = np.flatnonzero(covers.any(axis=0)), np.ones(110)
+    demands = CoverDemands(budgets=(Budget(np.ones(110), 110.0),))
+    whole = cheapest_cover(covers, wanted, cost, 60.0, demands)
+    with searches_ended_by_time() as ended:
+        answers = [cheapest_cover(covers, wanted, cost, 60.0, demands, most_nodes=1) for _ in range(2)]
+    assert not ended and whole.proven
+    for answer in answers:
+        assert not answer.proven and answer.bound < whole.bound - 0.5
+        assert (answer.chosen, answer.bound) == (answers[0].chosen, answers[0].bound)
+    with pytest.raises(OptionError, match="one node"):
+        CoverageOptions(most_nodes=0)
 
 
 @settings(max_examples=80, deadline=None)

@@ -11,7 +11,7 @@ from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.errors import GeometryError, OptionError
 from needleplan.trajectory.arcs import arc_points_mm
 from needleplan.trajectory.deflection.constant_curvature import ConstantCurvature
-from needleplan.trajectory.editor import TrajectoryEditor
+from needleplan.trajectory.editor import TrajectoryEditor, skin_allowed
 from needleplan.trajectory.ranking import default_objectives, rank
 from needleplan.trajectory.sampling import SamplingOptions, sample_trajectories
 from needleplan.trajectory.screening import PathLimits, default_constraints, screen
@@ -40,6 +40,16 @@ def editor_at(queries, ranked, row, deflection=None):
         queries, constraints_of(queries), default_objectives(queries), APPLICATOR, ranked.entry_mm[row],
         ranked.tip_mm[row], deflection,
     )  # fmt: skip
+
+
+def test_editors_that_share_the_skin_find_the_same_entries(queries, ranked):
+    skin = skin_allowed(queries.anatomy)
+    given = (queries, constraints_of(queries), default_objectives(queries), APPLICATOR)
+    for row in (0, len(ranked) // 2):
+        ends_mm = ranked.entry_mm[row] + (3.0, -2.0, 5.0), ranked.tip_mm[row]
+        shared, own = TrajectoryEditor(*given, *ends_mm, allowed_skin=skin), TrajectoryEditor(*given, *ends_mm)
+        assert shared._allowed_skin is skin
+        np.testing.assert_array_equal(ends(shared.state), ends(own.state))
 
 
 def ends(state):

@@ -43,7 +43,7 @@ class SessionClock:
 
 
 class NavigationServer:
-    """Serves one session from ``start`` (or ``with``) until ``close``; listens from the moment it is made.
+    """Serves one session from ``start`` (or ``with``) until ``close``; listens from the moment it is made::
 
         clock = SessionClock()
         with RecordedSession.begin(log, session) as recorded:

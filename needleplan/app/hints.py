@@ -1,0 +1,92 @@
+"""What was probably meant: the nearest known name to a wrong one. Only the standard library is imported here."""
+
+import difflib
+import os
+import re
+from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
+
+#: A folder of more entries is not searched for the name that was meant.
+MOST_ENTRIES = 5000
+_LISTED = re.compile(r"\b(?:choose one of|choose of|one of|there are|with a role of) ([^;:]+, [^;]+)")
+_QUOTED = re.compile(r"'([^']+)'")
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word that is most like a wrong one; None where none is like it."""
+    by_folded = {_folded(each): each for each in known}
+    found = difflib.get_close_matches(_folded(word), list(by_folded), n=1, cutoff=cutoff)
+    return by_folded[found[0]] if found else None
+
+
+def listed_in_words(words: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def with_nearest_name(message: str) -> str:
+    """An error's sentence that quotes a wrong name and lists the right ones, with the nearest of them put in front.
+
+    Args:
+        message: for instance ``no preset is named 'livr': choose one of bone, kidney, liver``.
+
+    Returns:
+        The message with a question at its end where a listed name is like the quoted one, else the message itself.
+    """
+    quoted, listed = _QUOTED.search(message), _LISTED.search(message)
+    if quoted is None or listed is None or "did you mean" in message:
+        return message
+    names = [name.strip().strip("'") for name in re.split(r", (?:or )?| or | and ", listed.group(1))]
+    word = re.split(r"[=@]", quoted.group(1))[0]
+    if word in names:
+        return message
+    near = nearest(word, [name for name in names if name and " " not in name])
+    return f"{message}; did you mean {near}?" if near else message
+
+
+def with_nearest_file(message: str, options: Namespace) -> str:
+    """An error's sentence about a file that is missing, with the name that was probably meant.
+
+    Args:
+        message: the sentence.
+        options: the paths of the command line.
+
+    Returns:
+        The message, with a question at its end where the folder holds a name like the missing one.
+    """
+    if "did you mean" in message:
+        return message
+    for path in _paths(options):
+        if str(path) not in message:
+            continue
+        if path.is_dir() and (path / "case.toml").is_file() and "case" in vars(options):
+            return f"{message}; did you mean {path / 'case.toml'}?"
+        near = None if path.exists() else nearest_path(path)
+        if near is not None:
+            return f"{message}; did you mean {near}?"
+    return message
+
+
+def nearest_path(path: Path) -> Path | None:
+    """What a missing path's folder holds of the name most like it; None where nothing is like it."""
+    folder = path.parent
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for _, entry in zip(range(MOST_ENTRIES), entries, strict=False)]
+    except OSError:
+        return None
+    near = nearest(path.name, [name for name in names if name.isprintable()])
+    return None if near is None else folder / near
+
+
+def _paths(options: Namespace) -> Iterable[Path]:
+    for name, value in vars(options).items():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, Path) and name != "out":
+                yield each
+
+
+def _folded(word: str) -> str:
+    return word.lower().replace("_", "-")

@@ -1,0 +1,1 @@
+"""Studies: many cases crossed with many factors, run, resumed, analysed and reported."""

@@ -1,0 +1,81 @@
+"""Runs a study: whole cases go to workers, finished cells come back one by one and are written here alone.
+
+Workers need no disk in common with this process but for patients in files. No more cases are with the workers than
+they have threads, so neither this process nor the scheduler grows with the study.
+"""
+
+import dataclasses
+from collections import deque
+from pathlib import Path
+
+from needleplan.app.study.cluster import require_workers, study_client
+from needleplan.app.study.dask_task import run_case
+from needleplan.app.study.robot_content import with_robot_content
+from needleplan.app.study.software import software_versions
+from needleplan.app.study.study import Study
+from needleplan.app.study.study_folder import StudyFolder
+from needleplan.app.study.study_run import ProgressCallback, StudyRun, Work, told_writing
+from needleplan.app.study.study_state import StudyState, StudySummary
+
+
+def run_study(
+    study: Study,
+    out: Path,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    resume: bool = False,
+    progress: ProgressCallback | None = None,
+    work: Work = run_case,
+) -> StudySummary:
+    """Compute every cell of every case that is not finished yet, and write the tables.
+
+    The same study gives the same results.parquet byte for byte, whatever the number of workers, their order, and
+    how often it was stopped and resumed; rows that say ``time_limited`` are excepted. A case or cell that fails is
+    a row with its reason. Whatever ends the run, finished cells are kept.
+
+    Args:
+        study: the study.
+        out: its folder.
+        workers: processes on this machine; one for each core where None. Left out with a scheduler.
+        scheduler: address of an existing cluster.
+        resume: True to go on with a study that was begun in the folder.
+        progress: called a few times a second with how far it is.
+        work: what a worker does with a case; another one measures the engine alone.
+
+    Raises:
+        OptionError: the folder holds something else, or is in use, or the number of workers is impossible, or the
+            files of a case are no longer those of its finished cells.
+        NetworkError: the address is none, or the cluster is out of reach, or was lost, or its software is another.
+        PlanFileError: the disk is full or a file in the folder is damaged.
+    """
+    require_workers(workers, scheduler)
+    # What a robot is may have changed since the study was read.
+    study = dataclasses.replace(study, cells=with_robot_content(study.cells))
+    folder = StudyFolder(out)
+    with folder.locked():
+        with told_writing(folder):
+            folder.open(study, software_versions(), resume)
+        state = StudyState.of(study)
+        waiting = _waiting(study, folder, state)
+        if waiting:
+            with study_client(workers, scheduler) as client:
+                StudyRun(study, folder, client, state, waiting, progress, work).run()
+        with told_writing(folder):
+            folder.write_tables(study)
+    return state.summary()
+
+
+def _waiting(study: Study, folder: StudyFolder, state: StudyState) -> deque[int]:
+    """Indices of cases that are not closed, the finished cells counted."""
+    found: deque[int] = deque()
+    cells = {cell.name: cell for cell in study.cells}
+    for index, case in enumerate(study.cases):
+        finished = folder.finished(case)
+        for name in finished.intersection(cells):
+            state.count(folder.row_of(case, cells[name]), kept=True)
+        if not finished.issuperset(cells) or folder.lacks_source(case, study.cells):
+            found.append(index)
+        else:
+            state.cases_done += 1
+    return found

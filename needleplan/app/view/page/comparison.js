@@ -1,0 +1,82 @@
+// Two plans side by side: figures, needles, clearances, and both in the scene.
+
+import { ask } from "./connection.js";
+import { comparedTable, element, number, shown, table } from "./tables.js";
+
+const place = (id) => document.getElementById(id);
+
+/** The comparison of the edited plan with another; drawn into the scene of `page.viewer`. */
+export class Comparison {
+  constructor(page) {
+    this.page = page;
+    this.comparedOf = -1;
+    this.asked = false;
+    this.drawn = [];
+    place("compare").addEventListener("click", () => { this.asked = true; this.compare(); });
+    place("against").addEventListener("change", () => { if (this.asked) this.compare(); this.draw(); });
+    place("drawn").addEventListener("change", () => this.draw());
+  }
+
+  get with() {
+    return place("against").value;
+  }
+
+  /** Hears of a new state: a comparison that was asked for follows it once its figures are there. */
+  show(state) {
+    if (state.other && place("against").options.length === 1) {
+      place("against").append(element("option", { value: "other" }, state.other));
+    }
+    if (this.asked && state.judged.fresh && state.judged.version !== this.comparedOf) this.compare();
+    if (place("drawn").value === "other") this.hideEdited(true);
+  }
+
+  async compare() {
+    const out = place("compared");
+    this.comparedOf = this.page.connection.state.version;
+    if (!out.childElementCount) out.replaceChildren(element("p", { class: "waiting" }, "Being computed …"));
+    try {
+      const found = await (await ask(`comparison?with=${this.with}`)).json();
+      const { first, second, statuses } = found;
+      out.replaceChildren(
+        element("p", {}, `First: ${first}, ${statuses[0]}. Second: ${second}, ${statuses[1]}.`),
+        comparedTable("What they achieve", "first", "second", found.metrics),
+        table("Needles", ["needle", "first", "second", number("entries apart"), number("tips apart")],
+          found.needles.map((one) => [String(one.order), one.first || "–", one.second || "–",
+            number(shown(one.entry_apart_mm, "mm")), number(shown(one.tip_apart_mm, "mm"))])),
+        comparedTable("Least clearance to each structure", "first", "second", found.clearances));
+    } catch (error) {
+      out.replaceChildren(element("p", { class: "broken", role: "alert" }, error.message));
+    }
+  }
+
+  /** Draws the other plan, the edited one, or both. */
+  async draw() {
+    const { viewer } = this.page;
+    if (!viewer) return;
+    const choice = place("drawn").value;
+    for (const { needle, body } of this.drawn.splice(0)) {
+      if (needle) viewer.removeNeedle(needle);
+      else viewer.removeBody(body);
+    }
+    this.hideEdited(choice === "other");
+    if (choice === "edited") return;
+    const other = await (await ask(`other?with=${this.with}`)).json();
+    for (const one of other.needles) {
+      const needle = `other ${one.order}`;
+      viewer.setNeedle(needle, one.entry_mm, one.tip_mm, { ghost: choice === "both", label: `needle ${one.order}, other plan`, locked: { entry: true, tip: true } });
+      this.drawn.push({ needle });
+    }
+    await viewer.setBodies(other.bodies);
+    this.drawn.push(...other.bodies.map((body) => ({ body: body.id })));
+  }
+
+  hideEdited(hidden) {
+    const { viewer, connection } = this.page;
+    if (!viewer || (this.hidden ?? false) === hidden) return;
+    this.hidden = hidden;
+    for (const { order } of connection.state.needles) {
+      viewer.show(`needle ${order}`, !hidden);
+      if (connection.state.zones.some((body) => body.id === `z:${order}`)) viewer.show(`z:${order}`, !hidden);
+    }
+  }
+}

@@ -1,0 +1,119 @@
+// What is said to the server: one edit at a time, the newest position of a drag only, and news as they come.
+
+const AGAIN_MS = 1500;
+
+/** An answer of the server that is a refusal, with its sentence. */
+export class Refusal extends Error {
+  constructor(status, sentence) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+function pause() {
+  return new Promise((done) => setTimeout(done, AGAIN_MS));
+}
+
+/** Waits for as long as the tab is hidden. */
+async function shown() {
+  while (document.hidden) {
+    await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+  }
+}
+
+/** Asks the server; gives the parsed answer, or throws a Refusal, or an error where nobody answers. */
+export async function ask(address, body) {
+  const answer = await fetch(address, body === undefined ? {} : {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  });
+  if (answer.ok) return answer;
+  let said = `The server cannot answer that (${answer.status}).`;
+  try {
+    said = (await answer.json()).error ?? said;
+  } catch {
+    // The sentence above stands.
+  }
+  throw new Refusal(answer.status, said);
+}
+
+/** Keeps the state of the page and the server together. `heard(state)`, `refused(sentence)`, `lost(is)` are told. */
+export class Connection {
+  constructor({ heard, refused, lost }) {
+    Object.assign(this, { heard, refused, lost });
+    this.state = null;
+    this.waiting = [];
+    this.busy = false;
+    this.answers = [];
+  }
+
+  /** Takes the first state, then listens for as long as the page is open. */
+  async start() {
+    this.take(await (await ask("state")).json());
+    this.listen();
+  }
+
+  async listen() {
+    for (;;) {
+      // A browser opens six connections to one server for all tabs: hidden ones must not hold theirs.
+      await shown();
+      const began = performance.now();
+      try {
+        const serial = this.state.serial;
+        this.take(await (await ask(`state?after=${this.state.serial}`)).json());
+        this.lost(false);
+        if (this.state.serial === serial && performance.now() - began < AGAIN_MS) await pause();
+      } catch {
+        this.lost(true);
+        await pause();
+      }
+    }
+  }
+
+  take(state) {
+    if (this.state && state.serial < this.state.serial) return;
+    this.state = state;
+    this.heard(state);
+  }
+
+  /** Asks for an edit. A move takes the place of one of the same gesture that still waits. */
+  edit(address, content) {
+    if (!this.state) {
+      this.refused("The server has not answered yet, so nothing can be changed.");
+      return;
+    }
+    const last = this.waiting.at(-1);
+    if (address === "move" && last?.address === "move" && last.content.gesture === content.gesture) this.waiting.pop();
+    this.waiting.push({ address, content });
+    if (!this.busy) this.send();
+  }
+
+  async send() {
+    this.busy = true;
+    while (this.waiting.length) {
+      const { address, content } = this.waiting.shift();
+      const began = performance.now();
+      try {
+        const state = await (await ask(address, { version: this.state.version, ...content })).json();
+        this.answers.push(performance.now() - began);
+        if (this.answers.length > 1000) this.answers.shift();
+        this.take(state);
+        this.refused("");
+      } catch (error) {
+        this.waiting.length = 0;
+        await this.fetchAgain();
+        this.refused(error instanceof Refusal ? error.message : "The server did not answer, so nothing was changed.");
+      }
+    }
+    this.busy = false;
+  }
+
+  async fetchAgain() {
+    try {
+      const state = await (await ask("state")).json();
+      this.state = state;
+      this.heard(state);
+    } catch {
+      this.lost(true);
+    }
+  }
+}

@@ -1,0 +1,111 @@
+"""Figures of a study: their sizes in print, their data, and names that are text whatever they hold."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from needleplan.uncertainty.rehearsal_statistics import Estimate
+from needleplan.viz.study_figures import (
+    Cloud,
+    ForestPanel,
+    ForestRow,
+    Line,
+    draw_lines,
+    draw_margin_error,
+    draw_paired_differences,
+)
+from needleplan.viz.study_figures_canvas import (
+    COLORS,
+    MARKS,
+    MOST_ROWS,
+    ONE_COLUMN_MM,
+    TWO_COLUMNS_MM,
+    distinct_labels,
+    label,
+)
+from needleplan.viz.study_figures_cells import DistributionPanel, draw_distributions, draw_statuses
+
+HOSTILE = "$\\frac{1$ <b>&\u202e\n名"
+
+
+def width_mm(path):
+    with Image.open(path) as image:
+        return image.width / 300 * 25.4
+
+
+def panel(count=2, value=1.0):
+    rows = [ForestRow(f"a{k}", "b", Estimate(value, value - 0.5, value + 0.5), 9, 0.01) for k in range(count)]
+    return ForestPanel("least margin", "mm", 1, tuple(rows))
+
+
+def lines(name="case"):
+    return [Line(name, ((1.0, Estimate(90.0, 80.0, 95.0)), (2.0, Estimate(100.0, None, None))))]
+
+
+def every_figure(name="case"):
+    rng = np.random.default_rng(0)
+    return [
+        draw_paired_differences(
+            "forest", name, [panel(), ForestPanel("b", "%", -1, (ForestRow(name, "b", None, 0, None),) * 2)]
+        ),
+        draw_lines("lines", "Coverage", "A caption.", [("covered, %", lines(name))], "probes", True),
+        draw_margin_error(
+            [Cloud(name, *rng.normal(3, 1, (2, 30)))], lines(name)[0], [("covered, %", lines(name))], 5.0
+        ),
+        draw_distributions([DistributionPanel("margin", "mm", {name: rng.normal(5, 1, 30), "none": np.zeros(0)})]),
+        draw_statuses({name: {"complete": 5, "failed": 1}, "other": {}}),
+    ]
+
+
+@pytest.mark.parametrize("name", ["case", HOSTILE])
+def test_every_figure_is_written_in_three_formats_with_any_name(tmp_path, name):
+    for figure in every_figure(name):
+        pdf, svg, png = figure.save(tmp_path)
+        assert pdf.read_bytes().startswith(b"%PDF") and b"<svg" in svg.read_bytes()
+        assert min(abs(width_mm(png) - wide) for wide in (ONE_COLUMN_MM, TWO_COLUMNS_MM)) < 0.3
+        inline = figure.inline_svg()
+        assert inline.startswith("<svg") and "<metadata" not in inline and "<script" not in inline
+        assert all(len(row) == len(figure.columns) for row in figure.data) and figure.data
+
+
+def test_the_same_values_give_the_same_bytes():
+    first, second = (draw_statuses({"a": {"complete": 3, "partial": 1}, "b": {"failed": 2}}) for _ in range(2))
+    assert first.content("svg") == second.content("svg") and first.content("pdf") == second.content("pdf")
+    # Whatever was written before: the layout is that of the first time.
+    assert first.content("svg") == second.content("svg")
+
+
+def test_a_larger_difference_is_drawn_farther_to_the_right():
+    figure = draw_paired_differences("forest", "device", [panel(1, 1.0), panel(1, 3.0)])
+    (one, *_), (other, *_) = ([line.get_xdata() for line in axes.lines[1:]] for axes in figure.figure.axes)
+    assert list(one) == [0.5, 1.5] and list(other) == [2.5, 3.5]
+    assert ("least margin", "mm", "a0", "b", 3.0, 2.5, 3.5, 9, 0.01) in figure.data
+
+
+def test_what_is_not_drawn_is_said_and_stands_in_the_data():
+    figure = draw_paired_differences("forest", "device", [panel(MOST_ROWS + 4)])
+    assert f"{MOST_ROWS} of {MOST_ROWS + 4}" in figure.caption and len(figure.data) == MOST_ROWS + 4
+    counts = {f"cell {k}": {"complete": 1} for k in range(MOST_ROWS + 2)}
+    found = draw_statuses(counts)
+    assert f"{MOST_ROWS} of {MOST_ROWS + 2}" in found.caption and len(found.data) == 4 * (MOST_ROWS + 2)
+
+
+def test_bars_of_statuses_fill_the_axis():
+    figure = draw_statuses({"a": {"complete": 3, "partial": 1, "infeasible": 1, "failed": 5}})
+    widths = [patch.get_width() for patch in figure.figure.axes[0].patches]
+    assert widths == pytest.approx([30, 10, 10, 50])
+
+
+def test_labels_are_one_line_and_differ():
+    assert "\n" not in label(HOSTILE) and "\u202e" not in label(HOSTILE)
+    assert len(label("x" * 200)) == 60
+    long = ["x" * 80 + "a", "x" * 80 + "b"]
+    assert len(set(distinct_labels(long))) == 2 and all(len(text) <= 60 for text in distinct_labels(long))
+    assert distinct_labels(["a", "b"]) == ["a", "b"]
+
+
+def test_colours_stay_apart_in_grey_or_by_their_marks():
+    assert len(set(COLORS)) == len(set(MARKS)) == len(COLORS)
+    assert all(re.fullmatch(r"#[0-9a-f]{6}", color) for color in COLORS)
