@@ -138,6 +138,22 @@ def builtin_catalogue() -> DeviceCatalogue:
     return _parse(applicators, "applicators.csv", zones, "zones.csv")
 
 
+def builtin_catalogue_with(own: DeviceCatalogue) -> DeviceCatalogue:
+    """The applicators that ship with needleplan and a user's own beside them.
+
+    Raises:
+        DeviceError: one of the user's has the name of one that ships.
+    """
+    shipped = builtin_catalogue()
+    names = {applicator.name for applicator in shipped.applicators}
+    for applicator in own.applicators:
+        if applicator.name in names:
+            raise DeviceError(
+                f"applicator {applicator.name!r} has the name of a built-in one: give it a name of its own"
+            )
+    return DeviceCatalogue((*shipped.applicators, *own.applicators), (*shipped.zones, *own.zones))
+
+
 def load_catalogue(applicators_csv: Path, zones_csv: Path) -> DeviceCatalogue:
     """A user's own tables, for instance a vendor's figures.
 

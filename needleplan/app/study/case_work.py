@@ -19,6 +19,7 @@ from needleplan.app.study.cell_work import Stages, catalogue_files, plan_name, s
 from needleplan.app.study.seeds import case_seed
 from needleplan.app.study.software import software_versions, version_difference
 from needleplan.app.study.study import Cell, Effort, Row, StudyCase, Times
+from needleplan.devices.catalogue import DeviceCatalogue, builtin_catalogue
 from needleplan.errors import NeedleplanError, NetworkError, OptionError
 from needleplan.io.plan_file import write_plan
 from needleplan.io.value_json import to_json
@@ -40,6 +41,7 @@ class CaseTask:
         files: True where the files of a phantom are wanted.
         versions: of the software that must work on it.
         case_hash: content hash that the case had when its finished cells were computed; empty where there are none.
+        devices: the user's own applicators beside the built-in ones; None where there are none.
     """
 
     case: StudyCase
@@ -50,6 +52,7 @@ class CaseTask:
     files: bool
     versions: dict[str, str]
     case_hash: str = ""
+    devices: DeviceCatalogue | None = None
 
 
 class CaseChangedError(OptionError):
@@ -115,13 +118,13 @@ def _finished(
                 f"the files of the case {task.case.name} are not those of its finished cells: put them back as "
                 "they were, or name another folder"
             )
-        result = work_cell(found, cell, task.effort, seed, stages)
+        result = work_cell(found, cell, task.effort, seed, stages, task.devices)
         kept = task.plans
         name = f"plans/{task.case.name}/{plan_name(cell)}/plan.json" if kept else ""
         row = cell_row(task.case, cell, seed, found, result, name)
         if kept:
             message["plan"] = zlib.compress(_plan_file(result.plan))
-            if cell.power_w is not None:
+            if result.zone_model.catalogue is not builtin_catalogue():
                 tables = catalogue_files(result.zone_model.catalogue)
                 message["tables"] = [zlib.compress(each) for each in tables]
     except CaseChangedError:

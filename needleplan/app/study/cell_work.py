@@ -22,7 +22,13 @@ from needleplan.app.study.cell_rehearsals import CarriedOut, carry_out, rehearse
 from needleplan.app.study.study import Cell, Effort
 from needleplan.coverage.options import CoverageOptions
 from needleplan.coverage.time_limits import searches_ended_by_time
-from needleplan.devices.catalogue import APPLICATOR_COLUMNS, ZONE_COLUMNS, DeviceCatalogue, builtin_catalogue
+from needleplan.devices.catalogue import (
+    APPLICATOR_COLUMNS,
+    ZONE_COLUMNS,
+    DeviceCatalogue,
+    builtin_catalogue,
+    builtin_catalogue_with,
+)
 from needleplan.errors import DeviceError, NeedleplanError
 from needleplan.plan import Likelihood, Plan
 from needleplan.planning import FoundPaths, PlanningOptions, find_paths, make_plan
@@ -108,13 +114,13 @@ def planning_options(cell: Cell, effort: Effort, seed: int) -> PlanningOptions:
 
 
 @cache
-def zone_model(device: str, power_w: float | None) -> EllipsoidTableModel:
-    """Zones of the built-in tables, with the rows of one power alone where one is given.
+def zone_model(device: str, power_w: float | None, devices: DeviceCatalogue | None = None) -> EllipsoidTableModel:
+    """Zones of the built-in tables and a user's own, with the rows of one power alone where one is given.
 
     Raises:
         DeviceError: the device is unknown, or its table has no such power.
     """
-    catalogue = builtin_catalogue()
+    catalogue = builtin_catalogue() if devices is None else builtin_catalogue_with(devices)
     if power_w is None:
         return EllipsoidTableModel(catalogue)
     rows = catalogue.rows(device, "in_vivo")
@@ -171,7 +177,14 @@ class CellResult:
     complaint: str = ""
 
 
-def work_cell(patient: StudyPatient, cell: Cell, effort: Effort, seed: int, stages: Stages) -> CellResult:
+def work_cell(
+    patient: StudyPatient,
+    cell: Cell,
+    effort: Effort,
+    seed: int,
+    stages: Stages,
+    devices: DeviceCatalogue | None = None,
+) -> CellResult:
     """Everything that a cell asks for.
 
     Args:
@@ -180,12 +193,13 @@ def work_cell(patient: StudyPatient, cell: Cell, effort: Effort, seed: int, stag
         effort: how hard the plan is sought.
         seed: of every random draw of the case.
         stages: what earlier cells of the case left, and what this one leaves.
+        devices: the user's own applicators beside the built-in ones.
 
     Raises:
         NeedleplanError: there is no plan because of an error.
     """
     key = tuple(getattr(cell, name) for name in PLAN_FIELDS if name != "error_budget")
-    made = stages.get("plan", key, lambda: _plan(patient, cell, effort, seed, stages))
+    made = stages.get("plan", key, lambda: _plan(patient, cell, effort, seed, stages, devices))
     result = CellResult(made.plan, made.zone_model, made.time_limited)
     if not made.plan.insertions:
         return result
@@ -222,8 +236,15 @@ def work_cell(patient: StudyPatient, cell: Cell, effort: Effort, seed: int, stag
     return dataclasses.replace(result, complaint="; ".join(complaints))
 
 
-def _plan(patient: StudyPatient, cell: Cell, effort: Effort, seed: int, stages: Stages) -> CellPlan:
-    model = zone_model(cell.device, cell.power_w)
+def _plan(
+    patient: StudyPatient,
+    cell: Cell,
+    effort: Effort,
+    seed: int,
+    stages: Stages,
+    devices: DeviceCatalogue | None,
+) -> CellPlan:
+    model = zone_model(cell.device, cell.power_w, devices)
     options = planning_options(cell, effort, seed)
     paths: FoundPaths = stages.get(
         "search", cell.device, lambda: find_paths(patient.queries, options, zone_model=model)

@@ -5,7 +5,8 @@ import logging
 import signal
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
@@ -155,7 +156,7 @@ def _connected(scheduler: str) -> Iterator[Any]:
 
     # A client that was made in vain would linger until the process ends, so somebody must answer first.
     try:
-        kind = asyncio.run(_kind_at(scheduler))
+        kind = _asked(_kind_at, scheduler)
         client = Client(scheduler, timeout=ANSWER_S, set_as_default=False) if kind == "Scheduler" else None
     # What another program answers is anything at all to the library that reads it.
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
@@ -177,6 +178,12 @@ def _connected(scheduler: str) -> Iterator[Any]:
         yield client
     finally:
         client.close(timeout=ANSWER_S)
+
+
+def _asked(question: Callable[[str], Coroutine[Any, Any, str]], address: str) -> str:
+    """The answer to a question, from a thread of its own: a notebook's thread has an event loop that runs."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(lambda: asyncio.run(question(address))).result()
 
 
 async def _kind_at(address: str) -> str:

@@ -16,6 +16,7 @@ def describe_study(study: Study) -> list[str]:
         f"The study {study.name!r} takes {_count(len(study.cases), 'case')} through "
         f"{_count(len(study.cells), 'combination')} of factors: {_count(plans, 'plan')}.",
         *_cases(study),
+        *_devices(study),
         *_factors(study),
         *_effort(study.effort, study.cells),
         _outputs(study),
@@ -32,6 +33,13 @@ def _cases(study: Study) -> list[str]:
     if files:
         sentences.append(f"{_count(files, 'case')} {_are(files)} read from files.")
     return sentences
+
+
+def _devices(study: Study) -> list[str]:
+    if study.devices is None:
+        return []
+    own = len(study.devices.applicators)
+    return [f"{_count(own, 'applicator')} of its own {_are(own)} known beside the built-in ones."]
 
 
 def _factors(study: Study) -> list[str]:

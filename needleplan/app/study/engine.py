@@ -73,7 +73,7 @@ def _waiting(study: Study, folder: StudyFolder, state: StudyState) -> deque[int]
     for index, case in enumerate(study.cases):
         finished = folder.finished(case)
         for name in finished.intersection(cells):
-            state.count(folder.row_of(case, cells[name]), kept=True)
+            state.count(folder.row_of(case, cells[name], study.seed), kept=True)
         if not finished.issuperset(cells) or folder.lacks_source(case, study.cells):
             found.append(index)
         else:

@@ -9,7 +9,7 @@ from needleplan.app.study.study import Breathing
 from needleplan.case.strict_tables import nearest, shown
 from needleplan.coverage.pair_limits import PULSE_MODALITIES
 from needleplan.coverage.region import LARGEST_MARGIN_MM
-from needleplan.devices.catalogue import builtin_catalogue
+from needleplan.devices.catalogue import DeviceCatalogue, builtin_catalogue, builtin_catalogue_with
 from needleplan.errors import NeedleplanError, OptionError
 from needleplan.uncertainty.presets import preset_names
 from robots.catalogue import list_robots, load_robot
@@ -33,13 +33,17 @@ class FactorReader:
     Args:
         base: folder that the TOMLs of robots count from.
         breathing: the ways to breathe by name.
+        devices: the user's own applicators beside the built-in ones; None where there are none.
     """
 
-    def __init__(self, base: Path, breathing: Mapping[str, Breathing]) -> None:
+    def __init__(
+        self, base: Path, breathing: Mapping[str, Breathing], devices: DeviceCatalogue | None = None
+    ) -> None:
         self._base = base
+        self._catalogue = builtin_catalogue() if devices is None else builtin_catalogue_with(devices)
         self._breathing = {QUIET.name: QUIET, **breathing}
         self._readers: dict[str, Callable[[object], Any]] = {
-            "device": _device,
+            "device": self._device,
             "power_w": lambda value: _number("power_w", value, 1.0, 1000.0),
             "margin_mm": lambda value: _number("margin_mm", value, 0.0, LARGEST_MARGIN_MM),
             "probes": _probes,
@@ -58,6 +62,28 @@ class FactorReader:
         if factor in NOTHING and value == NOTHING[factor]:
             return None
         return self._readers[factor](value)
+
+    def powers_w(self, device: str) -> tuple[float | None, ...]:
+        """The generator powers in the zone table of a device, rising; a None where its generator controls it."""
+        powers = {row.power_w for row in self._catalogue.rows(device, SETTING)}
+        return tuple(sorted(powers, key=lambda power: -1.0 if power is None else power))
+
+    def _device(self, value: object) -> str:
+        catalogue = self._catalogue
+        usable = tuple(
+            applicator.name
+            for applicator in catalogue.applicators
+            if any(row.applicator == applicator.name and row.setting == SETTING for row in catalogue.zones)
+            and applicator.modality not in PULSE_MODALITIES
+        )
+        name = _word("device", value, tuple(item.name for item in catalogue.applicators), known_only=usable)
+        applicator = catalogue.applicator(name)
+        if name in usable:
+            return name
+        why = f"has no {SETTING.replace('_', ' ')} zone table to plan with"
+        if applicator.modality in PULSE_MODALITIES:
+            why = "gives pulses, which make no zone with one needle alone"
+        raise OptionError(f"device {name!r} {why}: take one of {', '.join(usable)}")
 
     def _breathes(self, value: object) -> Breathing:
         example = value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,40}", value) else "NAME"
@@ -82,30 +108,6 @@ def written(factor: str, value: Any) -> str:
     if isinstance(value, Breathing):
         value = value.name
     return f'"{value}"' if isinstance(value, str) else f"{value:g}"
-
-
-def powers_w(device: str) -> tuple[float | None, ...]:
-    """The generator powers in the zone table of a device, rising; a None where its generator controls it."""
-    powers = {row.power_w for row in builtin_catalogue().rows(device, SETTING)}
-    return tuple(sorted(powers, key=lambda power: -1.0 if power is None else power))
-
-
-def _device(value: object) -> str:
-    catalogue = builtin_catalogue()
-    usable = tuple(
-        applicator.name
-        for applicator in catalogue.applicators
-        if any(row.applicator == applicator.name and row.setting == SETTING for row in catalogue.zones)
-        and applicator.modality not in PULSE_MODALITIES
-    )
-    name = _word("device", value, tuple(item.name for item in catalogue.applicators), known_only=usable)
-    applicator = catalogue.applicator(name)
-    if name in usable:
-        return name
-    why = f"has no {SETTING.replace('_', ' ')} zone table to plan with"
-    if applicator.modality in PULSE_MODALITIES:
-        why = "gives pulses, which make no zone with one needle alone"
-    raise OptionError(f"device {name!r} {why}: take one of {', '.join(usable)}")
 
 
 def _word(

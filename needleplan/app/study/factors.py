@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from itertools import product
 from typing import Any
 
-from needleplan.app.study.factor_values import QUIET, FactorReader, powers_w, written
+from needleplan.app.study.factor_values import QUIET, FactorReader, written
 from needleplan.app.study.robot_content import with_robot_content
 from needleplan.app.study.study import Cell
 from needleplan.case.strict_tables import nearest, shown
@@ -51,7 +51,7 @@ def cross(
             "[[leave_out]] leaves out every combination of the factors: nothing remains to be planned"
         )
     for cell in kept:
-        _check_power(cell)
+        _check_power(cell, reader)
     _check_breathing(kept, "breathing" in values)
     _check_robots(kept)
     try:
@@ -117,9 +117,9 @@ def _table(cell: Cell, *factors: str) -> str:
     )
 
 
-def _check_power(cell: Cell) -> None:
+def _check_power(cell: Cell, reader: FactorReader) -> None:
     """Raise OptionError where the zone table of the device has no row of the cell's power."""
-    if cell.power_w is None or cell.power_w in (powers := powers_w(cell.device)):
+    if cell.power_w is None or cell.power_w in (powers := reader.powers_w(cell.device)):
         return
     numbers = [f"{power:g}" for power in powers if power is not None]
     if numbers:

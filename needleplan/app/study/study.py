@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from needleplan.anatomy.phantom_parameters import PhantomParameters
+from needleplan.devices.catalogue import DeviceCatalogue
 from needleplan.io.value_json import to_json
 
 #: Version of the study's folder.
@@ -157,6 +158,7 @@ class Study:
         seed: of every random draw: that of a case is drawn from it and the case's name, and all cells of the case
             share it, so that they compare under the same draws.
         source: the text of the study file, as it was read.
+        devices: the user's own applicators, known beside the built-in ones; None where there are none.
     """
 
     name: str
@@ -167,6 +169,7 @@ class Study:
     outputs: Outputs = field(default_factory=Outputs)
     seed: int = 0
     source: str = ""
+    devices: DeviceCatalogue | None = None
 
     def digest(self) -> str:
         """SHA-256 (hex) of what decides about the results: all but name, outputs, text, and where files lie."""
@@ -176,6 +179,8 @@ class Study:
         ]
         cells = [cell.content for cell in self.cells]
         content = [STUDY_VERSION, cases, cells, to_json(self.effort), self.seed]
+        if self.devices is not None:
+            content.append(self.devices.digest)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -10,7 +10,8 @@ from needleplan.app.study.factors import FACTORS, cross, varied
 from needleplan.app.study.study import Breathing, Effort, Outputs, Study
 from needleplan.app.study.study_tables import INNER_TABLES, StudyTables
 from needleplan.case.strict_tables import checked_table, read_tables, shown
-from needleplan.errors import OptionError
+from needleplan.devices.catalogue import DeviceCatalogue, builtin_catalogue_with, load_catalogue
+from needleplan.errors import DeviceError, OptionError
 
 #: A study file is some pages of text; a larger one is refused unread.
 MAXIMUM_STUDY_BYTES = 1_048_576
@@ -63,7 +64,8 @@ def _study(tables: Mapping[str, Any], text: str, path: Path, data: Path | None, 
     breathing = _breathing(file)
     given = _in_order(tables.get("factors", {}), file.factors.model_dump(exclude_unset=True))
     left_out = [table.model_dump(exclude_unset=True) for table in file.leave_out]
-    cells = cross(given, left_out, FactorReader(path.parent, breathing))
+    devices = _devices(file, path.parent)
+    cells = cross(given, left_out, FactorReader(path.parent, breathing, devices))
     used = {cell.breathing.name for cell in cells}
     for name in breathing:
         if name not in used:
@@ -81,7 +83,20 @@ def _study(tables: Mapping[str, Any], text: str, path: Path, data: Path | None, 
         outputs=Outputs(**file.outputs.model_dump(exclude_unset=True)),
         seed=file.seed,
         source=text,
+        devices=devices,
     )
+
+
+def _devices(file: StudyTables, base: Path) -> DeviceCatalogue | None:
+    """The user's own applicators, whose names are not those of built-in ones."""
+    if file.devices is None:
+        return None
+    try:
+        own = load_catalogue(base / file.devices.applicators_csv, base / file.devices.zones_csv)
+        builtin_catalogue_with(own)
+    except DeviceError as error:
+        raise OptionError(f"[devices]: {error}") from None
+    return own
 
 
 def _in_order(written: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:

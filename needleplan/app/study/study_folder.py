@@ -22,6 +22,7 @@ from typing import TypeVar
 from needleplan.app.folder import PlanFolder
 from needleplan.app.phantom_files import MANIFEST_NAME
 from needleplan.app.study.cell_work import plan_name
+from needleplan.app.study.seeds import case_seed
 from needleplan.app.study.software import version_difference
 from needleplan.app.study.study import STUDY_VERSION, Cell, Row, Study, StudyCase, Times
 from needleplan.app.study.study_record import input_hashes, read_record, record_of
@@ -181,10 +182,10 @@ class StudyFolder:
             )
         return row
 
-    def row_of(self, case: StudyCase, cell: Cell) -> Row:
-        """Row of a finished cell of a study; errors as of ``read_row``, also where it tells other factors."""
+    def row_of(self, case: StudyCase, cell: Cell, study_seed: int) -> Row:
+        """Row of a finished cell of a study; errors as of ``read_row``, also where factors or seed differ."""
         row = self.read_row(case.name, cell.name)
-        factors = Row.factors_of(case, cell, row.seed, row.case_hash)
+        factors = Row.factors_of(case, cell, case_seed(study_seed, case), row.case_hash)
         for name, value in factors.items():
             if getattr(row, name) != value and not (name == "robot" and _same_robot(row, cell)):
                 raise PlanFileError(
@@ -245,7 +246,7 @@ class StudyFolder:
     def write_tables(self, study: Study) -> None:
         """results.parquet and times.parquet of all cells, in the study's order; all must be finished."""
         digest = study.digest()
-        rows = (self.row_of(case, cell) for case in study.cases for cell in study.cells)
+        rows = (self.row_of(case, cell, study.seed) for case in study.cases for cell in study.cells)
         write_results(self.results, rows, study.name, digest)
         names = [cell.name for cell in study.cells]
         times = (self.read_times(case.name, name) for case in study.cases for name in names)

@@ -52,6 +52,7 @@ def record_of(study: Study, versions: Mapping[str, str]) -> dict[str, Any]:
         "outputs": to_json(study.outputs),
         "cells": [{"name": cell.name, **cell.content, "robot": cell.robot_label} for cell in study.cells],
         "cases": [_case_record(case) for case in study.cases],
+        "devices": None if study.devices is None else study.devices.digest,
         "inputs": input_hashes(study),
         "source": study.source,
         "versions": dict(versions),

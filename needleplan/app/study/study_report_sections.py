@@ -252,7 +252,7 @@ def legend() -> Html:
     """What the statuses mean."""
     meanings = {
         "complete": "target and margin are covered and every hard constraint holds",
-        "partial": "every hard constraint holds, part of target or margin is left",
+        "partial": "every hard constraint holds, but not all that was asked for is covered or known",
         "infeasible": "no needle path satisfies the hard constraints",
         "failed": "an error kept the case from being planned",
     }

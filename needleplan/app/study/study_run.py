@@ -119,8 +119,9 @@ class StudyRun:
         cells = tuple(self._cells[name] for name in flight.left)
         known = self.folder.case_hash(case) if case.manifest is not None else ""
         task = CaseTask(
-            case, cells, study.effort, study.seed, study.outputs.plans, files, software_versions(), known
-        )
+            case, cells, study.effort, study.seed, study.outputs.plans, files, software_versions(), known,
+            study.devices,
+        )  # fmt: skip
         key = f"study-case-{secrets.token_hex(12)}"
         flight.begun, flight.prepared = "", False
         with self._cluster_asked():

@@ -146,6 +146,18 @@ class PlanningTable(StrictTable):
     time_limit_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
 
 
+class DevicesTable(StrictTable):
+    """The user's own applicators.
+
+    Attributes:
+        applicators_csv: relative to the study file; so is the next.
+        zones_csv: their zones.
+    """
+
+    applicators_csv: PathText
+    zones_csv: PathText
+
+
 class OutputsTable(StrictTable):
     """What is written, see ``needleplan.app.study.study.Outputs``."""
 
@@ -162,6 +174,7 @@ class StudyTables(StrictTable):
     name: Name
     seed: Seed = 0
     cases: Annotated[tuple[CasesTable, ...], Field(min_length=1, max_length=1000)]
+    devices: DevicesTable | None = None
     factors: FactorsTable = FactorsTable()
     breathing: dict[Label, BreathingTable] = Field(default_factory=dict)
     planning: PlanningTable = PlanningTable()
@@ -174,6 +187,7 @@ INNER_TABLES: dict[str, type[StrictTable]] = {
     "cases": CasesTable,
     "population": PopulationTable,
     "shapes": _table_of(PhantomPopulation).model_fields["shapes"].annotation,
+    "devices": DevicesTable,
     "factors": FactorsTable,
     "breathing": BreathingTable,
     "planning": PlanningTable,

@@ -1,10 +1,12 @@
 """The real work on tiny patients: shared stages, plan folders, power, chances, robot and rehearsals, bytes."""
 
 import shutil
+import zlib
 from dataclasses import replace
 
 import pytest
 from made_study import LIGHT, SMALL, small_study
+from made_study_files import own_antenna
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.phantom import PhantomParameters, TumourParameters
@@ -99,6 +101,29 @@ def test_a_power_alone_is_offered_and_its_tables_are_read_back(tmp_path, patient
     for device, power_w in (("generic-mwa-2450", 61.0), ("generic-rfa-cooled-30", 60.0), ("nothing", 60.0)):
         with pytest.raises(DeviceError):
             zone_model(device, power_w)
+
+
+def energy_j(plan):
+    return sum(each.power_w * each.duration_s for needle in plan.insertions for each in needle.ablations)
+
+
+def test_an_antenna_of_ones_own_plans_as_the_built_in_one_with_its_zones_and_its_tables_are_kept(patient):
+    own = own_antenna("my-antenna")
+    shipped = work_cell(patient, Cell(), LIGHT, 1, Stages()).plan
+    same = work_cell(patient, Cell(device="my-antenna"), LIGHT, 1, Stages(), own).plan
+    assert [each.tip_mm for each in same.insertions] == [each.tip_mm for each in shipped.insertions]
+    # Zones of half the width take more energy.
+    narrow = work_cell(patient, Cell(device="my-antenna"), LIGHT, 1, Stages(), own_antenna("my-antenna", 0.5)).plan
+    assert energy_j(narrow) > energy_j(same) == energy_j(shipped)
+
+    def told(devices):
+        heard = Heard()
+        work_case(CaseTask(CASE, (Cell(),), LIGHT, 5, True, False, software_versions(), devices=devices), heard)
+        return next(message for message in heard.messages if "finished" in message)
+
+    assert told(None)["tables"] == [] and b"my-antenna" in zlib.decompress(told(own)["tables"][0])
+    with pytest.raises(DeviceError, match="no applicator is named 'my-antenna'"):
+        work_cell(patient, Cell(device="my-antenna"), LIGHT, 1, Stages())
 
 
 @pytest.mark.long

@@ -1,5 +1,6 @@
 """The engine with made-up work: any number of workers, deaths, kills, failures, folders that are not its own."""
 
+import asyncio
 import json
 import os
 import signal
@@ -219,6 +220,20 @@ def cluster(tmp_path):
     for process in reversed(processes):
         process.kill()
         process.wait()
+
+
+@pytest.mark.long
+def test_a_notebook_runs_a_study_with_workers_of_its_own_and_on_a_cluster(undisturbed, tmp_path, cluster):
+    address, _ = cluster
+
+    async def as_in_a_notebook():
+        # Its cells are called by an event loop that runs in their thread.
+        run_study(made_study(6, 3, tmp_path / "log"), tmp_path / "own", workers=1, work=work)
+        run_study(made_study(6, 3, tmp_path / "log"), tmp_path / "cluster", scheduler=address, work=work)
+
+    asyncio.run(as_in_a_notebook())
+    for out in ("own", "cluster"):
+        assert (tmp_path / out / "results.parquet").read_bytes() == undisturbed
 
 
 @pytest.mark.long

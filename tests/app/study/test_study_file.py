@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_study_files import HEAD, PHANTOMS, manifest, study_file
+from made_study_files import HEAD, PHANTOMS, manifest, own_antenna, own_tables, study_file
 
 from needleplan.app.study.describe import describe_study
 from needleplan.app.study.study import Effort, Outputs, Study
@@ -58,6 +58,11 @@ def _plans(path: Path, word: str) -> bool:
     return f"= {word} plans" in path.read_text() or f"= {word} cells" in path.read_text()
 
 
+def test_the_description_tells_own_applicators(tmp_path: Path) -> None:
+    study = read_study(study_file(tmp_path, own_tables(tmp_path, own_antenna())))
+    assert "1 applicator of its own is known beside the built-in ones." in describe_study(study)
+
+
 def test_the_description_counts(tmp_path: Path) -> None:
     body = f'[factors]\n{DEVICES}power_w = ["all", 60]\nmargin_mm = [5, 10]\nerror_budget = "robot"\n' + (
         '[[leave_out]]\ndevice = "generic-rfa-cooled-30"\npower_w = 60\n'
@@ -93,6 +98,12 @@ BROKEN = [
     ("nested list", "[factors]\nmargin_mm = [[5]]", r"margin_mm is \[5\]; it must be a number"),
     ("yes or no", "[factors]\nmargin_mm = true", "margin_mm is true; it must be a number"),
     ("half a probe", "[factors]\nprobes = 1.5", "probes is 1.5; it must be a whole number"),
+    ("half of the own tables", '[devices]\nzones_csv = "z.csv"', r"\[devices\].*applicators_csv"),
+    (
+        "own tables that are not there",
+        '[devices]\nzones_csv = "z.csv"\napplicators_csv = "a.csv"',
+        r"\[devices\]: a.csv cannot be read",
+    ),
     ("unused breathing", "[breathing.deep]\npeak_mm = 30", "no combination breathes so"),
     ("same breathing", "[breathing.deep]\npeak_mm = 15", "the same as 'quiet'"),
     ("breathing far off", "[breathing.deep]\npeak_mm = 300", r"\[breathing.deep\]: peak_mm is 300"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_study_files import study_file
+from made_study_files import own_antenna, own_tables, study_file
 
 from needleplan.app.study.study import Breathing, Cell, Study
 from needleplan.app.study.study_file import read_study
@@ -63,6 +63,21 @@ def test_every_power_of_the_table_may_be_crossed_and_no_other(tmp_path: Path) ->
     assert len(read(tmp_path, f'[factors]\ndevice = "{MWA}"\npower_w = {powers}\n').cells) == len(powers)
     with pytest.raises(OptionError, match=rf'power_w = 70 cannot be crossed with device = "{MWA}".* 60, 80, '):
         read(tmp_path, f'[factors]\ndevice = "{MWA}"\npower_w = [60, 70]\n')
+
+
+def test_devices_of_ones_own_stand_beside_the_built_in_ones_and_count_by_their_content(tmp_path: Path) -> None:
+    body = own_tables(tmp_path, own_antenna()) + f'[factors]\ndevice = ["my-antenna", "{MWA}"]\npower_w = 60\n'
+    study = read(tmp_path, body)
+    assert [cell.device for cell in study.cells] == ["my-antenna", MWA]
+    assert study.devices == own_antenna()
+    again = read(tmp_path, own_tables(tmp_path, own_antenna(wider=1.1)) + body.split("\n", 3)[3])
+    assert again.cells == study.cells and again.digest() != study.digest()
+    with pytest.raises(OptionError, match=r'power_w = 61 cannot be crossed with device = "my-antenna".* 60, 80, '):
+        read(tmp_path, body.replace("= 60", "= 61"))
+    with pytest.raises(OptionError, match="did you mean 'my-antenna'"):
+        read(tmp_path, body.replace('"my-antenna"', '"my-anntena"'))
+    with pytest.raises(OptionError, match=rf"\[devices\]: applicator '{MWA}' has the name of a built-in one"):
+        read(tmp_path, own_tables(tmp_path, own_antenna(MWA)))
 
 
 def test_the_remedy_of_a_message_is_one(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_sound_rows_make_tables_without_any_worker(finished):
         ({"breathing_peak_mm": 3.0}, "breathing_peak_mm is 3.0"),
         ({"robot": "needle_arm7"}, "robot is 'needle_arm7'"),
         ({"phantom": True}, "phantom is True"),
+        ({"seed": 1}, "seed is 1, where the study has"),
         ({"status": "splendid"}, "status is 'splendid', and must be one of complete, partial, infeasible, failed"),
         ({"case": "another"}, "it is the file of another cell"),
     ],
@@ -78,9 +79,10 @@ def test_a_robot_under_another_name_is_the_same_robot(finished):
     study, folder = finished
     case = study.cases[0]
     cell = Cell(robot="/one/own.toml", robot_hash="ab" * 32)
-    folder.write_cell(Row.failed(case, cell, 0, "none"), Times(case.name, cell.name))
+    seed = case_seed(study.seed, case)
+    folder.write_cell(Row.failed(case, cell, seed, "none"), Times(case.name, cell.name))
     renamed = replace(cell, robot="/two/mine.toml")
-    assert renamed.name == cell.name and folder.row_of(case, renamed).robot == "own.toml abababab"
+    assert renamed.name == cell.name and folder.row_of(case, renamed, study.seed).robot == "own.toml abababab"
 
 
 def test_a_folder_in_the_place_of_a_row_is_told(finished):
