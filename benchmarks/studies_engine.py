@@ -141,6 +141,18 @@ def load_rows(cases: int) -> list[Row]:
     ]
 
 
+def memory(folder: Path, cases: int) -> None:
+    """Whole work on many patients of real size, planned with little effort, and what memory it takes.
+
+    Prints as it goes; a run that was ended goes on.
+    """
+    study = dataclasses.replace(phantom_study(cases, 1, plans=False), effort=TINY)
+    samples = MemorySamples(lambda line: print(line, flush=True))
+    resume = (folder / "study.json").is_file()
+    print(run_study(study, folder, workers=2, resume=resume, progress=samples))
+    print(f"memory MB, second and last quarter: client {samples.quarters(1)}, workers {samples.quarters(2)}")
+
+
 def proof(folder: Path, cases: int = 200) -> None:
     """The whole proof: cases times 4 devices by two processes, disturbed, and a sample of them undisturbed by one.
 

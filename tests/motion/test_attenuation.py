@@ -16,6 +16,17 @@ def _ball(centre: tuple[float, float, float], axes: tuple[float, float, float]) 
     return SurfaceMesh(np.asarray(sphere.vertices) * axes + centre, np.asarray(sphere.faces))
 
 
+def _built(structures: tuple[Structure, ...], move: FloatArray | None) -> Anatomy:
+    """The anatomy of structures as they are, the first of which is the skin, moved as a whole."""
+    case = Case("c", structures, PatientPosition.SUPINE, "")
+    case = case if move is None else case.moved(move)
+    surfaces = tuple(
+        StructureSurface(s.name, s.role, s.geometry, None, np.zeros(len(s.geometry.faces), dtype=bool), 0.0)  # type: ignore[union-attr, arg-type]
+        for s in case.structures
+    )
+    return Anatomy(case, surfaces, surfaces[0], np.ones(len(surfaces[0].mesh.faces), dtype=bool))
+
+
 def _anatomy(move: FloatArray | None = None, organ: bool = True) -> Anatomy:
     meshes = {
         ("body", Role.SKIN): _ball((10.0, 0.0, 50.0), (160.0, 110.0, 250.0)),
@@ -33,13 +44,7 @@ def _anatomy(move: FloatArray | None = None, organ: bool = True) -> Anatomy:
     if not organ:
         del meshes[("liver", Role.ORGAN)]
     structures = tuple(Structure(name, role, mesh) for (name, role), mesh in meshes.items())
-    case = Case("c", structures, PatientPosition.SUPINE, "")
-    case = case if move is None else case.moved(move)
-    surfaces = tuple(
-        StructureSurface(s.name, s.role, s.geometry, None, np.zeros(len(s.geometry.faces), dtype=bool), 0.0)  # type: ignore[union-attr, arg-type]
-        for s in case.structures
-    )
-    return Anatomy(case, surfaces, surfaces[0], np.ones(len(surfaces[0].mesh.faces), dtype=bool))
+    return _built(structures, move)
 
 
 def test_shares_by_organ_name_and_role() -> None:
@@ -109,13 +114,7 @@ def _with_regions(move: FloatArray | None = None) -> Anatomy:
     }
     structures = (*base.case.structures, *(Structure(n, Role.ALLOWED, m) for n, m in regions.items()))
     structures = (*structures, Structure("keep_out", Role.NO_GO, _ball((-60.0, -10.0, 40.0), (9.0, 7.0, 8.0))))
-    case = Case("c", structures, PatientPosition.SUPINE, "")
-    case = case if move is None else case.moved(move)
-    surfaces = tuple(
-        StructureSurface(s.name, s.role, s.geometry, None, np.zeros(len(s.geometry.faces), dtype=bool), 0.0)  # type: ignore[union-attr, arg-type]
-        for s in case.structures
-    )
-    return Anatomy(case, surfaces, surfaces[0], np.ones(len(surfaces[0].mesh.faces), dtype=bool))
+    return _built(structures, move)
 
 
 def test_what_an_organ_holds_moves_with_it_and_other_regions_rest() -> None:

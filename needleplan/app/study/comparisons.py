@@ -255,11 +255,7 @@ def _over_units(
             if values[0] is not None and values[1] is not None:
                 both.append((values[0], values[1]))
                 continue
-            reason = " and ".join(
-                f"{which} {'not in the table' if row is None else why(row)}"
-                for which, row, found in zip(("first", "second"), rows, values, strict=True)
-                if found is None
-            )
+            reason = _why_missing(rows, values, why)
             missing[reason] = missing.get(reason, 0) + 1
         if both:
             compared += len(both)
@@ -267,6 +263,15 @@ def _over_units(
             second.append(sum(pair[1] for pair in both) / len(both))
     effect = paired_effect(first, second, seed, confidence) if first else None
     return effect, len(cases) * len(pairs), compared, tuple(sorted(missing.items()))
+
+
+def _why_missing(rows: Sequence[Row | None], values: Sequence[object], why: Callable[[Row], str]) -> str:
+    """Why the rows at two levels give no pair of values."""
+    return " and ".join(
+        f"{which} {'not in the table' if row is None else why(row)}"
+        for which, row, value in zip(("first", "second"), rows, values, strict=True)
+        if value is None
+    )
 
 
 def _compare_outcome(
@@ -283,11 +288,7 @@ def _compare_outcome(
             first.append(answers[0])
             second.append(answers[1])
             continue
-        reason = " and ".join(
-            f"{which} {'not in the table' if row is None else 'not asked'}"
-            for which, row, answer in zip(("first", "second"), rows, answers, strict=True)
-            if answer is None
-        )
+        reason = _why_missing(rows, answers, lambda row: "not asked")
         missing[reason] = missing.get(reason, 0) + 1
     if not first:
         return None
