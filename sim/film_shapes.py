@@ -167,15 +167,6 @@ def vtk_matrix(matrix: FloatArray) -> Any:
     return result
 
 
-def frame_with_y(direction: FloatArray) -> FloatArray:
-    """(3, 3) rotation that carries +y to a unit ``direction``."""
-    y = unit_vector(direction)
-    helper = np.zeros(3)
-    helper[int(np.argmin(np.abs(y)))] = 1.0
-    x = unit_vector(np.cross(y, helper))
-    return np.stack([x, y, np.cross(x, y)], axis=1)
-
-
 def fit_camera(
     points: FloatArray, direction: FloatArray, up: FloatArray, angle_deg: float, aspect: float
 ) -> tuple[FloatArray, float]:

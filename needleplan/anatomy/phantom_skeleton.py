@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from needleplan.anatomy.phantom_layout import VERTEBRA_HEIGHTS_MM, Layout, catmull_rom, spine_y_mm
+from needleplan.anatomy.phantom_layout import VERTEBRA_HEIGHTS_MM, Layout, spine_y_mm
 from needleplan.anatomy.phantom_primitives import RoundedCones
 from needleplan.anatomy.phantom_shapes import Shape, Union
 from needleplan.frames import FloatArray
@@ -108,13 +108,3 @@ def spine(layout: Layout, count: int) -> Shape:
         if lumbar:
             parts.append(layout.tube([root - [0, 0, 8], end - [0, 2, 6]], [4.2, 4.6]))
     return Union((layout.boxes(centres, sizes, 5.0), RoundedCones.joined(parts)), 3.0)
-
-
-def spinal_line(
-    layout: Layout, forward_mm: float, x_mm: float, z_mm: list[float], radius_mm: float
-) -> RoundedCones:
-    """A vessel that runs in front of the spine at a distance from the middle of the vertebral bodies."""
-    z = np.asarray(z_mm)
-    points = np.stack([np.full(len(z), x_mm), spine_y_mm(z) - forward_mm, z], axis=1)
-    curve, radii = catmull_rom(points, radius_mm, 15.0)
-    return layout.tube(curve, radii)

@@ -89,14 +89,6 @@ class CoverageMatrix(CoverProblem):
             for power_w, duration_s in self.menu.settings[largest:]
         ]
 
-    def largest_ablations(self, path: int) -> list[Insertion]:
-        """The largest ablation allowed at each tip of one path, alone."""
-        return [
-            self.insertion(path, (Ablation(vector3(tip), *self.menu.settings[largest]),))
-            for tip, largest in zip(self.tips_mm[path], self.allowed[path].tolist(), strict=True)
-            if largest < len(self.menu)
-        ]
-
 
 def build_coverage(
     ranked: TrajectoryTable,

@@ -111,8 +111,8 @@ class RecordedMotion(RespiratoryMotion):
         self._trace = trace
         self._beyond_end = beyond_end
         self._start_s = float(start_s)
-        self._breaths = len(exhale) - 1
-        self._period_s = float((times[exhale[-1]] - times[exhale[0]]) / self._breaths)
+        breaths = len(exhale) - 1
+        self._period_s = float((times[exhale[-1]] - times[exhale[0]]) / breaths)
         if beyond_end is BeyondEnd.LOOP:
             keep = slice(int(exhale[0]), int(exhale[-1]) + 1)
             times, values = times[keep] - times[exhale[0]], values[keep]
@@ -132,11 +132,6 @@ class RecordedMotion(RespiratoryMotion):
     def trace(self) -> BreathingTrace:
         """The recording."""
         return self._trace
-
-    @property
-    def breath_count(self) -> int:
-        """Number of whole breaths found in the recording."""
-        return self._breaths
 
     @property
     def duration_s(self) -> float:

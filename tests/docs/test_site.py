@@ -1,11 +1,15 @@
 """The built site: every page in its place, links led to pages, docstrings as they were meant, commands that run."""
 
+import hashlib
 import re
 import shlex
 import sys
 from pathlib import Path
 
+import imageio_ffmpeg
+import numpy as np
 import pytest
+from PIL import Image
 
 from needleplan.app.cli import build_parser, main
 
@@ -15,7 +19,19 @@ sys.path.insert(0, str(DOCS))
 
 import build_site  # noqa: E402
 import conf  # noqa: E402
-from site_gallery import Example, read_examples, run_example  # noqa: E402
+import site_gallery  # noqa: E402
+from site_gallery import (  # noqa: E402
+    Example,
+    Still,
+    draw_still,
+    kept_pictures,
+    read_examples,
+    read_records,
+    record,
+    run_example,
+    script_digest,
+    write_gallery,
+)
 from site_reference import page_of  # noqa: E402
 
 PAGES = [DOCS / "first-hour.md", *sorted((DOCS / "howto").glob("*.md"))]
@@ -145,6 +161,139 @@ def test_the_gallery_names_every_example_and_keeps_what_is_recorded() -> None:
             assert not re.search(r"/(work|home|root|tmp)/", kept.read_text(encoding="utf-8"))
         for picture in example.pictures:
             assert picture.startswith("{out}/") or (DOCS / picture).is_file()
+
+
+def test_every_recorded_picture_exists_and_is_named_in_the_list() -> None:
+    named = set()
+    for example in read_examples(ROOT):
+        kept = kept_pictures(ROOT, example)
+        assert len(kept) >= (len(example.drawn) if example.run == "recorded" else 0), example.name
+        assert example.run == "recorded" or not kept, example.name
+        named.update(kept)
+    there = {file for ending in ("*.png", "*.jpg") for file in (DOCS / "gallery").glob(ending)}
+    assert there == named and len(there) >= 2
+    assert sum(file.stat().st_size for file in there) <= site_gallery.MOST_PICTURE_BYTES
+    for file in there:
+        with Image.open(file) as picture:
+            assert 600 <= picture.width <= site_gallery.WIDEST_PIXELS, file.name
+
+
+def test_what_is_recorded_was_made_by_the_script_as_it_stands() -> None:
+    records = read_records(ROOT)
+    for example in read_examples(ROOT):
+        pictures = kept_pictures(ROOT, example)
+        assert not pictures or example.name in records, example.name
+        if example.name in records:
+            kept = {file.name for file in pictures} | {f"{example.name}.txt"}
+            renew = f"renew it: python docs/site_gallery.py --record {example.name}"
+            assert records[example.name]["script"] == script_digest(ROOT, example), renew
+            assert set(records[example.name]["files"]) == kept, renew
+            for name, digest in records[example.name]["files"].items():
+                assert hashlib.sha256((DOCS / "gallery" / name).read_bytes()).hexdigest() == digest, renew
+    assert set(records) <= {example.name for example in read_examples(ROOT)}
+
+
+@pytest.fixture
+def small_root(tmp_path: Path) -> Path:
+    """A repository of one example that draws one picture."""
+    root = tmp_path / "root"
+    (root / "docs" / "gallery").mkdir(parents=True)
+    (root / "examples").mkdir()
+    (root / "examples" / "dot.py").write_text('"""A dot."""\nprint(1)\n')
+    (root / "docs" / "gallery" / "gallery.toml").write_text(
+        '[[example]]\nname = "dot"\nrun = "recorded"\npictures = ["{out}/*/dot-*.png"]\n'
+        'stills = [{film = "a", at = 0.5, caption = "Half of it"}]\n'
+    )
+    return root
+
+
+def drawing(folder: Path, *names: str, width: int = 2000) -> Path:
+    (folder / "sub").mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.new("RGB", (width, 1000), "white").save(folder / "sub" / name)
+    Image.new("RGB", (960, 600), "black").save(folder / "a-50.jpg")
+    return folder
+
+
+def test_recording_renews_text_and_pictures_together(small_root, tmp_path) -> None:
+    (example,) = read_examples(small_root)
+    gallery = small_root / "docs" / "gallery"
+    record(small_root, example, "one\n", drawing(tmp_path / "first", "dot-1.png", "dot-2.png"))
+    first = read_records(small_root)["dot"]
+    record(small_root, example, "two\n", drawing(tmp_path / "second", "dot-3.png", width=900))
+    assert {file.name for file in gallery.iterdir()} == {
+        "gallery.toml", "recorded.json", "dot.txt", "dot-dot-3.png", "dot-a-50.jpg"
+    }  # fmt: skip
+    assert [file.name for file in kept_pictures(small_root, example)] == ["dot-dot-3.png", "dot-a-50.jpg"]
+    assert (gallery / "dot.txt").read_text() == "two\n"
+    second = read_records(small_root)["dot"]
+    assert set(second["files"]) == {"dot.txt", "dot-dot-3.png", "dot-a-50.jpg"}
+    assert second["script"] == first["script"] and second["files"]["dot.txt"] != first["files"]["dot.txt"]
+
+
+def test_a_wide_picture_is_kept_small(small_root, tmp_path) -> None:
+    (example,) = read_examples(small_root)
+    record(small_root, example, "one\n", drawing(tmp_path / "made", "dot-1.png"))
+    with Image.open(small_root / "docs" / "gallery" / "dot-dot-1.png") as picture:
+        assert picture.size == (1280, 640)
+        assert picture.convert("RGB").getpixel((5, 5)) == (255, 255, 255)
+
+
+def test_a_record_that_cannot_be_kept_leaves_the_old_one(small_root, tmp_path, monkeypatch) -> None:
+    (example,) = read_examples(small_root)
+    record(small_root, example, "one\n", drawing(tmp_path / "first", "dot-1.png"))
+    gallery = small_root / "docs" / "gallery"
+    before = {file.name: file.read_bytes() for file in gallery.iterdir()}
+    with pytest.raises(RuntimeError, match=r"dot\.py drew no \*/dot-\*\.png"):
+        record(small_root, example, "two\n", drawing(tmp_path / "none"))
+    monkeypatch.setattr(site_gallery, "MOST_PICTURE_BYTES", 500)
+    with pytest.raises(RuntimeError, match="more than the limit"):
+        record(small_root, example, "two\n", drawing(tmp_path / "large", "dot-2.png"))
+    assert {file.name: file.read_bytes() for file in gallery.iterdir()} == before
+
+
+def test_a_record_is_of_the_code_and_its_arguments_not_of_its_comments(small_root) -> None:
+    (example,) = read_examples(small_root)
+    digest = script_digest(small_root, example)
+    script = small_root / "examples" / "dot.py"
+    script.write_text('"""Other words."""\n\n# a comment\nprint( 1 )\n')
+    assert script_digest(small_root, example) == digest
+    script.write_text('"""A dot."""\nprint(2)\n')
+    assert script_digest(small_root, example) != digest
+    script.write_text('"""A dot."""\nprint(1)\n')
+    assert script_digest(small_root, Example("dot", "recorded", ("--more",))) != digest
+    moved = Example("dot", "recorded", (), example.pictures, "", (Still("a", 0.6, "Half of it"),))
+    assert script_digest(small_root, moved) != digest
+
+
+def test_a_page_shows_recorded_text_pictures_and_the_captions_of_stills(small_root, tmp_path) -> None:
+    (example,) = read_examples(small_root)
+    record(small_root, example, "seven\n", drawing(tmp_path / "made", "dot-1.png"))
+    write_gallery(small_root, tmp_path / "sources", with_runs=False)
+    page = (tmp_path / "sources" / "gallery" / "dot.md").read_text()
+    assert "seven" in page and "![Half of it](pictures/dot-a-50.jpg)\n\n*Half of it*" in page
+    for link in re.findall(r"\]\((pictures/[^)]+)\)", page):
+        assert (tmp_path / "sources" / "gallery" / link).is_file()
+    assert page.count("](pictures/") == 2
+    assert "](pictures/dot-dot-1.png)" in (tmp_path / "sources" / "gallery" / "index.md").read_text()
+
+
+def test_a_still_is_the_frame_at_its_share_of_the_film(tmp_path) -> None:
+    film = tmp_path / "grey.mp4"
+    writer = imageio_ffmpeg.write_frames(str(film), (64, 48), fps=10, macro_block_size=None)
+    writer.send(None)
+    for number in range(11):
+        writer.send(np.full((48, 64, 3), 20 * number, dtype=np.uint8).tobytes())
+    writer.close()
+    for at in (0.0, 0.5, 1.0):
+        draw_still(film, at, tmp_path / "still.jpg")
+        with Image.open(tmp_path / "still.jpg") as picture:
+            assert picture.size == (64, 48)
+            assert np.asarray(picture).mean() == pytest.approx(200.0 * at, abs=8.0)
+    with pytest.raises(RuntimeError, match="no frame at 2"):
+        draw_still(film, 2.0, tmp_path / "still.jpg")
+    with pytest.raises(RuntimeError, match="there is no film none"):
+        draw_still(tmp_path / "none.mp4", 0.5, tmp_path / "still.jpg")
 
 
 def test_an_example_that_fails_stops_the_gallery(tmp_path) -> None:

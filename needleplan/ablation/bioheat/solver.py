@@ -466,14 +466,6 @@ class BioheatSolver:
         start = criterion.dose_at_start
         self._doses[self.criteria.index(criterion)] = start if np.isfinite(start) else self.body_temperature_c
 
-    @property
-    def perfusion_share(self) -> NDArray[np.float32]:
-        """Share of its perfusion that each cell still has, in the solver's shape."""
-        core = (slice(1, -1),) * 3
-        if not self._stops:
-            return np.ones(self.shape, dtype=np.float32)
-        return np.asarray(np.exp(-self._stasis[core]))
-
 
 def _pure_rows(tissue: NDArray[np.uint8]) -> NDArray[np.int16]:
     """(nx, ny) tissue of each row along the last axis where it and the rows around it hold one tissue, else -1."""
