@@ -5,11 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from needleplan import __version__
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.assess import Assessment, assess
-from needleplan.case.model import Severity
 from needleplan.coverage.ablations import AblationChoice
 from needleplan.coverage.certificate import certify
 from needleplan.coverage.contract import CoverageSolver
@@ -22,10 +20,10 @@ from needleplan.coverage.puncture_order import PunctureOrder, order_punctures
 from needleplan.coverage.region import target_region
 from needleplan.devices.catalogue import Applicator
 from needleplan.errors import OptionError
-from needleplan.plan import Evidence, Insertion, Likelihood, Metrics, PhysicsVerdict, Plan, PlanStatus, Provenance
+from needleplan.plan import Insertion, Likelihood, Plan, PlanStatus
 from needleplan.plan_clearances import with_clearances
+from needleplan.plan_draft import PlanDraft
 from needleplan.plan_evidence import (
-    coverage_proof,
     heated_evidence,
     judge_coverage,
     limits_evidence,
@@ -227,7 +225,7 @@ def make_plan(
                 progress=progress,
             )
     applicator, constraints, table, resolution = paths.applicator, paths.constraints, paths.table, paths.resolution
-    draft = _Draft(queries, options, zone_model, table, watch.times_s)
+    draft = PlanDraft(queries, options.flat(), options.seed, zone_model, table, watch.times_s)
     if not table.feasible.any():
         evidence = (*explain_rejections(table, queries, constraints), search_evidence(resolution))
         return Planning(draft.infeasible(evidence), table, constraints, resolution, None, zone_model)
@@ -347,62 +345,3 @@ def _puncture_order(
     if order.exists or at_once is not None:
         return order
     return order_punctures(insertions, applicator, pairs, maximum_at_once=max(1, len(insertions) - 1))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Draft:
-    """What every plan of one case says, whatever came of it."""
-
-    queries: AnatomyQueries
-    options: PlanningOptions
-    zone_model: EllipsoidTableModel
-    table: TrajectoryTable
-    timings_s: dict[str, float]
-
-    def infeasible(self, evidence: tuple[Evidence, ...]) -> Plan:
-        """A plan without insertions, and why."""
-        return self.finished(PlanStatus.INFEASIBLE, evidence, (), None, None, "", None, ())
-
-    def finished(
-        self,
-        status: PlanStatus,
-        evidence: tuple[Evidence, ...],
-        insertions: tuple[Insertion, ...],
-        metrics: Metrics | None,
-        covering: Covering | None,
-        certificate: str,
-        physics: PhysicsVerdict | None,
-        chances: tuple[Likelihood, ...],
-    ) -> Plan:
-        """The plan."""
-        case, table = self.queries.anatomy.case, self.table
-        settings = {**self.options.flat(), "tables": self.zone_model.catalogue.digest}
-        notes = list(self.zone_model.notes_for(self.options.applicator))
-        if case.entry_substitute is not None:
-            notes.insert(0, case.entry_substitute.note)
-        notes += [
-            finding.message for finding in case.findings if finding.severity in (Severity.MENDED, Severity.WARNING)
-        ]
-        return Plan(
-            case_name=case.name,
-            case_hash=case.content_hash,
-            status=status,
-            evidence=evidence,
-            insertions=insertions,
-            metrics=metrics,
-            rejected=table.rejected_by(),
-            candidate_count=len(table),
-            feasible_count=int(table.feasible.sum()),
-            proof=None
-            if covering is None
-            else coverage_proof(covering, len(insertions), certificate, status is PlanStatus.COMPLETE),
-            provenance=Provenance(
-                __version__,
-                settings,
-                self.options.seed,
-                dict(self.timings_s),
-                tuple(notes),
-            ),
-            physics=physics,
-            likelihoods=chances,
-        )
