@@ -12,10 +12,12 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +30,8 @@ MOST_LETTERS = 6000
 #: Recorded pictures are no wider, and all of them together no larger.
 WIDEST_PIXELS = 1280
 MOST_PICTURE_BYTES = 600_000
-#: When a script is run: with the site, when its output is renewed, or not for the gallery.
-RUNS = ("build", "recorded", "shown")
+#: When a script is run: with the site, or when its output is renewed.
+RUNS = ("build", "recorded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def read_examples(root: Path) -> list[Example]:
     if differing := scripts ^ {each.name for each in examples}:
         raise ValueError(f"docs/gallery/gallery.toml and examples/ differ: {', '.join(sorted(differing))}")
     if wrong := [each.name for each in examples if each.run not in RUNS]:
-        raise ValueError(f"docs/gallery/gallery.toml: run of {wrong[0]} must be {', '.join(RUNS)}")
+        raise ValueError(f"docs/gallery/gallery.toml: run of {wrong[0]} must be {' or '.join(RUNS)}")
     return examples
 
 
@@ -133,7 +135,7 @@ def run_example(root: Path, example: Example, out: Path, limit_s: float) -> str:
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"examples/{example.name}.py failed: {done.stderr[-2000:]}")
-        return done.stdout.replace(folder, "CASES").replace(str(out), "OUT")
+        return done.stdout.replace(folder, "CASES").replace(str(out), "out")
 
 
 def draw_rest(example: Example, out: Path) -> None:
@@ -320,13 +322,23 @@ def _write_page(root: Path, folder: Path, example: Example, printed: str, pictur
     words = " ".join(word.format(**places) for word in example.arguments)
     when = "when this page was built" if example.run == "build" else "when its output was recorded"
     lines = ["---\norphan: true\n---\n", f"# {example.name.replace('_', ' ').capitalize()}", "", title, ""]
-    lines += [f"````text\n{rest}\n````\n"] if rest else []
+    lines += [_paragraph(each) for each in rest.split("\n\n") if each.strip()]
     lines += [_picture(example, link) for link in pictures]
     if printed:
         lines += [f"`python examples/{example.name}.py {words}`".replace(" `", "`") + f" printed, {when}:", ""]
         lines += [f"````text\n{_shortened(printed, 60)}\n````", ""]
     lines += [f"## examples/{example.name}.py", "", f"````python\n{source}\n````", ""]
     (folder / f"{example.name}.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _paragraph(text: str) -> str:
+    """A paragraph of a docstring: commands, which are indented, as a block; sentences without their line ends."""
+    if text.startswith("    "):
+        return f"````text\n{textwrap.dedent(text)}\n````\n"
+    parts = re.split(r"(`+[^`]+`+)", " ".join(text.split()))
+    # Two hyphens of an option would become a dash.
+    parts[::2] = [part.replace("--", r"\-\-") for part in parts[::2]]
+    return "".join(parts) + "\n"
 
 
 def _picture(example: Example, link: str) -> str:

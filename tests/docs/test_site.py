@@ -278,6 +278,18 @@ def test_a_page_shows_recorded_text_pictures_and_the_captions_of_stills(small_ro
     assert "](pictures/dot-dot-1.png)" in (tmp_path / "sources" / "gallery" / "index.md").read_text()
 
 
+def test_sentences_of_a_docstring_flow_and_commands_keep_their_lines(small_root, tmp_path) -> None:
+    (small_root / "examples" / "dot.py").write_text(
+        '"""A dot.\n\n    python dot.py   one\n    python dot.py 2   two\n\n'
+        'A sentence with --out of\ntwo `--lines`.\n"""\nprint(1)\n'
+    )
+    record(small_root, read_examples(small_root)[0], "1\n", drawing(tmp_path / "made", "dot-1.png"))
+    write_gallery(small_root, tmp_path / "sources", with_runs=False)
+    page = (tmp_path / "sources" / "gallery" / "dot.md").read_text().partition("## examples/dot.py")[0]
+    assert "````text\npython dot.py   one\npython dot.py 2   two\n````" in page
+    assert "\nA sentence with \\-\\-out of two `--lines`.\n" in page
+
+
 def test_a_still_is_the_frame_at_its_share_of_the_film(tmp_path) -> None:
     film = tmp_path / "grey.mp4"
     writer = imageio_ffmpeg.write_frames(str(film), (64, 48), fps=10, macro_block_size=None)
@@ -301,6 +313,13 @@ def test_an_example_that_fails_stops_the_gallery(tmp_path) -> None:
     (tmp_path / "examples" / "bad.py").write_text("raise SystemExit('no luck')")
     with pytest.raises(RuntimeError, match=r"bad\.py failed: no luck"):
         run_example(tmp_path, Example("bad", "build"), tmp_path, 20.0)
+
+
+def test_an_example_that_is_never_run_is_refused(small_root) -> None:
+    file = small_root / "docs" / "gallery" / "gallery.toml"
+    file.write_text(file.read_text().replace("recorded", "shown"))
+    with pytest.raises(ValueError, match="run of dot must be build or recorded"):
+        read_examples(small_root)
 
 
 def test_a_list_that_misses_an_example_is_refused(tmp_path) -> None:
