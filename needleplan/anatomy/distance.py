@@ -44,6 +44,10 @@ class SurfaceDistance:
         query = self._query(points_mm)
         return self._scene.compute_signed_distance(query, nsamples=_INSIDE_VOTES).numpy().astype(np.float64)
 
+    def distance_mm(self, points_mm: ArrayLike) -> FloatArray:
+        """(n,) distance of points (n, 3) to the surface, above zero on either side of it; sooner than signed."""
+        return self._scene.compute_distance(self._query(points_mm)).numpy().astype(np.float64)
+
     def contains(self, points_mm: ArrayLike) -> NDArray[np.bool_]:
         """(n,) True for points (n, 3) inside the surface."""
         return self._scene.compute_occupancy(self._query(points_mm), nsamples=_INSIDE_VOTES).numpy() > 0.5

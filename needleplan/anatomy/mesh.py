@@ -1,5 +1,6 @@
 """Closed triangle surfaces in the patient frame."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +40,28 @@ class SurfaceMesh:
     @property
     def triangles_mm(self) -> FloatArray:
         """(m, 3, 3) corner points of the faces."""
-        return np.asarray(self.vertices_mm[self.faces])
+        return self.vertices_mm.take(self.faces, axis=0)
+
+    def _corners(self) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+        """For each of the three axes that coordinate (m,) of the first, second and third corners of the faces."""
+        first, second, third = (np.ascontiguousarray(self.faces[:, k]) for k in range(3))
+        for axis in range(3):
+            line = np.ascontiguousarray(self.vertices_mm[:, axis])
+            yield line.take(first), line.take(second), line.take(third)
 
     @property
     def area_vectors_mm2(self) -> FloatArray:
         """(m, 3) outward normal of each face with the face's area as length."""
-        a, b, c = (self.vertices_mm[self.faces[:, k]] for k in range(3))
-        return 0.5 * np.cross(b - a, c - a)
+        # Coordinate by coordinate: gathering whole points and numpy's cross product take six times as long.
+        u, v = [], []
+        for a, b, c in self._corners():
+            u.append(b - a)
+            v.append(c - a)
+        vectors = np.empty((len(self.faces), 3))
+        for k in range(3):
+            i, j = (k + 1) % 3, (k + 2) % 3
+            vectors[:, k] = 0.5 * (u[i] * v[j] - u[j] * v[i])
+        return vectors
 
     @property
     def face_normals(self) -> FloatArray:
@@ -54,7 +70,7 @@ class SurfaceMesh:
 
     def normals_of(self, faces: NDArray[np.integer[Any]]) -> FloatArray:
         """(n, 3) outward unit normals of the faces with indices (n,); zero for a face without area."""
-        a, b, c = (self.vertices_mm[self.faces[faces, k]] for k in range(3))
+        a, b, c = (self.vertices_mm.take(self.faces[faces, k], axis=0) for k in range(3))
         vectors = np.cross(b - a, c - a)
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
@@ -62,7 +78,10 @@ class SurfaceMesh:
     @property
     def face_centres_mm(self) -> FloatArray:
         """(m, 3) centroids of the faces."""
-        return np.asarray(self.triangles_mm.mean(axis=1))
+        centres = np.empty((len(self.faces), 3))
+        for k, (a, b, c) in enumerate(self._corners()):
+            centres[:, k] = (a + b + c) / 3.0
+        return centres
 
     @property
     def area_mm2(self) -> float:
@@ -78,7 +97,8 @@ class SurfaceMesh:
     @property
     def bounds_mm(self) -> FloatArray:
         """(2, 3) least and greatest coordinates."""
-        return np.stack([self.vertices_mm.min(axis=0), self.vertices_mm.max(axis=0)])
+        lines = self.vertices_mm.T
+        return np.array([[line.min() for line in lines], [line.max() for line in lines]])
 
     @property
     def open_edge_count(self) -> int:

@@ -8,6 +8,7 @@ surface. :class:`needleplan.motion.body_motion.BodyMotion` deforms the body by t
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +18,9 @@ from needleplan.case.model import Role
 from needleplan.frames import FloatArray
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.motion.organ_motion import organ_motion
+
+if TYPE_CHECKING:
+    from needleplan.anatomy.tree import MeshTree
 
 #: Millimetres by which the upper side of the abdominal wall rises for one millimetre of the target to inferior.
 SKIN_RISE = organ_motion("skin", Role.SKIN).anterior_ratio
@@ -73,12 +77,13 @@ class TissueMotion:
         height = anatomy.entry.mesh.vertices_mm @ self._up
         self._middle_mm = float(0.5 * (height.min() + height.max()))
         self._half_mm = float(0.5 * (height.max() - height.min()))
-        organ = _organ_of_target(anatomy)
+        trees = _Trees()
+        organ = _holder(anatomy.target, anatomy.with_role(Role.ORGAN), trees)
         self._organ = None if organ is None else organ.name
-        self._shares = {surface.name: _share(surface, organ) for surface in anatomy.surfaces}
+        self._shares = {surface.name: _share(surface, organ, trees) for surface in anatomy.surfaces}
         self._holders: dict[str, str] = {}
         for surface in anatomy.with_role(Role.ALLOWED):
-            holder = _holder(surface, anatomy.with_role(*_HOLDING_ROLES))
+            holder = _holder(surface, anatomy.with_role(*_HOLDING_ROLES), trees)
             if holder is not None:
                 self._holders[surface.name] = holder.name
                 self._shares[surface.name] = MotionShare(self._shares[holder.name].fraction, HELD_SOURCE)
@@ -127,22 +132,31 @@ class TissueMotion:
         return SKIN_RISE * sinking * self.skin_share(points_mm)[..., None] * self._up
 
 
-def _organ_of_target(anatomy: Anatomy) -> StructureSurface | None:
-    """The structure of role organ that holds most of the target's surface; None where none holds enough."""
-    return _holder(anatomy.target, anatomy.with_role(Role.ORGAN))
+class _Trees:
+    """The tree of each surface that is asked for: most structures are asked about the same organ."""
+
+    def __init__(self) -> None:
+        self._trees: dict[int, MeshTree] = {}
+
+    def of(self, surface: StructureSurface) -> "MeshTree":
+        """The tree of a surface's mesh, made once."""
+        from needleplan.anatomy.tree import MeshTree
+
+        key = id(surface.mesh)
+        if key not in self._trees:
+            self._trees[key] = MeshTree(surface.mesh)
+        return self._trees[key]
 
 
-def _holder(held: StructureSurface, organs: Iterable[StructureSurface]) -> StructureSurface | None:
+def _holder(held: StructureSurface, organs: Iterable[StructureSurface], trees: _Trees) -> StructureSurface | None:
     """The first of the organs that hold or touch the greatest share of a surface, ``INSIDE_SHARE`` or more."""
-    from needleplan.anatomy.tree import MeshTree
-
     points = _sample(held)
     best: tuple[float, StructureSurface] | None = None
     for surface in organs:
         low, high = surface.mesh.bounds_mm
         if (points.mean(axis=0) < low - 5.0).any() or (points.mean(axis=0) > high + 5.0).any():
             continue
-        tree = MeshTree(surface.mesh)
+        tree = trees.of(surface)
         # A tumour may be cut out of its organ's label: then it touches the organ from within a hole.
         near = tree.segment_distance_mm(points, points + 1e-3, cap_mm=5.0) < 5.0
         share = float(np.mean(near | tree.contains(points)))
@@ -151,18 +165,16 @@ def _holder(held: StructureSurface, organs: Iterable[StructureSurface]) -> Struc
     return None if best is None else best[1]
 
 
-def _share(surface: StructureSurface, organ: StructureSurface | None) -> MotionShare:
+def _share(surface: StructureSurface, organ: StructureSurface | None, trees: _Trees) -> MotionShare:
     if organ is not None and surface.name == organ.name:
         return TARGET_SHARE
     if organ is not None and surface.role in (Role.VESSEL, Role.AIRWAY, Role.CRITICAL, Role.ORGAN):
-        from needleplan.anatomy.tree import MeshTree
-
         points = _sample(surface)
         low, high = organ.mesh.bounds_mm
         # A look at the organ's box first: most structures lie elsewhere, and a tree takes time to build.
         boxed = ((points > low) & (points < high)).all(axis=1)
         if boxed.mean() >= INSIDE_SHARE:
-            tree = MeshTree(organ.mesh)
+            tree = trees.of(organ)
             near = tree.segment_distance_mm(points, points + 1e-3, cap_mm=3.0) < 3.0
             if np.mean(near | tree.contains(points)) >= INSIDE_SHARE:
                 return INSIDE_ORGAN_SHARE

@@ -1,5 +1,6 @@
 """Fields that say how every point of the trunk follows a breath, on grids of nodes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,8 +76,9 @@ def body_fields(anatomy: Anatomy, tissue: TissueMotion, trunk: TrunkAxes, wall: 
     host, inner = _inner_structures(anatomy, tissue)
     axial_sum, axial, smooth_sum = (np.zeros(len(coarse)) for _ in range(3))
     smooth = np.zeros((len(coarse), 4))
+    distances = {id(surface.mesh): SurfaceDistance(surface.mesh) for surface in (*anatomy.surfaces, anatomy.entry)}
     for surface, row in inner:
-        distance = np.maximum(SurfaceDistance(surface.mesh).signed_distance_mm(patient), 0.0)
+        distance = _outside_mm(distances[id(surface.mesh)], surface.mesh, patient)
         heights = trunk.into(surface.mesh.vertices_mm)[:, 2]
         up = np.clip((coarse[:, 2] - heights.min()) / max(float(np.ptp(heights)), 1e-9), 0.0, 1.0)
         ratio = (row.cranial_ratio + up * (row.far_cranial_ratio - row.cranial_ratio)) / host.cranial_ratio
@@ -88,15 +90,16 @@ def body_fields(anatomy: Anatomy, tissue: TissueMotion, trunk: TrunkAxes, wall: 
         smooth_sum += weight
         smooth[:, 0] += weight * row.anterior_ratio / host.anterior_ratio
     axial /= axial_sum
-    for distance, wall_way in _wall_ways(anatomy, trunk, coarse, skin):
+    for distance, wall_way in _wall_ways(anatomy, trunk, coarse, skin, distances):
         weight = 1.0 / (distance + _WALL_MIX_MM) ** 2
         smooth_sum += weight
         smooth[:, 1:] += weight[:, None] * wall_way
     smooth /= smooth_sum[:, None]
 
     nodes = _nodes(low, STEP_MM, shape)
-    held = _held_mm(anatomy, trunk, nodes)
-    gap = float(_held_mm(anatomy, trunk, trunk.into(anatomy.target.mesh.vertices_mm)).min())
+    spine = _spine(anatomy, trunk, distances)
+    held = _held_mm(anatomy, trunk, spine, nodes)
+    gap = float(_held_mm(anatomy, trunk, spine, trunk.into(anatomy.target.mesh.vertices_mm)).min())
     if gap < 3.0:
         raise MotionError(
             f"the target comes within {gap + _dead_mm():.0f} mm of the spine or of the table side, where nothing "
@@ -108,7 +111,7 @@ def body_fields(anatomy: Anatomy, tissue: TissueMotion, trunk: TrunkAxes, wall: 
     axial_low = np.array([-reach, -reach, low[2]])
     axial_shape = np.append(np.full(2, int(np.ceil(2.0 * reach / STEP_MM)) + 1), shape[2])
     rest = _unstraightened(_nodes(axial_low, STEP_MM, axial_shape), wall)
-    axial_held = _evened(_held_mm(anatomy, trunk, rest).reshape(axial_shape)).ravel()
+    axial_held = _evened(_held_mm(anatomy, trunk, spine, rest).reshape(axial_shape)).ravel()
     grown = _growth(axial_held / min(_AXIAL_GROWTH_MM, gap))
     at_rest = _sampled(axial.reshape((shape + 1) // 2), low, 2.0 * STEP_MM, rest)
     axial_field = (at_rest * grown).reshape(axial_shape).astype(np.float32)
@@ -133,7 +136,11 @@ def _inner_structures(
 
 
 def _wall_ways(
-    anatomy: Anatomy, trunk: TrunkAxes, nodes: FloatArray, skin: FloatArray
+    anatomy: Anatomy,
+    trunk: TrunkAxes,
+    nodes: FloatArray,
+    skin: FloatArray,
+    distances: Mapping[int, SurfaceDistance],
 ) -> list[tuple[FloatArray, FloatArray]]:
     """Distance (n,) to ribs and skin, and how they move (n, 3) for 1 mm of the liver to inferior.
 
@@ -152,8 +159,8 @@ def _wall_ways(
         row = next(row for row in organ_motions() if row.kind == kind)
         way = np.stack([row.lateral_ratio * side, row.anterior_ratio * front, -row.cranial_ratio * away], axis=1)
         for surface in surfaces:
-            distance = np.linalg.norm(SurfaceDistance(surface.mesh).closest_points_mm(patient) - patient, axis=1)
-            ways.append((distance, way))
+            nearest = distances[id(surface.mesh)].closest_points_mm(patient)
+            ways.append((np.linalg.norm(nearest - patient, axis=1), way))
     return ways
 
 
@@ -162,11 +169,36 @@ def _dead_mm() -> float:
     return float(1.15 * np.sqrt(3.0) * STEP_MM)
 
 
-def _held_mm(anatomy: Anatomy, trunk: TrunkAxes, points: FloatArray) -> FloatArray:
-    """(n,) distance of points (n, 3) from the spine and the table side, less the dead zone, at least 0."""
-    patient = trunk.back(points)
-    up = np.asarray(anatomy.case.up)
-    held = patient @ up - float((anatomy.entry.mesh.vertices_mm @ up).min())
+def _outside_mm(distance: SurfaceDistance, mesh: SurfaceMesh, points: FloatArray) -> FloatArray:
+    """(n,) distance of points (n, 3) to a closed surface, 0 within it."""
+    found = distance.distance_mm(points)
+    low, high = mesh.bounds_mm
+    # Whether a point lies within costs several rays, and beyond the box about the surface none does.
+    boxed = np.flatnonzero(((points >= low) & (points <= high)).all(axis=1))
+    if len(boxed):
+        found[boxed[distance.contains(points[boxed])]] = 0.0
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _SpinalBone:
+    """A bone that is spine, or holds some of it.
+
+    Attributes:
+        whole: distances to all of it.
+        part: distances to its faces that are spine.
+        all_spinal: True where it is spine alone.
+        box: (2, 3) trunk coordinates beyond which nothing is held by it.
+    """
+
+    whole: SurfaceDistance
+    part: SurfaceDistance
+    all_spinal: bool
+    box: FloatArray
+
+
+def _spine(anatomy: Anatomy, trunk: TrunkAxes, distances: Mapping[int, SurfaceDistance]) -> list[_SpinalBone]:
+    found = []
     for surface in anatomy.with_role(Role.BONE):
         vertices = trunk.into(surface.mesh.vertices_mm)
         spinal = np.ones(len(vertices), bool)
@@ -175,15 +207,28 @@ def _held_mm(anatomy: Anatomy, trunk: TrunkAxes, points: FloatArray) -> FloatArr
         faces = surface.mesh.faces[spinal[surface.mesh.faces].all(axis=1)]
         if len(faces) == 0:
             continue
-        part = SurfaceMesh(surface.mesh.vertices_mm, faces)
-        span = vertices[faces].reshape(-1, 3)
-        box = (span.min(axis=0) - _HELD_MM, span.max(axis=0) + _HELD_MM)
-        near = np.flatnonzero(((points > box[0]) & (points < box[1])).all(axis=1))
+        span = vertices[np.unique(faces)]
+        box = np.stack([span.min(axis=0) - _HELD_MM, span.max(axis=0) + _HELD_MM])
+        part = SurfaceDistance(SurfaceMesh(surface.mesh.vertices_mm, faces))
+        found.append(_SpinalBone(distances[id(surface.mesh)], part, bool(spinal.all()), box))
+    return found
+
+
+def _held_mm(anatomy: Anatomy, trunk: TrunkAxes, spine: Sequence[_SpinalBone], points: FloatArray) -> FloatArray:
+    """(n,) distance of points (n, 3) from the spine and the table side, less the dead zone, at least 0."""
+    patient = trunk.back(points)
+    up = np.asarray(anatomy.case.up)
+    held = patient @ up - float((anatomy.entry.mesh.vertices_mm @ up).min())
+    for bone in spine:
+        near = np.flatnonzero(((points > bone.box[0]) & (points < bone.box[1])).all(axis=1))
         if len(near) == 0:
             continue
-        distance = np.linalg.norm(SurfaceDistance(part).closest_points_mm(patient[near]) - patient[near], axis=1)
-        within = SurfaceDistance(surface.mesh).contains(patient[near]) & (spinal.all() | is_spine(points[near]))
-        held[near] = np.minimum(held[near], np.where(within, 0.0, distance))
+        distance = np.linalg.norm(bone.part.closest_points_mm(patient[near]) - patient[near], axis=1)
+        held[near] = np.minimum(held[near], distance)
+        # What lies in the spine rests; it need not be asked where the dead zone says so already.
+        asked = near[(held[near] > _dead_mm()) & (bone.all_spinal | is_spine(points[near]))]
+        if len(asked):
+            held[asked[bone.whole.contains(patient[asked])]] = 0.0
     return np.asarray(np.maximum(held - _dead_mm(), 0.0))
 
 

@@ -119,12 +119,12 @@ def polydata(mesh: SurfaceMesh, hidden_faces: NDArray[np.bool_] | None = None) -
 def _vertex_normals(mesh: SurfaceMesh) -> FloatArray:
     """(n, 3) area-weighted normals, computed without splitting or reordering."""
     vectors = mesh.area_vectors_mm2
+    corners = [np.ascontiguousarray(mesh.faces[:, corner], dtype=np.intp) for corner in range(3)]
     normals = np.zeros_like(mesh.vertices_mm)
     for axis in range(3):
-        for corner in range(3):
-            normals[:, axis] += np.bincount(
-                mesh.faces[:, corner], weights=vectors[:, axis], minlength=len(mesh.vertices_mm)
-            )
+        weights = np.ascontiguousarray(vectors[:, axis])
+        for corner in corners:
+            normals[:, axis] += np.bincount(corner, weights=weights, minlength=len(normals))
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
 
@@ -267,6 +267,13 @@ def render(bodies: Sequence[Body], view: View, size: tuple[int, int], background
     Raises:
         RenderingError: VTK finds no way to render off screen.
     """
+    return render_views(bodies, [view], size, background)[0]
+
+
+def render_views(
+    bodies: Sequence[Body], views: Sequence[View], size: tuple[int, int], background: str
+) -> list[RgbArray]:
+    """As :func:`render` for each of several views; the bodies are made ready once for all of them."""
     window = _window()
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
@@ -290,19 +297,22 @@ def render(bodies: Sequence[Body], view: View, size: tuple[int, int], background
     kit.SetKeyToFillRatio(2.2)
     kit.SetKeyToHeadRatio(2.5)
     kit.AddLightsToRenderer(renderer)
-    camera = renderer.GetActiveCamera()
-    camera.ParallelProjectionOn()
-    camera.SetFocalPoint(*view.focus_mm)
-    camera.SetPosition(*(view.focus_mm + CAMERA_DISTANCE_MM * view.direction))
-    camera.SetViewUp(*view.up)
-    camera.SetParallelScale(view.height_mm / 2)
-    renderer.ResetCameraClippingRange()
-    window.Render()
-    pixels = vtkUnsignedCharArray()
-    window.GetRGBACharPixelData(0, 0, size[0] - 1, size[1] - 1, 1, pixels)
-    values = vtk_to_numpy(pixels)
+    images = []
+    for view in views:
+        camera = renderer.GetActiveCamera()
+        camera.ParallelProjectionOn()
+        camera.SetFocalPoint(*view.focus_mm)
+        camera.SetPosition(*(view.focus_mm + CAMERA_DISTANCE_MM * view.direction))
+        camera.SetViewUp(*view.up)
+        camera.SetParallelScale(view.height_mm / 2)
+        renderer.ResetCameraClippingRange()
+        window.Render()
+        pixels = vtkUnsignedCharArray()
+        window.GetRGBACharPixelData(0, 0, size[0] - 1, size[1] - 1, 1, pixels)
+        values = vtk_to_numpy(pixels)
+        if values.size != size[0] * size[1] * 4:
+            window.Finalize()
+            raise RenderingError(_NO_OPENGL)
+        images.append(np.array(values.reshape(size[1], size[0], 4)[::-1, :, :3]))
     window.Finalize()
-    if values.size != size[0] * size[1] * 4:
-        raise RenderingError(_NO_OPENGL)
-    image = values.reshape(size[1], size[0], 4)[::-1, :, :3]
-    return np.array(image)
+    return images

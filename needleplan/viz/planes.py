@@ -79,7 +79,8 @@ def _fill(axes: Any, loops: Sequence[FloatArray], **look: Any) -> None:
     codes = np.concatenate(
         [np.r_[Path.MOVETO, np.full(len(loop) - 1, Path.LINETO), Path.CLOSEPOLY] for loop in loops]
     )
-    axes.add_patch(PathPatch(Path(vertices, codes), **look))
+    # Not as a patch: its extent would be sought along every edge, and the window is known.
+    axes.add_artist(PathPatch(Path(vertices, codes), **look))
 
 
 def _in_window(loops: Sequence[FloatArray], window: tuple[float, float, float, float]) -> bool:

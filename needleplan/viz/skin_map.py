@@ -13,7 +13,7 @@ from needleplan.frames import FloatArray
 from needleplan.plan import Insertion
 from needleplan.trajectory.skin_map import SkinMap
 from needleplan.viz.canvas import RgbArray, new_figure, rasterise
-from needleplan.viz.offscreen import Body, View, render
+from needleplan.viz.offscreen import Body, View, render_views
 from needleplan.viz.orientation import anatomical_axes, direction_letters
 from needleplan.viz.overlay import (
     FONT,
@@ -83,10 +83,13 @@ def render_skin_map(
     low, high = score_range(skin)
     body = _body(anatomy, painted, low, high)
     marks = _marks(painted, skin, insertions)
-    for index, direction in enumerate((-posterior, -left, left, posterior)):
-        view = View(direction, superior, middle, tall)
+    views = [View(direction, superior, middle, tall) for direction in (-posterior, -left, left, posterior)]
+    surfaces = render_views([body], views, cell, BACKGROUND)
+    # The target lies inside: its outline is drawn as if the skin were glass.
+    targets = render_views([Body(anatomy.target.drawn_mesh, "#ffffff", shininess=0.0)], views, cell, "#000000")
+    for index, view in enumerate(views):
         corner = (index % 2 * cell[0], head + index // 2 * cell[1])
-        _draw_view(page, anatomy, painted, body, view, corner, cell)
+        _draw_view(page, painted, (surfaces[index], targets[index]), view, corner, cell)
         _draw_marks(page, marks, view, corner, cell)
         x, y = corner
         page.text(x + 16, y + 14, _VIEWS[index], color=INK, fontsize=12, va="top", family=FONT)
@@ -116,24 +119,20 @@ def _body(anatomy: Anatomy, painted: PaintedSkin, low: float, high: float) -> Bo
 
 def _draw_view(
     page: Any,
-    anatomy: Anatomy,
     painted: PaintedSkin,
-    body: Body,
+    pictures: tuple[RgbArray, RgbArray],
     view: View,
     corner: tuple[int, int],
     cell: tuple[int, int],
 ) -> None:
-    """One view of the surface with the target's outline and the numbers of the patches."""
+    """One view of the surface with the target's outline, from pictures of both, and the numbers of the patches."""
     from matplotlib.patheffects import withStroke
 
     x, y = corner
     extent = (x, x + cell[0], y + cell[1], y)
-    page.imshow(
-        render([body], view, cell, BACKGROUND), extent=extent, interpolation="none", aspect="auto", zorder=0
-    )
-    # The target lies inside: its outline is drawn as if the skin were glass.
-    target = Body(anatomy.target.drawn_mesh, "#ffffff", shininess=0.0)
-    shadow = render([target], view, cell, "#000000")[..., 0] > 24
+    surface, target = pictures
+    page.imshow(surface, extent=extent, interpolation="none", aspect="auto", zorder=0)
+    shadow = target[..., 0] > 24
     across, down = x + np.arange(cell[0]) + 0.5, y + np.arange(cell[1]) + 0.5
     page.contourf(across, down, shadow, levels=(0.5, 1.5), colors=[TARGET], alpha=0.35, zorder=3)
     page.contour(across, down, shadow, levels=(0.5,), colors=["#14171c"], linewidths=3.4, zorder=3)

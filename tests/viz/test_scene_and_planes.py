@@ -13,7 +13,7 @@ from needleplan.case.model import PatientPosition
 from needleplan.errors import OptionError
 from needleplan.viz.canvas import Picture, new_figure
 from needleplan.viz.needles import NeedleShape, needle_bodies, turned
-from needleplan.viz.offscreen import Body, View, render
+from needleplan.viz.offscreen import Body, View, render, render_views
 from needleplan.viz.orientation import anatomical_axes, direction_letters
 from needleplan.viz.planes import centroid_mm, draw_needle_planes, draw_planes, needle_plane
 from needleplan.viz.scene import render_patient, render_target, union_surface
@@ -120,6 +120,25 @@ def test_a_rendered_point_lies_where_the_view_says():
     assert image.shape == (300, 400, 3)
     found = np.argwhere(image[..., 0] > 60).mean(axis=0)[::-1]
     assert found == pytest.approx(view.pixels(place, (400, 300)), abs=1.5)
+
+
+def test_views_of_bodies_made_ready_once_are_those_rendered_one_by_one(patient):
+    skin, tumour = patient.surface("skin").mesh, patient.target.mesh
+    colours = np.random.default_rng(0).integers(0, 255, (len(skin.faces), 3), dtype=np.uint8)
+    bodies = [
+        Body(skin, face_colors=colours, opacity=0.4, rim=0.8, hide_back=True),
+        Body(tumour, "#ff2020", fade_mm=(90.0, 120.0)),
+    ]
+    # Also nearer and from the other side, so that nothing may be kept of the view before.
+    views = [
+        View((0.0, -1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 0.0), 360.0),
+        View((1.0, 2.0, 0.5), (0.0, 0.0, 1.0), (-40.0, 10.0, 5.0), 120.0),
+        View((0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (0.0, 0.0, 0.0), 400.0),
+    ]
+    together = render_views(bodies, views, (240, 180), "#101010")
+    assert len(together) == 3
+    for view, image in zip(views, together, strict=True):
+        assert np.array_equal(image, render(bodies, view, (240, 180), "#101010"))
 
 
 def test_view_from_the_front_shows_the_right_at_the_left():
