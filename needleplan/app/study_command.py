@@ -1,6 +1,7 @@
 """The study command: a study file is computed into a folder, resumed, analysed and reported."""
 
 import argparse
+import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -10,6 +11,7 @@ from needleplan.app.argument_groups import folder_path
 
 if TYPE_CHECKING:
     from needleplan.app.study.study import Study
+    from needleplan.app.study.study_state import StudySummary
 
 
 def _number(text: str) -> int:
@@ -41,6 +43,7 @@ def run_study_command(options: Namespace) -> int:
     from needleplan.app.study.cluster import require_workers
     from needleplan.app.study.describe import describe_study
     from needleplan.app.study.engine import run_study
+    from needleplan.app.study.stopping import StudyStopped
     from needleplan.app.study.study_file import outline_study, read_study
     from needleplan.app.study.study_folder import StudyFolder
     from needleplan.app.study.study_progress import readable_time, study_progress
@@ -70,12 +73,12 @@ def run_study_command(options: Namespace) -> int:
                 resume=options.resume,
                 progress=progress,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print(
             f"needleplan: stopped; finished cells are kept in {options.out}: run it again with --resume",
             file=sys.stderr,
         )
-        return 130
+        return 128 + (stopped.signal_number if isinstance(stopped, StudyStopped) else signal.SIGINT)
     told = ", ".join(f"{count} {status}" for status, count in summary.statuses.items() if count)
     earlier = f" ({summary.kept} of them before)" if summary.kept else ""
     console.print(
@@ -90,10 +93,29 @@ def run_study_command(options: Namespace) -> int:
             soft_wrap=True,
             highlight=False,
         )
+    for line in _lacking(summary):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     with folder.locked(), told_writing(folder):
         where = [("results", str(folder.results)), *_analysed(study, options.out)]
     print_where(console, where)
     return EXIT_OK
+
+
+def _lacking(summary: "StudySummary") -> list[str]:
+    """What is not there although the study has ended."""
+    lines = []
+    if summary.without_files:
+        name, reason = next(iter(summary.without_files.items()))
+        lines.append(
+            f"  the files of {len(summary.without_files)} cases could not be made ({name}: {reason}), so other "
+            "commands cannot read their plans: run it again with --resume"
+        )
+    if summary.plans_gone:
+        lines.append(
+            f"  {summary.plans_gone} plans that rows name are no longer there: to make one again, remove its file "
+            "in rows/ and run it again with --resume"
+        )
+    return lines
 
 
 def _analysed(study: "Study", out: Path) -> list[tuple[str, str]]:

@@ -24,7 +24,12 @@ Value = TypeVar("Value")
 
 def write_plan(path: Path, plan: Plan) -> None:
     """Write a plan as JSON."""
-    _write(path, PLAN_SCHEMA, plan)
+    write_bytes(path, plan_bytes(plan))
+
+
+def plan_bytes(plan: Plan) -> bytes:
+    """The content of a plan's file."""
+    return _bytes(PLAN_SCHEMA, plan)
 
 
 def read_plan(path: Path) -> Plan:
@@ -44,7 +49,7 @@ def plan_hash(plan: Plan) -> str:
 
 def write_outcome(path: Path, outcome: Outcome) -> None:
     """Write the outcome of a rehearsal as JSON."""
-    _write(path, OUTCOME_SCHEMA, outcome)
+    write_bytes(path, _bytes(OUTCOME_SCHEMA, outcome))
 
 
 def read_outcome(path: Path) -> Outcome:
@@ -54,7 +59,7 @@ def read_outcome(path: Path) -> Outcome:
 
 def write_json(path: Path, content: Any) -> None:
     """Write plain values as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_bytes(path, _json_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -67,8 +72,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     write_atomically(path, lambda part: part.write_bytes(content))
 
 
-def _write(path: Path, schema: str, value: Any) -> None:
-    write_json(path, {"schema": schema, "version": VERSIONS[schema], **to_json(value)})
+def _bytes(schema: str, value: Any) -> bytes:
+    return _json_bytes({"schema": schema, "version": VERSIONS[schema], **to_json(value)})
+
+
+def _json_bytes(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _read(path: Path, schema: str, kind: type[Value]) -> Value:
@@ -83,6 +92,8 @@ def _read(path: Path, schema: str, kind: type[Value]) -> Value:
         raise PlanFileError(f"{path.name}: not a {schema} file; its schema must say {schema!r}")
     version = VERSIONS[schema]
     if type(data.get("version")) is not int or data["version"] != version:
-        raise PlanFileError(f"{path.name}: version {data.get('version')!r} is not known, only version {version}")
+        raise PlanFileError(
+            f"{path.name}: version {data.get('version')!r:.60} is not known, only version {version}"
+        )
     del data["schema"], data["version"]
     return from_json(kind, data, path.name)

@@ -7,6 +7,7 @@ but the annotated types is ever built from a file.
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -49,11 +50,18 @@ def to_json(value: Any) -> Any:
     raise PlanFileError(f"a value of type {type(value).__name__} cannot be written as JSON")
 
 
+#: Tables hold whole numbers of 64 bits with a sign.
+_LARGEST_INTEGER = 2**63 - 1
+
+#: One half of a letter beyond the first 65536; which alone is no letter, and which no file can hold.
+_HALF_LETTER = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 def parse_strict(text: str, where: str) -> Any:
     """JSON text to plain values.
 
     Raises:
-        PlanFileError: the text is no JSON, names a key twice, or holds NaN or infinity.
+        PlanFileError: the text is no JSON, names a key twice, or holds NaN, infinity or half a letter.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -68,7 +76,12 @@ def parse_strict(text: str, where: str) -> Any:
         raise PlanFileError(f"{where}: {name} is not a number that JSON allows")
 
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        found = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        if _HALF_LETTER.search(text):
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
+    except UnicodeEncodeError as error:
+        raise PlanFileError(f"{where}: a text in it is cut inside a letter (half of a surrogate pair)") from error
     except json.JSONDecodeError as error:
         raise PlanFileError(f"{where}: not JSON ({error.msg} at line {error.lineno})") from error
     except (RecursionError, ValueError) as error:
@@ -108,9 +121,11 @@ def _build(kind: Any, data: Any, where: str) -> Any:
         try:
             return kind(data)
         except ValueError as error:
-            raise PlanFileError(f"{where} must be one of {', '.join(kind)}, not {data!r}") from error
+            raise PlanFileError(f"{where} must be one of {', '.join(kind)}, not {data!r:.60}") from error
     if kind is float and isinstance(data, int | float) and not isinstance(data, bool):
         return _finite(data, where)
+    if kind is int and type(data) is int and abs(data) > _LARGEST_INTEGER:
+        raise PlanFileError(f"{where} is a whole number of more than 64 bits")
     if kind in (int, str, bool) and type(data) is kind:
         return data
     if kind is type(None) and data is None:

@@ -1,8 +1,6 @@
 """The work of one case in a worker: all its cells one after the other, each told as soon as it is done."""
 
-import os
 import resource
-import socket
 import sys
 import tempfile
 import time
@@ -19,11 +17,11 @@ from needleplan.app.study.cell_work import Stages, catalogue_files, plan_name, s
 from needleplan.app.study.seeds import case_seed
 from needleplan.app.study.software import software_versions, version_difference
 from needleplan.app.study.study import Cell, Effort, Row, StudyCase, Times
+from needleplan.app.study.worker_room import WorkerFileError, room_told, worker_name
 from needleplan.devices.catalogue import DeviceCatalogue, builtin_catalogue
 from needleplan.errors import NeedleplanError, NetworkError, OptionError
-from needleplan.io.plan_file import write_plan
+from needleplan.io.plan_file import plan_bytes
 from needleplan.io.value_json import to_json
-from needleplan.plan import Plan
 
 _KILOBYTES = 1024 if sys.platform != "darwin" else 1
 
@@ -81,10 +79,11 @@ def work_case(task: CaseTask, teller: Teller) -> dict[str, bytes]:
     Raises:
         NetworkError: this worker's software is not that of the study.
         CaseChangedError: the case is another than that of its finished cells.
+        WorkerFileError: the worker has no room for files.
     """
     other = version_difference(task.versions, software_versions())
     if other:
-        raise NetworkError(f"the worker {_name()} cannot work on the study: {other}")
+        raise NetworkError(f"the worker {worker_name()} cannot work on the study: {other}")
     seed, stages = case_seed(task.seed, task.case), Stages()
     for cell in task.cells:
         done = teller.done()
@@ -94,7 +93,8 @@ def work_case(task: CaseTask, teller: Teller) -> dict[str, bytes]:
             continue
         teller.tell({"begun": cell.name})
         teller.tell(_finished(task, cell, seed, stages, lambda: teller.tell({"prepared": True})))
-    return _phantom_files(task) if task.files else {}
+    with room_told():
+        return _phantom_files(task) if task.files else {}
 
 
 def _finished(
@@ -109,7 +109,8 @@ def _finished(
         return study_patient(task.case)
 
     try:
-        found = stages.get("prepare", task.case.name, patient)
+        with room_told():
+            found = stages.get("prepare", task.case.name, patient)
         prepare_s = stages.times_s.get("prepare", 0.0)
         prepared()
         case_hash = found.queries.anatomy.case.content_hash
@@ -118,16 +119,17 @@ def _finished(
                 f"the files of the case {task.case.name} are not those of its finished cells: put them back as "
                 "they were, or name another folder"
             )
-        result = work_cell(found, cell, task.effort, seed, stages, task.devices)
+        with room_told():
+            result = work_cell(found, cell, task.effort, seed, stages, task.devices)
         kept = task.plans
         name = f"plans/{task.case.name}/{plan_name(cell)}/plan.json" if kept else ""
         row = cell_row(task.case, cell, seed, found, result, name)
         if kept:
-            message["plan"] = zlib.compress(_plan_file(result.plan))
+            message["plan"] = zlib.compress(plan_bytes(result.plan))
             if result.zone_model.catalogue is not builtin_catalogue():
                 tables = catalogue_files(result.zone_model.catalogue)
                 message["tables"] = [zlib.compress(each) for each in tables]
-    except CaseChangedError:
+    except (CaseChangedError, WorkerFileError):
         raise
     except Exception as error:
         row = Row.failed(task.case, cell, seed, sentence(error), case_hash)
@@ -143,17 +145,9 @@ def _finished(
         rehearse_s=round(spent.get("rehearse", 0.0), 4),
         processor_s=round(time.process_time() - processor_s, 4),
         memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTES / 1e6, 1),
-        worker=_name(),
+        worker=worker_name(),
     )
     return message | {"row": to_json(row), "times": to_json(times)}
-
-
-def _plan_file(plan: Plan) -> bytes:
-    """The bytes of the plan's file."""
-    with tempfile.TemporaryDirectory(prefix="needleplan-") as folder:
-        path = Path(folder) / "plan.json"
-        write_plan(path, plan)
-        return path.read_bytes()
 
 
 def _phantom_files(task: CaseTask) -> dict[str, bytes]:
@@ -167,7 +161,3 @@ def _phantom_files(task: CaseTask) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="needleplan-") as folder:
         save_phantom(phantom, Path(folder), task.case.voxel_mm)
         return {name: (Path(folder) / name).read_bytes() for name in (MANIFEST_NAME, LABELS_NAME)}
-
-
-def _name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"

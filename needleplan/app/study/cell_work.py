@@ -20,6 +20,7 @@ from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.app.study.case_patient import StudyPatient
 from needleplan.app.study.cell_rehearsals import CarriedOut, carry_out, rehearse_cell
 from needleplan.app.study.study import Cell, Effort
+from needleplan.app.study.worker_room import WorkerFileError, room_told
 from needleplan.coverage.options import CoverageOptions
 from needleplan.coverage.time_limits import searches_ended_by_time
 from needleplan.devices.catalogue import (
@@ -207,30 +208,36 @@ def work_cell(
     if cell.error_budget is not None:
         errors = ErrorOptions(cell.error_budget, effort.scenarios)
         try:
-            chances = stages.get(
-                "chances",
-                (*key, cell.error_budget),
-                lambda: likelihoods(
-                    patient.queries, made.plan.insertions, made.zone_model, errors, cell.margin_mm, seed
-                ),
-            )
+            with room_told():
+                chances = stages.get(
+                    "chances",
+                    (*key, cell.error_budget),
+                    lambda: likelihoods(
+                        patient.queries, made.plan.insertions, made.zone_model, errors, cell.margin_mm, seed
+                    ),
+                )
             result = dataclasses.replace(result, plan=_with_chances(made.plan, errors, chances), chances=chances)
+        except WorkerFileError:
+            raise
         except Exception as error:
             complaints.append(f"no chances: {sentence(error)}")
     if cell.robot is not None or cell.strategy is not None:
         try:
-            robot_plan = stages.get(
-                "robot", (*key, cell.robot), lambda: carry_out(made.plan, patient.queries.anatomy, cell)
-            )
-            rehearsed = (*key, cell.robot, cell.strategy, cell.breathing)
-            carried = stages.get(
-                "rehearse",
-                rehearsed,
-                lambda: rehearse_cell(
-                    robot_plan, made.plan, made.zone_model, patient.queries, cell, effort, seed, stages
-                ),
-            )
+            with room_told():
+                robot_plan = stages.get(
+                    "robot", (*key, cell.robot), lambda: carry_out(made.plan, patient.queries.anatomy, cell)
+                )
+                rehearsed = (*key, cell.robot, cell.strategy, cell.breathing)
+                carried = stages.get(
+                    "rehearse",
+                    rehearsed,
+                    lambda: rehearse_cell(
+                        robot_plan, made.plan, made.zone_model, patient.queries, cell, effort, seed, stages
+                    ),
+                )
             result = dataclasses.replace(result, carried=carried)
+        except WorkerFileError:
+            raise
         except Exception as error:
             complaints.append(f"not carried out: {sentence(error)}")
     return dataclasses.replace(result, complaint="; ".join(complaints))

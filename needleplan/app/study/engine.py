@@ -12,10 +12,12 @@ from needleplan.app.study.cluster import require_workers, study_client
 from needleplan.app.study.dask_task import run_case
 from needleplan.app.study.robot_content import with_robot_content
 from needleplan.app.study.software import software_versions
+from needleplan.app.study.stopping import stopping
 from needleplan.app.study.study import Study
 from needleplan.app.study.study_folder import StudyFolder
 from needleplan.app.study.study_run import ProgressCallback, StudyRun, Work, told_writing
 from needleplan.app.study.study_state import StudyState, StudySummary
+from needleplan.errors import OptionError
 
 
 def run_study(
@@ -47,9 +49,12 @@ def run_study(
         OptionError: the folder holds something else, or is in use, or the number of workers is impossible, or the
             files of a case are no longer those of its finished cells.
         NetworkError: the address is none, or the cluster is out of reach, or was lost, or its software is another.
-        PlanFileError: the disk is full or a file in the folder is damaged.
+        PlanFileError: the disk is full, that of a worker is, or a file in the folder is damaged.
+        StudyStopped: a signal asked for it; a KeyboardInterrupt.
     """
     require_workers(workers, scheduler)
+    if resume and not out.exists():
+        raise OptionError(f"{out} is not there, so it holds no study to resume: see to its name")
     # What a robot is may have changed since the study was read.
     study = dataclasses.replace(study, cells=with_robot_content(study.cells))
     folder = StudyFolder(out)
@@ -59,8 +64,10 @@ def run_study(
         state = StudyState.of(study)
         waiting = _waiting(study, folder, state)
         if waiting:
-            with study_client(workers, scheduler) as client:
-                StudyRun(study, folder, client, state, waiting, progress, work).run()
+            with stopping() as asked, study_client(workers, scheduler) as client:
+                # From here on there are workers, whom a signal in the wrong moment would leave behind.
+                asked.hold()
+                StudyRun(study, folder, client, state, waiting, progress, work, asked).run()
         with told_writing(folder):
             folder.write_tables(study)
     return state.summary()
@@ -73,7 +80,9 @@ def _waiting(study: Study, folder: StudyFolder, state: StudyState) -> deque[int]
     for index, case in enumerate(study.cases):
         finished = folder.finished(case)
         for name in finished.intersection(cells):
-            state.count(folder.row_of(case, cells[name], study.seed), kept=True)
+            row = folder.row_of(case, cells[name], study.seed)
+            state.count(row, kept=True)
+            state.plans_gone += bool(row.plan_file) and not (folder.root / row.plan_file).is_file()
         if not finished.issuperset(cells) or folder.lacks_source(case, study.cells):
             found.append(index)
         else:

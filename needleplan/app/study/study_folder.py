@@ -209,7 +209,7 @@ class StudyFolder:
                 STUDY_VERSION,
             ):
                 raise PlanFileError(f"{path}: its schema must say {ROW_SCHEMA!r} and its version {STUDY_VERSION}")
-            found = from_json(kind, data.get(part), str(path))
+            found = from_json(kind, data.get(part), f"{path}: {part}")
         except (CaseError, PlanFileError) as error:
             raise PlanFileError(f"{error}: {_REMEDY}") from error
         if (found.case, found.cell) != (case, cell):

@@ -1,5 +1,6 @@
 """The loop of a study's run: cases go to the workers, their messages come back and finished cells are written."""
 
+import errno
 import queue
 import secrets
 import time
@@ -13,9 +14,11 @@ from needleplan.app.study.case_work import CaseChangedError, CaseTask
 from needleplan.app.study.cluster import ANSWER_S, revive
 from needleplan.app.study.seeds import case_seed
 from needleplan.app.study.software import software_versions
+from needleplan.app.study.stopping import Stopping
 from needleplan.app.study.study import Row, Study, StudyCase, Times
 from needleplan.app.study.study_folder import StudyFolder
 from needleplan.app.study.study_state import StudyState
+from needleplan.app.study.worker_room import WorkerFileError
 from needleplan.errors import NetworkError, PlanFileError
 from needleplan.io.value_json import from_json
 
@@ -69,6 +72,7 @@ class StudyRun:
         waiting: indices of the cases that are not closed.
         progress: called a few times a second.
         work: what a worker does with a case.
+        stopping: whether the run was asked to end.
     """
 
     def __init__(
@@ -80,9 +84,10 @@ class StudyRun:
         waiting: deque[int],
         progress: ProgressCallback | None,
         work: Work,
+        stopping: Stopping,
     ) -> None:
         self.study, self.folder, self.client, self.state = study, folder, client, state
-        self._waiting, self._progress, self._work = waiting, progress, work
+        self._waiting, self._progress, self._work, self._stopping = waiting, progress, work, stopping
         # A cell's name is a digest, which takes longer than to look it up.
         self._cells = {cell.name: cell for cell in study.cells}
         self._topic = f"needleplan-study-{secrets.token_hex(8)}"
@@ -97,6 +102,7 @@ class StudyRun:
         self.client.subscribe_topic(self._topic, lambda event: self._messages.put(event[1]))
         try:
             while self._flights or self._waiting:
+                self._stopping.check()
                 self._look()
                 while self._waiting and len(self._flights) < self.state.workers:
                     self._launch(_Flight(index := self._waiting.popleft(), self._left(index)))
@@ -179,6 +185,8 @@ class StudyRun:
             error = flight.future.exception()
             if isinstance(error, NetworkError | CaseChangedError):
                 raise error
+            if isinstance(error, WorkerFileError):
+                raise WorkerFileError(f"{error}; {_kept(self.folder, self.state.cells_done)}")
             if isinstance(error, KilledWorker):
                 self._died(flight, case, error.allowed_failures + 1)
                 return
@@ -188,7 +196,7 @@ class StudyRun:
         flight.tries += 1
         if flight.tries >= TRIES:
             self._fail(flight, case, flight.left, reason)
-        self._again(flight, case)
+        self._again(flight, case, reason)
 
     def _died(self, flight: _Flight, case: StudyCase, deaths: int) -> None:
         """A case over which workers died: the cell at hand fails, or all where the patient was not yet there."""
@@ -206,11 +214,14 @@ class StudyRun:
         for name in cells:
             self._finish(flight, Row.failed(case, self._cells[name], seed, reason), Times(case.name, name))
 
-    def _again(self, flight: _Flight, case: StudyCase) -> None:
+    def _again(self, flight: _Flight, case: StudyCase, reason: str = "its worker died") -> None:
         """Hand over what is left of a case, if only its files."""
-        if flight.left or (flight.tries < TRIES and self.folder.lacks_source(case, self.study.cells)):
+        lacking = self.folder.lacks_source(case, self.study.cells)
+        if flight.left or (flight.tries < TRIES and lacking):
             self._launch(flight)
             return
+        if lacking:
+            self.state.without_files[case.name] = reason
         self.state.cases_done += 1
 
     def _close(self, flight: _Flight, case: StudyCase) -> None:
@@ -244,7 +255,15 @@ class StudyRun:
             raise NetworkError(self._lost(f"the cluster has had no worker for {WITHOUT_WORKERS_S:g} s"))
 
     def _ask(self, question: Callable[..., Any], **words: Any) -> Any:
-        return self.client.sync(question, callback_timeout=ANSWER_S, **words)
+        """What the scheduler answers; one that is busy is given as long as a cluster without workers."""
+        begun_s = time.monotonic()
+        while True:
+            try:
+                return self.client.sync(question, callback_timeout=ANSWER_S, **words)
+            except TimeoutError:
+                if self.client.status != "running" or time.monotonic() - begun_s > WITHOUT_WORKERS_S:
+                    raise
+                self._stopping.check()
 
     @contextmanager
     def _cluster_asked(self) -> Iterator[None]:
@@ -276,7 +295,9 @@ def told_writing(folder: StudyFolder) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        where = error.filename or folder.root
+        remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
         raise PlanFileError(
-            f"{folder.root}: writing failed ({error.strerror or error}); finished cells are kept, so make room and "
-            "run it again with --resume"
+            f"{where}: writing failed ({error.strerror or error}); finished cells are kept, so {remedy} and run it "
+            "again with --resume"
         ) from error

@@ -24,6 +24,8 @@ class StudySummary:
         limited: cells whose searches were ended by their time.
         wall_s: time that the run took.
         processor_s: processor time of what it computed.
+        without_files: see ``StudyState``.
+        plans_gone: see ``StudyState``.
     """
 
     cases: int
@@ -35,6 +37,8 @@ class StudySummary:
     limited: int
     wall_s: float
     processor_s: float
+    without_files: dict[str, str]
+    plans_gone: int
 
 
 @dataclass(slots=True)
@@ -57,6 +61,9 @@ class StudyState:
         failure: the last reason of a failed cell, with its case.
         processor_s: processor time of what this run computed.
         since_s: when the run began, by ``time.monotonic``.
+        without_files: why the files of a case could not be made, by its name; its plans are there, but nothing that
+            reads them with the case.
+        plans_gone: plans that rows of earlier runs name and that are no longer there.
     """
 
     name: str
@@ -74,6 +81,8 @@ class StudyState:
     failure: str = ""
     processor_s: float = 0.0
     since_s: float = field(default_factory=time.monotonic)
+    without_files: dict[str, str] = field(default_factory=dict)
+    plans_gone: int = 0
 
     @classmethod
     def of(cls, study: Study) -> "StudyState":
@@ -123,4 +132,5 @@ class StudyState:
         return StudySummary(
             self.cases, self.cells, self.kept, self.computed, self.twice,
             {status: self.total(status) for status in STATUSES}, self.limited, self.elapsed_s, self.processor_s,
+            dict(self.without_files), self.plans_gone,
         )  # fmt: skip

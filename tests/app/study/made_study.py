@@ -1,16 +1,20 @@
 """Studies that take milliseconds: made-up work in the place of planning, and tiny phantoms for the real work."""
 
+import errno
 import hashlib
 import os
 import signal
 import time
+import zlib
 from pathlib import Path
 
 from needleplan.anatomy.phantom import PhantomParameters, TumourParameters
 from needleplan.app.study.case_work import CaseTask
+from needleplan.app.study.cell_work import plan_name
 from needleplan.app.study.dask_task import DaskTeller
 from needleplan.app.study.seeds import case_seed
 from needleplan.app.study.study import Cell, Effort, Outputs, Row, Study, StudyCase, Times
+from needleplan.app.study.worker_room import room_told
 from needleplan.io.value_json import to_json
 
 QUIET = Outputs(plans=False, analysis=False, report=False)
@@ -78,6 +82,25 @@ def work(task: CaseTask, topic: str, key: str, seconds: float = 0.0) -> dict[str
 def slow_work(task: CaseTask, topic: str, key: str) -> dict[str, bytes]:
     """The same with a quarter of a second a cell."""
     return work(task, topic, key, 0.25)
+
+
+def work_without_room(task: CaseTask, topic: str, key: str) -> dict[str, bytes]:
+    """Two cases are done, and then the disk of the worker is full."""
+    if task.case.name == "case-0002":
+        with room_told():
+            raise OSError(errno.ENOSPC, "No space left on device")
+    return work(task, topic, key)
+
+
+def work_without_files(task: CaseTask, topic: str, key: str) -> dict[str, bytes]:
+    """Rows with a plan each, and then a fault while the case's files are made."""
+    teller, seed = DaskTeller(topic, key), case_seed(task.seed, task.case)
+    for cell in task.cells:
+        name = f"plans/{task.case.name}/{plan_name(cell)}/plan.json"
+        row = Row(**Row.factors_of(task.case, cell, seed, "0" * 64), status="complete", plan_file=name)
+        told = {"row": to_json(row), "times": to_json(Times(task.case.name, cell.name)), "tables": []}
+        teller.tell({"finished": cell.name, "plan": zlib.compress(b"{}"), **told})
+    raise RuntimeError("no files")
 
 
 def _die() -> None:

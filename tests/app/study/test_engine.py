@@ -9,18 +9,28 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_study import SMALL, made_study, slow_work, work
+from made_study import (
+    SMALL,
+    made_study,
+    slow_work,
+    small_study,
+    work,
+    work_without_files,
+    work_without_room,
+)
 
 from needleplan.anatomy.phantom import make_phantom
 from needleplan.app.phantom_files import save_phantom
 from needleplan.app.study import engine
 from needleplan.app.study.engine import run_study
-from needleplan.app.study.study import StudyCase
+from needleplan.app.study.stopping import StudyStopped, stopping
+from needleplan.app.study.study import Outputs, StudyCase
 from needleplan.app.study.study_folder import StudyFolder
 from needleplan.errors import NetworkError, OptionError, PlanFileError
 from needleplan.io.study_table import read_rows, read_times
@@ -115,6 +125,8 @@ def test_a_folder_that_is_not_the_studys_is_refused(tmp_path, undisturbed):
     study, out = made_study(1, 1, tmp_path / "log"), tmp_path / "out"
     with pytest.raises(OptionError, match="no study to resume"):
         run_study(study, out, resume=True, work=work)
+    assert not out.exists()
+    out.mkdir()
     (out / "letter.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(OptionError, match=r"holds no study\.json"):
         run_study(study, out, work=work)
@@ -270,7 +282,70 @@ def test_ctrl_c_of_a_terminal_reaches_the_workers_too_and_leaves_no_traceback_of
         said = process.communicate(timeout=60)[1]
     # One is that of the script itself, which does not catch what the command does.
     assert process.returncode != 0 and said.count("Traceback (most recent call last)") == 1, said
-    assert said.rstrip().endswith("KeyboardInterrupt") and "Process Dask Worker" not in said
+    assert said.rstrip().endswith("StudyStopped: SIGINT") and "Process Dask Worker" not in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGHUP])
+def test_a_study_that_is_asked_to_end_leaves_nothing_behind_and_resumes(tmp_path, undisturbed, asked):
+    script, out = tmp_path / "main.py", tmp_path / "out"
+    script.write_text(MAIN.format(here=str(HERE)), encoding="utf-8")
+    words = [sys.executable, str(script), str(tmp_path / "log"), str(out)]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        deadline = time.monotonic() + 60
+        while len(list(out.rglob("rows/*/*.json"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(asked)
+        said = process.communicate(timeout=60)[1]
+    assert said.rstrip().endswith(f"StudyStopped: {asked.name}") and "leaked" not in said, said
+    assert not list(tmp_path.glob("needleplan-study-*"))
+    run_study(made_study(6, 3, tmp_path / "log"), out, workers=1, resume=True, work=work)
+    assert (out / "results.parquet").read_bytes() == undisturbed
+
+
+def test_signals_are_taken_where_they_can_be_told_and_given_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with pytest.raises(StudyStopped) as caught, stopping():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("nothing was raised where the signal came")
+    assert caught.value.signal_number == signal.SIGTERM
+    # As a callback of a library does.
+    with pytest.raises(StudyStopped, match="SIGINT"), stopping(), suppress(StudyStopped):
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(StudyStopped, match="SIGHUP"), stopping() as asked:
+        asked.hold()
+        os.kill(os.getpid(), signal.SIGHUP)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with stopping():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before[1])
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_a_worker_without_room_ends_the_study_and_is_no_row(tmp_path, undisturbed):
+    study, out = made_study(6, 3, tmp_path / "log"), tmp_path / "out"
+    with pytest.raises(
+        PlanFileError, match=r"the worker .* cannot keep its files.*finished cells are kept.*--resume"
+    ):
+        run_study(study, out, workers=1, work=work_without_room)
+    assert not (out / "results.parquet").exists()
+    run_study(study, out, workers=1, resume=True, work=work)
+    assert (out / "results.parquet").read_bytes() == undisturbed
+
+
+def test_a_case_whose_files_cannot_be_made_is_told_and_taken_up_again(tmp_path):
+    patient = replace(small_study(1).cases[0], data=tmp_path / "log")
+    study = replace(made_study(1, 1, tmp_path / "log"), cases=(patient,), outputs=Outputs(True, False, False))
+    summary = run_study(study, tmp_path / "out", workers=1, work=work_without_files)
+    assert summary.without_files == {patient.name: "RuntimeError: no files"} and summary.computed == 1
+    again = run_study(study, tmp_path / "out", workers=1, resume=True, work=work_without_files)
+    assert list(again.without_files) == [patient.name] and again.computed == 0 and again.plans_gone == 0
+    (tmp_path / "out" / read_rows(tmp_path / "out" / "results.parquet")[0].plan_file).unlink()
+    gone = run_study(study, tmp_path / "out", workers=1, resume=True, work=work_without_files)
+    assert gone.plans_gone == 1
 
 
 @pytest.mark.long

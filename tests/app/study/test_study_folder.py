@@ -47,7 +47,9 @@ def test_sound_rows_make_tables_without_any_worker(finished):
         ({"robot": "needle_arm7"}, "robot is 'needle_arm7'"),
         ({"phantom": True}, "phantom is True"),
         ({"seed": 1}, "seed is 1, where the study has"),
+        ({"insertions": 10**22}, "row.insertions has a value of the wrong type: 1000000"),
         ({"status": "splendid"}, "status is 'splendid', and must be one of complete, partial, infeasible, failed"),
+        ({"reason": "\ud800"}, "cut inside a letter"),
         ({"case": "another"}, "it is the file of another cell"),
     ],
 )
