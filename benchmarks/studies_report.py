@@ -84,7 +84,6 @@ def _written(root: Path) -> tuple[Path, str]:
         manifest, patient, where = REAL_CASE, "real liver", Path(data)
     planned = plan_case(load_case(manifest, where))
     folder = PlanFolder(root / "plan")
-    write_plan_folder(folder, planned, pictures=False)
-    folder.write_source(manifest, where)
+    write_plan_folder(folder, planned, manifest, where, pictures=False)
     write_report_again(folder, planned)
     return folder.report, patient

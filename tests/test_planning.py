@@ -269,3 +269,6 @@ def test_strict_parsing_keeps_numbers_apart():
     assert parse_strict('{"a": [1, 1.0, null]}', "here") == {"a": [1, 1.0, None]}
     with pytest.raises(PlanFileError, match="here: the key 'a' occurs twice"):
         parse_strict('{"b": {"a": 1, "a": 1}}', "here")
+    with pytest.raises(PlanFileError, match="here: a text in it is cut inside a letter"):
+        parse_strict('{"a": ["\\ud83d"]}', "here")
+    assert parse_strict('{"a": "\\ud83d\\ude00"}', "here") == {"a": "\U0001f600"}

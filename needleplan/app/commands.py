@@ -69,8 +69,10 @@ def run_plan(options: Namespace) -> int:
         )  # fmt: skip
     folder = PlanFolder(options.out)
     with progress_bar(console, "drawing") as progress:
-        write_plan_folder(folder, planned, tables=tables, pictures=not options.no_pictures, progress=progress)
-    folder.write_source(options.case, options.data)
+        write_plan_folder(
+            folder, planned, options.case, options.data,
+            tables=tables, pictures=not options.no_pictures, progress=progress,
+        )  # fmt: skip
     print_plan(console, planned.plan)
     if reach is not None:
         console.print(f"  {escape(reach.sentence)}", soft_wrap=True)
@@ -239,8 +241,7 @@ def run_demo(options: Namespace) -> int:
     with progress_bar(console, "planning") as progress:
         options_of_plan = PlanningOptions(physics=PhysicsPlanning("CRLM", rounds=1), errors=ErrorOptions())
         planned = plan_case(case, options_of_plan, progress=progress)
-    write_plan_folder(folder, planned, pictures=False)
-    folder.write_source(manifest, None)
+    write_plan_folder(folder, planned, manifest, None, pictures=False)
     print_plan(console, planned.plan)
     if planned.plan.status is PlanStatus.INFEASIBLE:
         return EXIT_INFEASIBLE

@@ -38,18 +38,22 @@ PICTURE_NAMES = ("patient", "target", "planes", "needle-planes", "margins", "tum
 def write_plan_folder(
     folder: PlanFolder,
     planned: PlannedCase,
+    manifest: Path,
+    data: Path | None,
     *,
     tables: tuple[bytes, bytes] | None = None,
     pictures: bool = True,
     progress: ProgressCallback | None = None,
 ) -> None:
-    """plan.json, its score, and where asked for pictures and report.
+    """plan.json, whose case it is, its score, and where asked for pictures and report.
 
     What an earlier plan left in the folder is removed once the new plan is written.
 
     Args:
         folder: where to.
         planned: what to write.
+        manifest: of the case.
+        data: data folder of the manifest; None where it names its files beside itself.
         tables: contents of the user's own applicators.csv and zones.csv, where the plan was made with them.
         pictures: False writes no picture and no report.
         progress: called with the name of each picture and the fraction done.
@@ -62,6 +66,8 @@ def write_plan_folder(
     if tables is not None:
         for path, content in zip((folder.applicators, folder.zones), tables, strict=True):
             write_bytes(path, content)
+    # Before the report, whose audit trail tells the files of the case.
+    folder.write_source(manifest, data)
     if planned.skin is not None:
         folder.write_skin_map(planned.skin)
     assess_folder(folder, planned)

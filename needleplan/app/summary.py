@@ -140,7 +140,7 @@ def _insertions(plan: Plan) -> Table:
             ", ".join(f"{x:.1f}" for x in insertion.tip_mm),
             f"{insertion.depth_mm:.0f}",
             "\n".join(
-                f"{'generator' if a.power_w is None else f'{a.power_w:g} W'} {a.duration_s / 60:g} min"
+                f"{'generator' if a.power_w is None else f'{a.power_w:g} W'} {a.duration_s / 60:.3g} min"
                 for a in insertion.ablations
             ),
             ", ".join(f"{escape(name)} {value:.1f}" for name, value in nearest),

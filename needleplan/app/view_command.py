@@ -38,11 +38,15 @@ def run_view(options: Namespace) -> int:
     from needleplan.app.view.desk import PlanningDesk
     from needleplan.app.view.page_server import PageServer, listening_socket
     from needleplan.app.view.scene_parts import editable_scene
+    from needleplan.errors import OptionError
 
     console = Console()
     # Told before the case is read, which takes long.
     listening_socket(options.port).close()
     folder = PlanFolder(options.folder)
+    saves: Path = options.out or folder.root / SAVES_NAME
+    if saves.exists() and not saves.is_dir():
+        raise OptionError(f"{saves} is a file, and edited plans go into a folder: name another place by --out")
     with progress_bar(console, "reading plan and case") as progress:
         planned = load_planned(folder, options.data, progress)
     other = None
@@ -53,7 +57,6 @@ def run_view(options: Namespace) -> int:
         breath = breath_of(planned.anatomy, deforming=False)
         scene = build_scene(planned, breath=breath, growing=False, progress=progress)
         scene = editable_scene(scene, planned.plan.insertions, planned.zone_model, breath)
-        saves: Path = options.out or folder.root / SAVES_NAME
         desk = PlanningDesk(folder, planned, scene, saves, options.data, other, breath)
     server = PageServer(desk, options.port)
     desk.start_search()

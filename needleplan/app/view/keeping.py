@@ -72,8 +72,7 @@ def save_plan(folder: PlanFolder, data: Path | None, planned: PlannedCase, judge
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished.mkdir()
         kept = PlanFolder(unfinished)
-        write_plan_folder(kept, edited, tables=tables, pictures=False)
-        kept.write_source(manifest, root)
+        write_plan_folder(kept, edited, manifest, root, tables=tables, pictures=False)
         if place.exists():
             raise OptionError(f"something named {place.name} was made meanwhile: take another name")
         os.rename(unfinished, place)

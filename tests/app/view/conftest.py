@@ -21,8 +21,7 @@ def planned_folder(tmp_path_factory: pytest.TempPathFactory) -> PlanFolder:
     head = f'schema = "needleplan.case"\nversion = 1\nname = "{NAME}"\nposition = "supine"\n'
     manifest = write_case(root / "case", head=head)
     folder = PlanFolder(root / "plan")
-    write_plan_folder(folder, plan_case(load_case(manifest), OPTIONS), pictures=False)
-    folder.write_source(manifest, None)
+    write_plan_folder(folder, plan_case(load_case(manifest), OPTIONS), manifest, None, pictures=False)
     return folder
 
 

@@ -37,6 +37,12 @@ def test_a_taken_port_is_one_sentence_with_the_remedy(planned_folder):
         listening_socket(70000)
 
 
+def test_a_file_in_the_place_of_saved_plans_is_told_before_the_case_is_read(planned_folder, tmp_path):
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
+    with pytest.raises(OptionError, match=r"taken is a file, and edited plans go into a folder: .* --out"):
+        run_view(parsed(planned_folder.root, "--port", 0, "--no-browser", "--out", tmp_path / "taken"))
+
+
 def test_only_this_machine_is_listened_to():
     opened = listening_socket(0)
     try:
