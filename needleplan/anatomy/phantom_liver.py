@@ -35,7 +35,17 @@ class LiverContents:
 def fill_liver(
     layout: Layout, parameters: PhantomParameters, liver: Shape, cava: RoundedCones, generator: Generator
 ) -> LiverContents:
-    """Places main vessels, then tumours, then grows the finer branches around them."""
+    """Places main vessels, then tumours, then grows the finer branches around them.
+
+    A tumour without a centre lies at the first of up to 3000 random places, evenly spread over the liver, that
+    meets its ranges of depth and vessel distance. Both are judged at 300 points of its surface. Between them it may
+    come nearer: in 400 default patients, radii up to 22 mm, by up to 0.6 mm to the capsule and 1.0 mm to a vessel,
+    so that 8 lay less deep than their range, by 0.3 mm at most, and 5 nearer to a vessel, by 0.5 mm at most; with
+    radii up to 30 mm by up to 0.8 and 2.5 mm. More points would be stricter and give seeds other patients.
+
+    Raises:
+        OptionError: a tumour does not fit at its stated centre or anywhere within its stated ranges.
+    """
     portal_stems = _portal_stems(layout, parameters.portal_radius_mm, liver)
     hepatic_stems = _hepatic_stems(layout, parameters.hepatic_radius_mm, liver)
     main = RoundedCones.joined([stem.shape for stem in (*portal_stems, *hepatic_stems)])

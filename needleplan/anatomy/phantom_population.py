@@ -55,8 +55,11 @@ class ShapeWeights:
 class PhantomPopulation:
     """A parametric population of built-in patients.
 
-    Ranges are (least, greatest), both included, and drawn from uniformly. The defaults are choices that span what a
-    planner meets, not epidemiology.
+    Ranges are (least, greatest), both included, and drawn from uniformly, but for depths and distances from
+    vessels: these are of the first of some random places that fits, so they follow the form of the liver, and they
+    may be undershot a little, see ``phantom_liver.fill_liver``. Where large tumours find no place, radii are not
+    uniform among the patients that can be made. The defaults are choices that span what a planner meets, not
+    epidemiology.
 
     Attributes:
         radius_mm: range of the target's radius, as of ``TumourParameters``.

@@ -52,6 +52,21 @@ class PairedEffect:
 
 
 @dataclass(frozen=True, slots=True)
+class OddsRatio:
+    """Odds among the cases that differ, with their exact interval.
+
+    Attributes:
+        value: cases with yes in the first alone over those with yes in the second alone; None where infinite.
+        low: lower end, always finite.
+        high: upper end; None where infinite.
+    """
+
+    value: float | None
+    low: float
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class PairedShares:
     """How the share of cases with a yes differs between two levels on the same cases: first less second.
 
@@ -62,8 +77,7 @@ class PairedShares:
         only_first: cases with yes in the first alone.
         only_second: cases with yes in the second alone.
         difference: of the shares.
-        odds_ratio: only_first over only_second, with its exact interval; None where no case has yes in the second
-            alone. Its upper end is None where it is infinite.
+        odds_ratio: only_first over only_second, with its exact interval; None where no case differs.
         probability: of a split of the differing cases at least as uneven (exact test of McNemar, two sides).
     """
 
@@ -73,7 +87,7 @@ class PairedShares:
     only_first: int
     only_second: int
     difference: Estimate
-    odds_ratio: Estimate | None
+    odds_ratio: OddsRatio | None
     probability: float
 
 
@@ -189,7 +203,7 @@ def paired_shares(first: Sequence[bool], second: Sequence[bool], confidence: flo
         only_first,
         only_second,
         difference,
-        _odds(only_first, differing, confidence) if only_second else None,
+        _odds(only_first, differing, confidence) if differing else None,
         float(binomtest(only_first, differing, 0.5).pvalue) if differing else 1.0,
     )
 
@@ -208,11 +222,13 @@ def holm(probabilities: Sequence[float]) -> tuple[float, ...]:
     return tuple(corrected)
 
 
-def _odds(only_first: int, differing: int, confidence: float) -> Estimate:
+def _odds(only_first: int, differing: int, confidence: float) -> OddsRatio:
     low, high = clopper_pearson(only_first, differing, confidence)
-    return Estimate(
-        only_first / (differing - only_first), low / (1.0 - low), high / (1.0 - high) if high < 1 else None
-    )
+    only_second = differing - only_first
+    # Where no case has yes in the second alone, the interval of the share ends at 1 and that of the odds nowhere.
+    if only_second == 0:
+        return OddsRatio(None, low / (1.0 - low), None)
+    return OddsRatio(only_first / only_second, low / (1.0 - low), high / (1.0 - high))
 
 
 def _signed_rank_probability(differences: FloatArray) -> float:

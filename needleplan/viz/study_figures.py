@@ -1,6 +1,6 @@
 """The figures of a study that compare: paired differences, lines with intervals, margins against errors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
@@ -27,6 +27,8 @@ from needleplan.viz.study_figures_canvas import (
 
 #: More points than this are drawn as a picture within the vector files.
 _MOST_VECTOR_POINTS = 1500
+#: No more whole numbers than this are told along an axis.
+_MOST_TICKS = 12
 #: Differences of percentages are told as such.
 _DIFFERENCE_UNITS = {"%": "percentage points"}
 _BETTER = {1: "more is better", -1: "less is better", 0: ""}
@@ -86,7 +88,9 @@ def draw_paired_differences(name: str, factor: str, panels: Sequence[ForestPanel
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for panel, part in zip(panels, axes, strict=True):
             _draw_forest(part, panel, shown)
-        names = [f"{label(row.first, 26)}\nless {label(row.second, 26)}" for row in panels[0].rows[:shown]]
+        levels = list(dict.fromkeys(name for row in panels[0].rows for name in (row.first, row.second)))
+        told = dict(zip(levels, distinct_labels(levels, 26), strict=True))
+        names = [f"{told[row.first]}\nless {told[row.second]}" for row in panels[0].rows[:shown]]
         axes[0].set_yticks(range(shown), names)
     more = "" if shown == len(panels[0].rows) else f" The first {shown} of {len(panels[0].rows)} pairs are drawn."
     columns = ("figure", "unit", "first", "second", "difference", "low", "high", "pairs", "corrected_p")
@@ -104,9 +108,14 @@ def draw_paired_differences(name: str, factor: str, panels: Sequence[ForestPanel
 
 def _draw_forest(axes: Any, panel: ForestPanel, shown: int) -> None:
     axes.axvline(0.0, color=GREY, linewidth=0.7)
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
     for place, row in enumerate(panel.rows[:shown]):
         if row.estimate is None:
-            axes.annotate("no pairs", (0.0, place), (3, -7), textcoords="offset points", color=GREY, fontsize=6)
+            # In the middle of the panel, as zero may lie at its edge.
+            axes.annotate(
+                "no pairs", (0.5, place), xycoords=("axes fraction", "data"), ha="center", va="center", color=GREY,
+                fontsize=6, bbox=ground,
+            )  # fmt: skip
             continue
         value, low, high = _numbers(row.estimate)
         clear = row.corrected is not None and row.corrected < 0.05
@@ -117,28 +126,38 @@ def _draw_forest(axes: Any, panel: ForestPanel, shown: int) -> None:
             markerfacecolor=COLORS[0] if clear else "white",
         )  # fmt: skip
         axes.annotate(
-            f"n = {row.pairs}", (value, place), (0, 4), textcoords="offset points", ha="center", fontsize=5.5,
-            color=GREY,
+            f"n = {row.pairs}", (value, place), (0, 4.5), textcoords="offset points", ha="center", fontsize=5.5,
+            color=GREY, bbox=ground,
         )  # fmt: skip
     axes.set_ylim(shown - 0.4, -0.75)
     axes.set_title(fill(panel.title, 20), loc="left")
     hint = _BETTER[panel.better]
-    axes.set_xlabel(
-        "\n".join(part for part in (_DIFFERENCE_UNITS.get(panel.unit, panel.unit), hint) if part) or "number"
-    )
+    unit = _DIFFERENCE_UNITS.get(panel.unit, panel.unit) or "number"
+    axes.set_xlabel("\n".join(part for part in (unit, hint) if part))
     axes.margins(x=0.12)
+    if not any(end for row in panel.rows[:shown] for end in _numbers(row.estimate)):
+        # Without any difference there is nothing that a finer scale would show.
+        axes.set_xlim(-1.0, 1.0)
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=5)
     plain_axes(axes, "x")
 
 
 def draw_lines(
-    name: str, title: str, caption: str, panels: Sequence[tuple[str, Sequence[Line]]], x_label: str, joined: bool
+    name: str,
+    title: str,
+    caption: str,
+    panels: Sequence[tuple[str, Sequence[Line]]],
+    x_label: str,
+    joined: bool,
+    words: Mapping[float, str] | None = None,
 ) -> StudyFigure:
     """Points with intervals in panels side by side, lines through them where ``joined``.
 
-    Each panel has its label of y, and all the same lines; one whose label ends in % shows no more than 100.
+    Each panel has its label of y, and all the same lines; one whose label ends in % shows no more than 100. Places
+    of x that stand for no number have ``words``, which the axis and the data tell; no line leads there.
     """
+    named = {} if words is None else words
     with print_style():
         width = ONE_COLUMN_MM if len(panels) == 1 else TWO_COLUMNS_MM
         names = [line.name for line in panels[0][1]]
@@ -152,9 +171,11 @@ def draw_lines(
             step = min(0.03 * span, 0.7 * gap / max(1, len(lines)))
             for k, line in enumerate(lines):
                 shift = step * (k - 0.5 * (len(lines) - 1))
-                _draw_line(part, line, k, shift, joined)
-            if all(float(x).is_integer() for x in ticks) and len(ticks) <= 12:
-                part.set_xticks(ticks, [f"{x:g}" for x in ticks])
+                _draw_line(part, line, k, shift, joined, named)
+            if all(float(x).is_integer() for x in ticks):
+                numbers = [x for x in ticks if x not in named]
+                told = [*numbers[:: -(-len(numbers) // _MOST_TICKS) or 1], *(x for x in ticks if x in named)]
+                part.set_xticks(told, [named.get(x, f"{x:g}") for x in told])
             part.set_xlabel(x_label)
             part.set_ylabel(y_label)
             part.margins(x=0.08)
@@ -167,7 +188,7 @@ def draw_lines(
             figure.legend(handles, distinct_labels(names, 52), loc="outside lower center", ncols=2, frameon=False)
     columns = ("panel", "line", "x", "y", "low", "high")
     data = tuple(
-        (y_label, line.name, x, *_numbers(estimate))
+        (y_label, line.name, named.get(x, x), *_numbers(estimate))
         for y_label, lines in panels
         for line in lines
         for x, estimate in line.points
@@ -175,9 +196,12 @@ def draw_lines(
     return StudyFigure(name, title, caption, columns, data, figure)
 
 
-def _draw_line(axes: Any, line: Line, number: int, shift: float, joined: bool) -> None:
-    x = np.array([point[0] for point in line.points]) + shift
-    values = [_numbers(point[1]) for point in line.points]
+def _draw_line(axes: Any, line: Line, number: int, shift: float, joined: bool, named: Mapping[float, str]) -> None:
+    # A place that is no number breaks the line before it and after it.
+    gap = (np.nan, Estimate(np.nan, None, None))
+    points = [each for point in line.points for each in ([gap, point, gap] if point[0] in named else [point])]
+    x = np.array([point[0] for point in points]) + shift
+    values = [_numbers(point[1]) for point in points]
     y = np.array([value[0] for value in values])
     low = np.array([value[0] if value[1] is None else value[1] for value in values])
     high = np.array([value[0] if value[2] is None else value[2] for value in values])
@@ -219,7 +243,7 @@ def draw_margin_error(
             for k, line in enumerate(lines):
                 # A little apart, so that intervals at the same place are seen.
                 shift = 0.008 * max(sizes, default=1.0) * (k - 0.5 * (len(lines) - 1))
-                _draw_line(part, line, k, shift, True)
+                _draw_line(part, line, k, shift, True, {})
             part.set_xlabel("error of the budget, root mean square, mm")
             part.set_ylabel(f"chance: {y_label}")
             part.set_xlim(0.0, 1.15 * max(sizes, default=1.0))

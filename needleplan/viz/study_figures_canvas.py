@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ STATUS_LOOKS = {
 #: More rows than this are not drawn; the data hold them all.
 MOST_ROWS = 30
 _MM_PER_INCH = 25.4
+#: Most steps between ticks that are tried where labels would touch.
+_MOST_TICK_STEPS = 6
 _RASTER_DPI = 300
 _STYLE = {
     "font.family": FONT,
@@ -85,6 +88,7 @@ class StudyFigure:
                 # The layout takes most of the time and is the same in every format.
                 self.figure.draw_without_rendering()
                 self.figure.set_layout_engine("none")
+                _part_tick_labels(self.figure)
             self.figure.savefig(buffer, format=kind, dpi=_RASTER_DPI, metadata=metadata)
         return buffer.getvalue()
 
@@ -137,10 +141,34 @@ def plain_axes(axes: Any, grid: str = "") -> None:
         axes.set_axisbelow(True)
 
 
+def _part_tick_labels(figure: Any) -> None:
+    """Fewer ticks along x wherever their labels would touch; the figure must have been laid out."""
+    from matplotlib.ticker import MaxNLocator
+
+    renderer = figure.canvas.get_renderer()
+    for axes in figure.axes:
+        locator = axes.xaxis.get_major_locator()
+        for most in range(_MOST_TICK_STEPS, 0, -1) if isinstance(locator, MaxNLocator) else ():
+            low, high = sorted(axes.get_xlim())
+            texts = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+            # Those that stand outside of the axis are not drawn.
+            boxes = [text.get_window_extent(renderer) for place, text in texts if low <= place <= high]
+            gap = 0.5 * max((box.height for box in boxes), default=0.0)
+            if all(after.x0 - before.x1 >= gap for before, after in pairwise(boxes)):
+                break
+            locator.set_params(nbins=most)
+
+
 def label(text: str, most: int = 60) -> str:
-    """A name as a figure shows it: on one line, without what cannot be printed, cut where it is too long."""
+    """A name as a figure shows it: on one line, without what cannot be printed, its middle cut out if too long.
+
+    Labels of cells begin with the device and end with the breathing, and differ there.
+    """
     shown = "".join(letter if letter.isprintable() else " " for letter in text)
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+    if len(shown) <= most:
+        return shown
+    tail = most // 2
+    return f"{shown[: most - 1 - tail].rstrip(' ,')}…{shown[len(shown) - tail :].lstrip(' ,')}"
 
 
 def distinct_labels(texts: Sequence[str], most: int = 60) -> list[str]:

@@ -111,6 +111,16 @@ def test_shares_of_the_same_cases():
     assert back.odds_ratio.low == pytest.approx(1 / found.odds_ratio.high)
 
 
+def test_odds_that_are_infinite_or_zero_keep_the_end_that_there_is():
+    infinite = paired_shares([True] * 10, [False] * 10).odds_ratio
+    # p at the lower end solves p^10 = 0.025.
+    share_low = 0.025**0.1
+    assert infinite.value is None and infinite.high is None
+    assert infinite.low == pytest.approx(share_low / (1 - share_low)) == pytest.approx(2.2415, abs=1e-4)
+    zero = paired_shares([False] * 10, [True] * 10).odds_ratio
+    assert (zero.value, zero.low) == (0.0, 0.0) and zero.high == pytest.approx(1 / infinite.low)
+
+
 def test_holm_is_its_definition_and_never_lowers():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
     assert holm([]) == () and holm([0.5, 0.9]) == (1.0, 1.0)

@@ -1,5 +1,6 @@
 """Figures of a study: their sizes in print, their data, and names that are text whatever they hold."""
 
+import itertools
 import re
 
 import numpy as np
@@ -44,6 +45,10 @@ def lines(name="case"):
     return [Line(name, ((1.0, Estimate(90.0, 80.0, 95.0)), (2.0, Estimate(100.0, None, None))))]
 
 
+def distribution(title="margin", unit="mm", **values):
+    return DistributionPanel(title, unit, tuple(values.items()))
+
+
 def every_figure(name="case"):
     rng = np.random.default_rng(0)
     return [
@@ -54,8 +59,8 @@ def every_figure(name="case"):
         draw_margin_error(
             [Cloud(name, *rng.normal(3, 1, (2, 30)))], lines(name)[0], [("covered, %", lines(name))], 5.0
         ),
-        draw_distributions([DistributionPanel("margin", "mm", {name: rng.normal(5, 1, 30), "none": np.zeros(0)})]),
-        draw_statuses({name: {"complete": 5, "failed": 1}, "other": {}}),
+        draw_distributions([distribution(**{name: rng.normal(5, 1, 30), "none": np.zeros(0)})]),
+        draw_statuses([(name, {"complete": 5, "failed": 1}), ("other", {})]),
     ]
 
 
@@ -71,7 +76,7 @@ def test_every_figure_is_written_in_three_formats_with_any_name(tmp_path, name):
 
 
 def test_the_same_values_give_the_same_bytes():
-    first, second = (draw_statuses({"a": {"complete": 3, "partial": 1}, "b": {"failed": 2}}) for _ in range(2))
+    first, second = (draw_statuses([("a", {"complete": 3, "partial": 1}), ("b", {"failed": 2})]) for _ in range(2))
     assert first.content("svg") == second.content("svg") and first.content("pdf") == second.content("pdf")
     # Whatever was written before: the layout is that of the first time.
     assert first.content("svg") == second.content("svg")
@@ -87,13 +92,13 @@ def test_a_larger_difference_is_drawn_farther_to_the_right():
 def test_what_is_not_drawn_is_said_and_stands_in_the_data():
     figure = draw_paired_differences("forest", "device", [panel(MOST_ROWS + 4)])
     assert f"{MOST_ROWS} of {MOST_ROWS + 4}" in figure.caption and len(figure.data) == MOST_ROWS + 4
-    counts = {f"cell {k}": {"complete": 1} for k in range(MOST_ROWS + 2)}
+    counts = [(f"cell {k}", {"complete": 1}) for k in range(MOST_ROWS + 2)]
     found = draw_statuses(counts)
     assert f"{MOST_ROWS} of {MOST_ROWS + 2}" in found.caption and len(found.data) == 4 * (MOST_ROWS + 2)
 
 
 def test_bars_of_statuses_fill_the_axis():
-    figure = draw_statuses({"a": {"complete": 3, "partial": 1, "infeasible": 1, "failed": 5}})
+    figure = draw_statuses([("a", {"complete": 3, "partial": 1, "infeasible": 1, "failed": 5})])
     widths = [patch.get_width() for patch in figure.figure.axes[0].patches]
     assert widths == pytest.approx([30, 10, 10, 50])
 
@@ -104,6 +109,75 @@ def test_labels_are_one_line_and_differ():
     long = ["x" * 80 + "a", "x" * 80 + "b"]
     assert len(set(distinct_labels(long))) == 2 and all(len(text) <= 60 for text in distinct_labels(long))
     assert distinct_labels(["a", "b"]) == ["a", "b"]
+    # Cells differ at their beginning and at their end.
+    told = label("generic-mwa-2450, amplitude-gating, needle_arm7, errors freehand-ct, deep breathing (30 mm)")
+    assert told.startswith("generic-mwa-2450, ") and told.endswith(", deep breathing (30 mm)") and len(told) <= 60
+
+
+def test_cells_of_one_label_are_two_rows():
+    statuses = draw_statuses([("a", {"complete": 5}), ("a", {"failed": 5})])
+    assert len(statuses.figure.axes[0].get_yticks()) == 2 and len(statuses.data) == 8
+    panel = DistributionPanel("margin", "mm", (("a", np.array([1.0, 2.0])), ("a", np.array([3.0]))))
+    assert [row[3] for row in draw_distributions([panel]).data] == [1.0, 2.0, 3.0]
+
+
+def tick_boxes(figure, axes):
+    """Boxes of the labels along x that are drawn, from left to right."""
+    figure.content("png")
+    low, high = axes.get_xlim()
+    pairs = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    renderer = figure.figure.canvas.get_renderer()
+    return [text.get_window_extent(renderer) for place, text in pairs if low <= place <= high]
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 0.03, 1234.5])
+def test_labels_along_an_axis_never_touch(spread):
+    rows = [ForestRow("a", f"b{k}", Estimate(0.0, -spread, spread), 9, 1.0) for k in range(3)]
+    panels = [ForestPanel(f"figure {k}", "mm", 1, tuple(rows)) for k in range(4)]
+    figure = draw_paired_differences("forest", "device", panels)
+    for axes in figure.figure.axes:
+        boxes = tick_boxes(figure, axes)
+        assert boxes and all(left.x1 + 2 < right.x0 for left, right in itertools.pairwise(boxes))
+    if spread == 0.0:
+        assert figure.figure.axes[0].get_xlim() == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("value", [-3.0, 0.0, 3.0])
+def test_no_pairs_stays_within_its_panel(value):
+    row = ForestRow("a", "c", None, 0, None)
+    rows = (ForestRow("a", "b", Estimate(value, value - 0.01, value + 0.01), 9, 0.01), row)
+    figure = draw_paired_differences("forest", "device", [ForestPanel("margin", "mm", 1, rows)] * 4)
+    figure.content("png")
+    for axes in figure.figure.axes:
+        (text,) = [item for item in axes.texts if item.get_text() == "no pairs"]
+        box, frame = text.get_window_extent(figure.figure.canvas.get_renderer()), axes.get_window_extent()
+        assert frame.x0 <= box.x0 and box.x1 <= frame.x1
+
+
+def test_points_of_cases_lie_clear_of_box_and_median():
+    figure = draw_distributions([distribution(**{"a": np.full(30, 5.0), "b": np.linspace(1, 9, 30)})])
+    cases, boxes = {0: [], 1: []}, {0: [], 1: []}
+    for line in figure.figure.axes[0].lines:
+        y = np.asarray(line.get_ydata(), dtype=float)
+        place = int(np.rint(y.mean()))
+        (cases if line.get_marker() == "o" else boxes)[place].append(y)
+    for place in (0, 1):
+        assert np.concatenate(boxes[place]).max() < np.concatenate(cases[place]).min()
+        assert np.concatenate(cases[place]).max() < place + 0.5
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0], [1.0, 2.0], [0.0, 3.0, 17.0]])
+def test_counts_have_whole_ticks_and_shares_end_at_100(values):
+    counts = distribution("punctures", "", a=np.array(values))
+    shares = distribution("covered", "%", a=np.full(5, 100.0))
+    figure = draw_distributions([counts, shares])
+    figure.content("png")
+    one, other = figure.figure.axes[:2]
+    low, high = one.get_xlim()
+    ticks = [tick for tick in one.get_xticks() if low <= tick <= high]
+    assert ticks and all(float(tick).is_integer() for tick in ticks) and low < min(values) <= max(values) < high
+    low, high = other.get_xlim()
+    assert 100.0 < high and all(tick <= 100.0 for tick in other.get_xticks() if low <= tick <= high)
 
 
 def test_colours_stay_apart_in_grey_or_by_their_marks():

@@ -41,12 +41,10 @@ def study_figures(analysis: Analysis) -> tuple[StudyFigure, ...]:
 
 
 def _statuses(analysis: Analysis) -> StudyFigure:
-    counts = {
-        cell.label: {
-            status: sum(row.status == status for row in analysis.rows_of(cell.name)) for status in STATUSES
-        }
-        for cell in analysis.cells
-    }
+    counts = []
+    for cell in analysis.cells:
+        found = [row.status for row in analysis.rows_of(cell.name)]
+        counts.append((cell.label, {status: found.count(status) for status in STATUSES}))
     return draw_statuses(counts)
 
 
@@ -91,6 +89,9 @@ def _probes(analysis: Analysis) -> list[StudyFigure]:
         return []
     groups = list(dict.fromkeys(point.group for point in points))
     shown = groups[:_MOST_GROUPS]
+    # Plans without a bound on probes stand a step beyond the greatest bound, off the line.
+    beyond = 1.0 + max((point.probes for point in points if point.probes is not None), default=0)
+    words = {beyond: "any"} if any(point.probes is None for point in points) else {}
 
     def lines(of: str) -> list[Line]:
         made = []
@@ -99,7 +100,8 @@ def _probes(analysis: Analysis) -> list[StudyFigure]:
             values: list[tuple[float, Estimate]] = []
             for point in mine:
                 value: SampleMean | Estimate = getattr(point, of)
-                values.append((float(point.probes), value.estimate if isinstance(value, SampleMean) else value))
+                x = beyond if point.probes is None else float(point.probes)
+                values.append((x, value.estimate if isinstance(value, SampleMean) else value))
             made.append(Line(group or "all cases", tuple(values)))
         return made
 
@@ -113,12 +115,14 @@ def _probes(analysis: Analysis) -> list[StudyFigure]:
         "Mean share of volume over the cases with a plan, and share of all cases whose plan is complete, with "
     )
     caption += "95 % intervals, against the " + ("probes that were allowed." if allowed else "probes of the plan: ")
+    if words:
+        caption += " Any: as many as the planner allows by itself."
     if not allowed:
         caption += "cases that need more needles are larger, so this compares different cases."
     if len(groups) > len(shown):
         caption += f" The first {len(shown)} of {len(groups)} groups are drawn."
     label = "most probes allowed" if allowed else "probes of the plan"
-    return [draw_lines("coverage-probes", "Coverage against probes", caption, panels, label, allowed)]
+    return [draw_lines("coverage-probes", "Coverage against probes", caption, panels, label, allowed, words)]
 
 
 def _margins(analysis: Analysis) -> list[StudyFigure]:
@@ -153,11 +157,11 @@ def _distributions(analysis: Analysis) -> list[StudyFigure]:
     panels = []
     for name in _DRAWN:
         measure = next(item for item in MEASURES if item.name == name)
-        values = {}
+        values = []
         for cell in analysis.cells:
             rows = [row for row in analysis.rows_of(cell.name) if row.status in PLANNED]
             known = [value for row in rows if (value := measure.value(row)) is not None]
-            values[cell.label] = np.sort(np.array(known, dtype=np.float64))
-        if any(len(found) for found in values.values()):
-            panels.append(DistributionPanel(measure.title, measure.unit, values))
+            values.append((cell.label, np.sort(np.array(known, dtype=np.float64))))
+        if any(len(found) for _, found in values):
+            panels.append(DistributionPanel(measure.title, measure.unit, tuple(values)))
     return [draw_distributions(panels[:_MOST_PANELS])] if panels else []

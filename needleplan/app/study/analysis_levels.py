@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
+from needleplan.app.study.number_text import number_text
 from needleplan.app.study.study import Row
 from needleplan.errors import PlanFileError
 
@@ -28,6 +28,9 @@ _TITLES = {
     "error_budget": "error budget",
 }
 
+#: What follows the number of a level.
+_UNITS = {"power_w": "W", "margin_mm": "mm margin"}
+
 #: A level: the value of one factor, comparable and hashable.
 Level = str | float | int | tuple[str, float] | None
 
@@ -39,7 +42,7 @@ class CellLevels:
     Attributes:
         name: of the cell.
         levels: its level of each factor of ``FACTORS``.
-        label: its levels of the factors that vary, in words.
+        label: its levels of the factors that vary, in words; no two cells of a study have the same.
     """
 
     name: str
@@ -97,19 +100,15 @@ def sort_key(level: Level) -> tuple[int, float, str]:
 
 
 def level_text(factor: str, level: Level) -> str:
-    """A level in words; of a robot in a file only the file's name."""
+    """A level in words, which no other level of the factor has."""
     if level is None:
         return _WITHOUT.get(factor, "none")
     if isinstance(level, tuple):
-        return f"{level[0]} breathing ({level[1]:g} mm)"
-    if factor == "power_w":
-        return f"{level:g} W"
-    if factor == "margin_mm":
-        return f"{level:g} mm margin"
+        return f"{level[0]} breathing ({number_text(level[1])} mm)"
+    if factor in _UNITS and not isinstance(level, str):
+        return f"{number_text(level)} {_UNITS[factor]}"
     if factor == "probes":
         return f"≤ {level} probe{'' if level == 1 else 's'}"
-    if factor == "robot":
-        return PurePosixPath(str(level)).name
     if factor == "error_budget":
         return f"errors {level}"
     return str(level)
@@ -144,8 +143,12 @@ def cells_of(rows: Sequence[Row]) -> tuple[CellLevels, ...]:
             raise PlanFileError(
                 f"the results hold the cells {min(name, other)} and {max(name, other)}, which no factor tells apart"
             )
-    cells = []
-    for name, levels in found.items():
-        cell = CellLevels(name, levels, "")
-        cells.append(replace(cell, label=cell.text_of(varying) or "all cases"))
+    cells = [CellLevels(name, levels, "") for name, levels in found.items()]
+    texts = [cell.text_of(varying) or "all cases" for cell in cells]
+    # Names of devices and robots may hold whatever stands between two levels, so that two cells read the same.
+    labels = [
+        f"{text} (cell {cell.name})" if texts.count(text) > 1 else text
+        for cell, text in zip(cells, texts, strict=True)
+    ]
+    cells = [replace(cell, label=label) for cell, label in zip(cells, labels, strict=True)]
     return tuple(sorted(cells, key=lambda cell: [sort_key(level) for level in cell.levels]))

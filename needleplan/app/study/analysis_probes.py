@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from needleplan.app.study.analysis_levels import PLANNED, cells_of, varying_factors
+from needleplan.app.study.analysis_levels import PLANNED, cells_of, sort_key, varying_factors
 from needleplan.app.study.study import Row
 from needleplan.uncertainty.rehearsal_statistics import Estimate
 from needleplan.uncertainty.sample_statistics import SampleMean, sample_mean, share
@@ -18,7 +18,7 @@ class ProbesPoint:
 
     Attributes:
         group: levels of the other factors, in words; empty where none varies.
-        probes: most insertions that are allowed, or insertions of the plan.
+        probes: most insertions that are allowed, None where any number is, or insertions of the plan.
         allowed: True where ``probes`` is what was allowed; else groups of probes hold different cases.
         cases: cases with a plan.
         without_plan: cases without one; 0 where ``probes`` is that of the plan.
@@ -28,7 +28,7 @@ class ProbesPoint:
     """
 
     group: str
-    probes: int
+    probes: int | None
     allowed: bool
     cases: int
     without_plan: int
@@ -40,26 +40,28 @@ class ProbesPoint:
 def coverage_by_probes(rows: Sequence[Row], seed: int = 0, confidence: float = 0.95) -> tuple[ProbesPoint, ...]:
     """Coverage against probes: against how many were allowed where that varies, else against how many plans have.
 
+    A cell that allows any number is a level of its own after all numbers.
+
     Groups are the levels of the factors that a plan depends on; cells that differ in others alone share their
     plans, and each case counts once. Where no number of probes is set, the numbers are those of the plans, and
     groups of them hold different cases: those that need more needles are larger.
     """
     varying = varying_factors(rows)
     allowed = "probes" in varying
-    groups: dict[tuple[str, int], dict[str, Row]] = {}
+    groups: dict[tuple[str, int | None], dict[str, Row]] = {}
     names: dict[str, None] = {}
     for cell in cells_of(rows):
         name = cell.text_of(factor for factor in varying if factor in _PLAN_FACTORS)
         names.setdefault(name)
         for row in rows:
-            probes = row.probes if allowed else row.insertions if row.status in PLANNED else None
-            if row.cell == cell.name and probes is not None:
+            probes = row.probes if allowed else row.insertions
+            if row.cell == cell.name and (allowed or (row.status in PLANNED and probes is not None)):
                 mine = groups.setdefault((name, probes), {})
                 if row.case not in mine or mine[row.case].status not in PLANNED:
                     mine[row.case] = row
     found = []
     for name in names:
-        for probes in sorted(count for group, count in groups if group == name):
+        for probes in sorted((count for group, count in groups if group == name), key=sort_key):
             cases = groups[name, probes].values()
             scored = [row for row in cases if row.status in PLANNED]
             target = percents(row.target_coverage_fraction for row in scored)

@@ -9,6 +9,7 @@ from needleplan.app.study.analysis_levels import STATUSES
 from needleplan.app.study.comparisons import Comparison, OutcomeComparison
 from needleplan.app.study.study import Row, Times
 from needleplan.io.study_table import descriptions
+from needleplan.uncertainty.paired_statistics import OddsRatio
 from needleplan.uncertainty.rehearsal_statistics import Estimate
 from needleplan.uncertainty.sample_statistics import SampleMean
 
@@ -47,7 +48,7 @@ _INTERVAL = (("low", "lower end of the 95 % interval; empty where there is none"
 _METHOD = ("method", "how the interval was made, or why there is none")
 
 
-def _ends(estimate: Estimate | None) -> tuple[Value, Value, Value]:
+def _ends(estimate: Estimate | OddsRatio | None) -> tuple[Value, Value, Value]:
     return (None, None, None) if estimate is None else (estimate.value, estimate.low, estimate.high)
 
 
@@ -160,8 +161,9 @@ def _outcomes(analysis: Analysis) -> AnalysisTable:
         ("second_high", "upper end"), ("only_first", "cases with a yes at the first level alone"),
         ("only_second", "at the second alone"), ("difference", "first less second share"),
         ("difference_low", "lower end (Bonett-Price)"), ("difference_high", "upper end"),
-        ("odds_ratio", "only_first over only_second"), ("odds_low", "lower end of its exact interval"),
-        ("odds_high", "upper end; empty where infinite"),
+        ("odds_ratio", "only_first over only_second; empty where infinite, or where no case differs"),
+        ("odds_low", "lower end of its exact interval; empty where no case differs"),
+        ("odds_high", "upper end; empty where infinite, or where no case differs"),
         ("p", "probability by McNemar's exact test, two sides"), _CORRECTED,
     )  # fmt: skip
     rows = tuple(
@@ -181,7 +183,8 @@ def _mean(mean: SampleMean | None) -> tuple[Value, Value, Value]:
 
 def _probes(analysis: Analysis) -> AnalysisTable:
     columns = (
-        ("group", "levels of the factors that a plan depends on"), ("probes", "number of probes"),
+        ("group", "levels of the factors that a plan depends on"),
+        ("probes", "number of probes; any where it was not bounded"),
         ("allowed", "true where that many were allowed; else that many are in the plan"),
         ("cases", "cases with a plan"), ("without_plan", "cases without one"),
         ("target_pct", "mean share of the target covered, %"), ("target_low", "lower end"),
@@ -193,8 +196,8 @@ def _probes(analysis: Analysis) -> AnalysisTable:
     )  # fmt: skip
     rows = tuple(
         (
-            item.group, item.probes, item.allowed, item.cases, item.without_plan, *_mean(item.target),
-            *_mean(item.margin), *_ends(item.complete),
+            item.group, "any" if item.probes is None else item.probes, item.allowed, item.cases, item.without_plan,
+            *_mean(item.target), *_mean(item.margin), *_ends(item.complete),
         )
         for item in analysis.probes
     )  # fmt: skip

@@ -139,6 +139,11 @@ def _safe_name(text: str) -> str:
     return "".join(letters).lstrip(".-")[:_LONGEST_NAME] or "case"
 
 
+def _capitals(first: str, second: str) -> str:
+    """What is to be said of two names that differ by capitals alone."""
+    return "" if first == second else f"; capitals do not count, so {first!r} is the same name"
+
+
 def _require_different(cases: Sequence[StudyCase]) -> None:
     """Raise OptionError where two cases have one name or one manifest; some file systems know no capitals."""
     names: dict[str, StudyCase] = {}
@@ -151,7 +156,8 @@ def _require_different(cases: Sequence[StudyCase]) -> None:
                 raise OptionError(f"[[cases]]: the case {case.manifest} stands in two tables: name it once")
         if first is not case:
             both = " and ".join(str(each.manifest or f"the phantom of seed {each.seed}") for each in (first, case))
+            capitals = _capitals(first.name, case.name)
             raise OptionError(
-                f"[[cases]]: two cases would be called {case.name!r}, {both}: put them into two [[cases]] tables "
-                "and give each a name of its own, which then begins the names of its cases"
+                f"[[cases]]: two cases would be called {case.name!r}, {both}{capitals}: put them into two "
+                "[[cases]] tables and give each a name of its own, which then begins the names of its cases"
             )

@@ -136,7 +136,8 @@ def compare(rows: Sequence[Row], seed: int = 0, confidence: float = 0.95) -> Com
         by_level: dict[Level, dict[tuple[Level, ...], CellLevels]] = {}
         for cell in cells:
             by_level.setdefault(cell.level(factor), {})[cell.others(factor)] = cell
-        pairs: dict[str, list[tuple[Scope, list[tuple[str, str]]]]] = {}
+        # By the levels of the other factors; none where the comparison is over all of them.
+        pairs: dict[tuple[Level, ...], list[tuple[Scope, list[tuple[str, str]]]]] = {}
         combined = 0
         levels = sorted(by_level, key=sort_key)
         compared = list(combinations(levels, 2))
@@ -155,11 +156,11 @@ def compare(rows: Sequence[Row], seed: int = 0, confidence: float = 0.95) -> Com
                 continue
             combined = max(combined, len(shared))
             every = [(ones[others].name, twos[others].name) for others in shared]
-            pairs.setdefault("", []).append((Scope(factor, *names, ""), every))
+            pairs.setdefault((), []).append((Scope(factor, *names, ""), every))
             if 1 < len(shared) <= MOST_COMBINATIONS:
                 for others, pair in zip(shared, every, strict=True):
                     text = ones[others].text_of(name for name in varying if name != factor)
-                    pairs.setdefault(text, []).append((Scope(factor, *names, text), [pair]))
+                    pairs.setdefault(others, []).append((Scope(factor, *names, text), [pair]))
         if combined > MOST_COMBINATIONS:
             notes.append(
                 f"levels of {factor} are compared over all {combined} combinations of the other factors together, "

@@ -28,7 +28,8 @@ def _cases(study: Study) -> list[str]:
     sentences = []
     if seeds:
         between = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds from {min(seeds)} to {max(seeds)}"
-        sentences.append(f"{_count(len(seeds), 'case')} {_are(len(seeds))} drawn as phantoms by {between}.")
+        what = "a phantom" if len(seeds) == 1 else "phantoms"
+        sentences.append(f"{_count(len(seeds), 'case')} {_are(len(seeds))} drawn as {what} by {between}.")
     files = len(study.cases) - len(seeds)
     if files:
         sentences.append(f"{_count(files, 'case')} {_are(files)} read from files.")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from needleplan.app.study.number_text import number_text
 from needleplan.app.study.study import Breathing
 from needleplan.case.strict_tables import nearest, shown
 from needleplan.coverage.pair_limits import PULSE_MODALITIES
@@ -107,7 +108,7 @@ def written(factor: str, value: Any) -> str:
         value = NOTHING[factor]
     if isinstance(value, Breathing):
         value = value.name
-    return f'"{value}"' if isinstance(value, str) else f"{value:g}"
+    return f'"{value}"' if isinstance(value, str) else number_text(value)
 
 
 def _word(

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 from needleplan.app.study.factor_values import QUIET, FactorReader, written
+from needleplan.app.study.number_text import number_text
 from needleplan.app.study.robot_content import with_robot_content
 from needleplan.app.study.study import Cell
 from needleplan.case.strict_tables import nearest, shown
@@ -33,8 +34,8 @@ def cross(
         reader: of the values.
 
     Raises:
-        OptionError: a value is none of its factor or stands twice, there are too many combinations or none, or one
-            contradicts itself.
+        OptionError: a value is none of its factor or stands twice, a table is given twice, there are too many
+            combinations or none, or one contradicts itself.
     """
     values = {factor: _values(factor, texts, reader) for factor, texts in given.items()}
     count = math.prod(len(each) for each in values.values())
@@ -44,6 +45,7 @@ def cross(
             f"than the {MAXIMUM_CELLS} that a study may cross: take fewer values, or more than one study"
         )
     tables = [_left_out(number, table, values, reader) for number, table in enumerate(left_out, 1)]
+    _check_left_out_once(tables)
     cells = [Cell(**dict(zip(values, chosen, strict=True))) for chosen in product(*values.values())]
     kept = tuple(cell for cell in cells if not any(_matches(cell, table) for table in tables))
     if not kept:
@@ -101,9 +103,23 @@ def _left_out(
                     f"{where}it matches nothing, as {factor} is never {written(factor, value)}; {hint}"
                     f"{'It' if hint else 'it'} takes {', '.join(known)}"
                 )
+            if value in found:
+                raise OptionError(f"{where}{factor} holds {shown(text)} twice: give each value once")
             found.append(value)
         read[factor] = tuple(found)
     return read
+
+
+def _check_left_out_once(tables: Sequence[Mapping[str, tuple[Any, ...]]]) -> None:
+    """Raise OptionError where two [[leave_out]] tables say the same, whatever the order of their words."""
+    seen: dict[frozenset[tuple[str, frozenset[Any]]], int] = {}
+    for number, table in enumerate(tables, 1):
+        content = frozenset((factor, frozenset(values)) for factor, values in table.items())
+        first = seen.setdefault(content, number)
+        if first != number:
+            raise OptionError(
+                f"[[leave_out]] number {number}: this is the same table as number {first}: give it once"
+            )
 
 
 def _matches(cell: Cell, table: Mapping[str, tuple[Any, ...]]) -> bool:
@@ -121,13 +137,14 @@ def _check_power(cell: Cell, reader: FactorReader) -> None:
     """Raise OptionError where the zone table of the device has no row of the cell's power."""
     if cell.power_w is None or cell.power_w in (powers := reader.powers_w(cell.device)):
         return
-    numbers = [f"{power:g}" for power in powers if power is not None]
+    numbers = [number_text(power) for power in powers if power is not None]
     if numbers:
         why, right = f"whose zone table knows {', '.join(numbers)} W", "take one of these"
     else:
         why, right = "whose generator controls its power by itself", 'take power_w = "all" for it'
     raise OptionError(
-        f'[factors]: power_w = {cell.power_w:g} cannot be crossed with device = "{cell.device}", {why}: {right}, '
+        f"[factors]: power_w = {number_text(cell.power_w)} cannot be crossed with "
+        f'device = "{cell.device}", {why}: {right}, '
         f"or {_REMEDY} {_table(cell, 'device', 'power_w')}"
     )
 

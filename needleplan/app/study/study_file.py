@@ -8,7 +8,7 @@ from needleplan.app.study.case_list import list_cases
 from needleplan.app.study.factor_values import QUIET, FactorReader
 from needleplan.app.study.factors import FACTORS, cross, varied
 from needleplan.app.study.study import Breathing, Effort, Outputs, Study
-from needleplan.app.study.study_tables import INNER_TABLES, StudyTables
+from needleplan.app.study.study_tables import INNER_TABLES, DevicesTable, StudyTables
 from needleplan.case.strict_tables import checked_table, read_tables, shown
 from needleplan.devices.catalogue import DeviceCatalogue, builtin_catalogue_with, load_catalogue
 from needleplan.errors import DeviceError, OptionError
@@ -95,8 +95,17 @@ def _devices(file: StudyTables, base: Path) -> DeviceCatalogue | None:
         own = load_catalogue(base / file.devices.applicators_csv, base / file.devices.zones_csv)
         builtin_catalogue_with(own)
     except DeviceError as error:
-        raise OptionError(f"[devices]: {error}") from None
+        raise OptionError(f"[devices]: {_with_paths(str(error), file.devices)}") from None
     return own
+
+
+def _with_paths(message: str, tables: DevicesTable) -> str:
+    """A message that begins with the name of one of the two tables, with the path as it stands in the study."""
+    given = [tables.applicators_csv, tables.zones_csv]
+    begun = [path for path in given if message.startswith(f"{Path(path).name} ")]
+    if len(begun) == 1:
+        return begun[0] + message.removeprefix(Path(begun[0]).name)
+    return f"{message} ({' or '.join(begun)})" if begun else message
 
 
 def _in_order(written: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +143,62 @@ def test_breathing_is_a_factor_with_its_amplitude():
     assert [cell.label for cell in cells_of(rows)] == ["quiet breathing (10 mm)", "quiet breathing (20 mm)"]
 
 
+def test_levels_that_differ_in_their_last_digit_alone_are_two_everywhere():
+    rows = ordered_rows(made_rows(5, 0, made_cells(devices=("a",), margins=(5.0, 5.0000001))))
+    analysis = analyse(rows)
+    labels = ["5 mm margin", "5.0000001 mm margin"]
+    assert [cell.label for cell in analysis.cells] == labels
+    assert {(item.scope.first, item.scope.second) for item in analysis.comparisons.figures} == {tuple(labels)}
+    figures = {figure.name: figure for figure in study_figures(analysis)}
+    assert [row[0] for row in figures["status"].data if row[1] == "complete"] == labels
+    ticks = figures["status"].figure.axes[0].get_yticklabels()
+    assert [tick.get_text() for tick in ticks] == [f"{label}  (n = 5)" for label in labels]
+    assert {row[2] for row in figures["distributions"].data} == set(labels)
+    powers = made_cells(devices=("a",))
+    powers = [dataclasses.replace(powers[0], power_w=power) for power in (60.0, 60.00000001)]
+    assert [cell.label for cell in cells_of(ordered_rows(made_rows(2, 0, powers)))] == ["60 W", "60.00000001 W"]
+
+
+def test_cells_whose_names_read_the_same_are_told_apart_by_their_cell():
+    cells = [
+        made_cells(devices=("a, b",), robots=("c",))[0], made_cells(devices=("a",), robots=("b, c",))[0],
+        made_cells(devices=("x",), robots=("b, c",))[0],
+    ]  # fmt: skip
+    labels = {cell.name: cell.label for cell in cells_of(ordered_rows(made_rows(2, 0, cells)))}
+    assert labels == {
+        cells[0].name: f"a, b, c (cell {cells[0].name})",
+        cells[1].name: f"a, b, c (cell {cells[1].name})",
+        cells[2].name: "x, b, c",
+    }
+
+
+def test_any_number_of_probes_is_a_level_of_its_own_at_the_end():
+    analysis = analyse(made_rows(20, 5, made_cells(devices=("generic-ire",), probes=(1, 2, None))))
+    assert [point.probes for point in analysis.probes] == [1, 2, None]
+    assert all(point.allowed and point.cases + point.without_plan == 20 for point in analysis.probes)
+    (table,) = [item for item in analysis_tables(analysis) if item.name == "coverage_by_probes"]
+    assert [row[1] for row in table.rows] == [1, 2, "any"]
+    (figure,) = [item for item in study_figures(analysis) if item.name == "coverage-probes"]
+    axes = figure.figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "any"]
+    assert {row[2] for row in figure.data} == {1.0, 2.0, "any"} and "Any: as many" in figure.caption
+    # The line joins the numbers and stops before the word.
+    x, y = axes.lines[0].get_data()
+    assert np.isnan(y[2]) and x[3] == 3.0 and not np.isnan(y[[0, 1, 3]]).any()
+
+
+def test_the_lower_end_of_infinite_odds_stands_in_the_table():
+    one, two = made_cells(devices=("a", "b"))
+    base = np.linspace(1, 9, 20)
+    rows = margins(20, one, base) + margins(20, two, [None] * 10 + list(base[10:]))
+    (table,) = [item for item in analysis_tables(analyse(rows)) if item.name == "outcomes"]
+    columns = [name for name, _ in table.columns]
+    found = next(dict(zip(columns, row, strict=True)) for row in table.rows if row[4] == "planned")
+    assert (found["only_first"], found["only_second"]) == (10, 0)
+    assert found["odds_ratio"] is None and found["odds_high"] is None
+    assert found["odds_low"] == pytest.approx(2.2415, abs=1e-4)
+
+
 def test_more_probes_never_cover_less_and_shared_plans_count_once():
     cells = made_cells(devices=("generic-ire",), probes=(1, 2, 3), strategies=(None, "free-breathing"))
     points = coverage_by_probes(ordered_rows(made_rows(30, 5, cells)))
@@ -213,6 +270,15 @@ def test_tables_read_back_in_full_and_hold_no_formula(tmp_path):
     for path in paths[:-1]:
         with path.open(encoding="utf-8", newline="") as stream:
             assert {(path.name, name) for name in next(csv.reader(stream))} <= glossary
+
+
+def test_the_guide_tells_every_column_as_the_tables_do():
+    guide = (Path(__file__).parents[3] / "docs" / "analysis.md").read_text(encoding="utf-8")
+    for table in analysis_tables(analyse([])):
+        part = guide.split(f"### `{table.name}.csv`\n")[1].split("\n### ")[0] + "\n"
+        assert [line for line in part.splitlines() if line.startswith("| `")] == [
+            f"| `{name}` | {meaning} |" for name, meaning in table.columns
+        ]
 
 
 def test_values_of_csv_are_plain():

@@ -121,6 +121,24 @@ def test_weights_of_zero_are_refused() -> None:
         ShapeWeights(sphere=-1)
 
 
+def test_places_follow_the_liver_within_their_ranges_but_for_the_tolerance_that_is_told() -> None:
+    # Without finer branches patients are quick to make, and the places are drawn before these.
+    population = PhantomPopulation(portal_generations=(0, 0), hepatic_generations=(0, 0), other_tumours=(0, 0))
+    far_mm = []
+    for seed in range(8):
+        wish = draw_phantom(population, seed).tumours[0]
+        patient = make_phantom(draw_phantom(population, seed), np.random.default_rng(seed))
+        surface = patient.surface("tumour", 1.5).vertices_mm
+        depth_mm = -patient.distance_mm("liver", surface).max()
+        gap_mm = min(patient.distance_mm(name, surface).min() for name in ("portal_vein", "hepatic_veins"))
+        assert wish.capsule_depth_mm[0] - 0.03 * wish.radius_mm < depth_mm < wish.capsule_depth_mm[1] + 0.01
+        assert wish.vessel_gap_mm[0] - 0.05 * wish.radius_mm < gap_mm < wish.vessel_gap_mm[1] + 0.01
+        if wish.capsule_depth_mm == population.far_capsule_mm:
+            far_mm.append(depth_mm)
+    # Uniform draws from 8 to 60 mm would have a median of 34 mm.
+    assert len(far_mm) >= 3 and np.median(far_mm) < 25.0
+
+
 def test_small_tumours_near_vessels_and_capsule_are_where_the_population_says() -> None:
     population = PhantomPopulation(
         radius_mm=(6.0, 9.0), near_capsule_share=1.0, near_vessel_share=1.0, near_vessel_mm=(2.0, 12.0),

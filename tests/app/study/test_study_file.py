@@ -74,6 +74,8 @@ def test_the_description_counts(tmp_path: Path) -> None:
     assert "3 cases are drawn as phantoms by seeds from 0 to 2" in text and "1 case is read from files" in text
     assert "2 combinations are left out" in text and "200 errors in 6 combinations" in text
     assert "rehearsed" not in text
+    alone = read_study(study_file(tmp_path, cases="[[cases]]\nphantoms = 1\nfirst_seed = 4\n"))
+    assert "1 case is drawn as a phantom by seed 4." in describe_study(alone)
 
 
 BROKEN = [
@@ -103,6 +105,16 @@ BROKEN = [
         "own tables that are not there",
         '[devices]\nzones_csv = "z.csv"\napplicators_csv = "a.csv"',
         r"\[devices\]: a.csv cannot be read",
+    ),
+    (
+        "own tables in a folder that is not there",
+        '[devices]\nzones_csv = "own/z.csv"\napplicators_csv = "own/a.csv"',
+        r"\[devices\]: own/a.csv cannot be read",
+    ),
+    (
+        "own tables of one name in two folders",
+        '[devices]\nzones_csv = "zones/a.csv"\napplicators_csv = "applicators/a.csv"',
+        r"\[devices\]: a.csv cannot be read: .* \(applicators/a.csv or zones/a.csv\)",
     ),
     ("unused breathing", "[breathing.deep]\npeak_mm = 30", "no combination breathes so"),
     ("same breathing", "[breathing.deep]\npeak_mm = 15", "the same as 'quiet'"),

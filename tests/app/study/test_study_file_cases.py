@@ -91,7 +91,9 @@ def test_two_cases_of_one_name_need_names_for_their_tables(cohort: Path) -> None
     manifest(cohort / "other" / "A" / "case.toml")
     tables = ['manifests = "cohort/a"', 'manifests = "other/A"']
     with pytest.raises(
-        OptionError, match=r"two cases would be called 'A', .*cohort/a/case.toml and .*other/A/case"
+        OptionError,
+        match=r"two cases would be called 'A', .*cohort/a/case.toml and .*other/A/case.toml; capitals do not "
+        r"count, so 'a' is the same name: put them into two",
     ):
         read(cohort, *tables)
     assert names(cohort, *(f'name = "site{k}"\n{table}' for k, table in enumerate(tables))) == [
@@ -198,7 +200,7 @@ def test_a_table_of_cases_in_place_of_a_list_of_them_is_told_so(tmp_path: Path) 
         head = "" if cases.startswith("[") else f"{cases}\n"
         with pytest.raises(OptionError, match=r"each entry is a table of its own that begins with \[\[cases\]\]"):
             read_study(study_file(tmp_path, cases="" if head else cases, head=head + HEAD))
-    with pytest.raises(OptionError, match=r"\(and 1 more\)"):
+    with pytest.raises(OptionError, match=r"\(and 1 more mistake\)"):
         read(tmp_path, "phantoms = 0\nfirst_seed = -1")
 
 

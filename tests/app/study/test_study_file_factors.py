@@ -131,6 +131,12 @@ def test_the_same_value_twice_is_refused(tmp_path: Path, factor: str, values: st
         (f'device = "{RFA}0"', "did you mean 'generic-rfa-cooled-30'"),
         ("margin = 5", r"\[\[leave_out\]\] number 1: unknown key 'margin'; did you mean 'margin_mm'"),
         ("margin_mm = [5, 10]", "leaves out every combination"),
+        ("margin_mm = 5.0000001", "margin_mm is never 5.0000001; it takes 5, 10"),
+        ("margin_mm = [5, 5.0]", r"\[\[leave_out\]\] number 1: margin_mm holds 5.0 twice"),
+        (
+            "margin_mm = [5]\n[[leave_out]]\nmargin_mm = 5.0",
+            r"\[\[leave_out\]\] number 2: this is the same table as number 1: give it once",
+        ),
     ],
 )
 def test_what_cannot_be_left_out(tmp_path: Path, table: str, message: str) -> None:

@@ -170,3 +170,30 @@ def test_rows_are_sorted_and_filtered_in_a_browser_that_asks_no_network(page_fil
     assert page.locator("#rows tbody tr:visible").count() == 1
     assert said == [] and asked == [page_file.as_uri()]
     page.close()
+
+
+def test_paper_holds_what_is_closed_on_the_screen(page_file, chromium):
+    page = chromium.new_page()
+    page.goto(page_file.as_uri())
+    titles = page.locator("details > summary").all_inner_texts()
+    assert [title.split(" (")[0] for title in titles] == ["Definitions", "Inputs", "Cells", "Study file"]
+
+    def seen():
+        return page.evaluate(
+            """() => [...document.querySelectorAll("details > *:not(summary)")].map((one) =>
+              one.checkVisibility() && one.getBoundingClientRect().height > 20)"""
+        )
+
+    assert seen() == [False] * 4
+    closed = len(page.pdf(format="A4"))
+    page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    assert closed == pytest.approx(len(page.pdf(format="A4")), rel=0.005)
+    page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = false })")
+    page.emulate_media(media="print")
+    assert seen() == [True] * 4
+    # The heading of a table is not left behind at the foot of a page.
+    kept = page.evaluate(
+        "() => [...document.querySelectorAll('h3')].map((one) => getComputedStyle(one).breakAfter)"
+    )
+    assert kept and set(kept) == {"avoid"}
+    page.close()
