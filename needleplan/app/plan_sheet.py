@@ -10,7 +10,7 @@ import numpy as np
 from needleplan.app.plan_sheet_drawing import axial_drawing, side_drawing
 from needleplan.app.plan_sheet_findings import findings_html
 from needleplan.app.plan_sheet_style import STYLE
-from needleplan.app.report_template import Html, element, page, percent
+from needleplan.app.report_template import Html, bdi, element, page, percent
 from needleplan.case.model import Case
 from needleplan.frames import FloatArray
 from needleplan.io.plan_file import plan_hash, write_text
@@ -18,6 +18,7 @@ from needleplan.plan import Ablation, Insertion, Plan
 from needleplan.trajectory.gantry_angles import USUAL_TILT_DEG, gantry_angles, positive_side
 from needleplan.viz.canvas import png_bytes
 from needleplan.viz.orientation import anatomical_axes, direction_letters
+from needleplan.viz.palette import readable
 from needleplan.viz.planes import centroid_mm
 from needleplan.viz.slices import draw_axial_slice
 
@@ -81,10 +82,11 @@ def sheet_html(plan: Plan, case: Case, target_mm: FloatArray, pictures: Sequence
     none = element(
         "p", "The plan holds no needle. ", *(f"{each.subject}: {each.finding} " for each in plan.evidence)
     )
+    whose = element("p", element("b", bdi(plan.case_name)), _lies(case))
     columns = max(2, len(pictures) if len(pictures) < 4 else (len(pictures) + 1) // 2)
     return page(
         f"plan sheet: {plan.case_name}",
-        element("header", element("h1", "Needle plan"), element("p", element("b", plan.case_name), _lies(case))),
+        element("header", element("h1", "Needle plan"), whose),
         element("p", NOTICE, class_="notice"),
         _achieves(plan),
         findings_html(plan) if needles else Html(""),
@@ -125,7 +127,7 @@ def _needle(insertion: Insertion, case: Case, target_mm: FloatArray) -> Html:
         "; ".join(_delivery(a, insertion) for a in insertion.ablations),
     ]
     said += [Html(" &nbsp; "), element("b", "nearest"), " "]
-    said += [", ".join(f"{name.replace('_', ' ')} {value:.1f} mm" for name, value in near) or "nothing known"]
+    said += [Html(", ".join(f"{bdi(readable(name))} {value:.1f} mm" for name, value in near) or "nothing known")]
     said += [Html(" &nbsp; "), element("b", "entry from target"), " ", _offset(insertion, case, target_mm)]
     return element("tbody", first, element("tr", element("td", *said, colspan="7")))
 

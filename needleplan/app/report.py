@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from needleplan.anatomy.model import Anatomy
@@ -23,10 +24,13 @@ from needleplan.app.report_sections import (
     structures_section,
     summary_section,
 )
-from needleplan.app.report_template import STYLE, Html, contents, element, figure, page, section, table
+from needleplan.app.report_template import STYLE, Html, bdi, contents, element, figure, page, section, table
 from needleplan.io.plan_file import write_text
 from needleplan.plan import Plan
 from needleplan.viz.canvas import Picture, png_bytes
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 NOTICE = (
     "needleplan is open research software and not a medical device. This page must not be used to diagnose or "
@@ -34,8 +38,10 @@ NOTICE = (
 )
 #: Pictures whose content the scene shows; they stand in the page where it has none.
 REPLACED = ("patient", "target", "planes", "margins", "tumour")
-#: The picture that stands for the scene on paper and in browsers that draw none, and its width there.
-_STILL, _STILL_WIDTH = "target", 1200
+#: The picture that stands for the scene on paper and in browsers that draw none.
+_STILL = "target"
+#: Width of pictures that stand for the scene, and how near they are to what was drawn, of 100.
+_STILL_WIDTH, _STILL_QUALITY = 1200, 88
 
 
 def write_report(
@@ -75,7 +81,7 @@ def write_report(
         ``path``.
     """
     drawn = {picture.name: picture for picture in pictures}
-    viewer = None if scene is None else viewer_html(scene, still=_still(drawn))
+    viewer = None if scene is None else viewer_html(scene, still=_still(drawn), without_scripts=_stills(drawn))
     shown = drawn if scene is None else {name: one for name, one in drawn.items() if name not in REPLACED}
     sections = [
         ("The plan in three dimensions", _scene(scene, viewer)),
@@ -99,7 +105,7 @@ def write_report(
         f"needleplan report: {plan.case_name}",
         _header(plan),
         element("p", element("b", "Research software. "), NOTICE, class_="notice"),
-        summary_section(plan),
+        summary_section(plan, anatomy),
         key_figures(plan, rehearsals),
         contents(sections),
         _shown(shown, "patient", "target"),
@@ -121,15 +127,32 @@ def _still(drawn: Mapping[str, Picture]) -> bytes | None:
     """The picture of the target as a small PNG of 256 colours; None where it was not drawn."""
     if _STILL not in drawn:
         return None
+    buffer = BytesIO()
+    _narrowed(drawn[_STILL]).quantize(256).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _narrowed(picture: Picture) -> "Image.Image":
+    """A picture no wider than a still may be."""
     from PIL import Image
 
-    picture = Image.fromarray(drawn[_STILL].pixels)
-    if picture.width > _STILL_WIDTH:
-        height = round(picture.height * _STILL_WIDTH / picture.width)
-        picture = picture.resize((_STILL_WIDTH, height), Image.Resampling.LANCZOS)
-    buffer = BytesIO()
-    picture.quantize(256).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    image = Image.fromarray(picture.pixels)
+    if image.width <= _STILL_WIDTH:
+        return image
+    height = round(image.height * _STILL_WIDTH / image.width)
+    return image.resize((_STILL_WIDTH, height), Image.Resampling.LANCZOS)
+
+
+def _stills(drawn: Mapping[str, Picture]) -> Html:
+    """What stands for the scene where no scripts run: the pictures whose place it takes elsewhere."""
+    figures = []
+    for picture in (drawn[name] for name in REPLACED if name in drawn):
+        buffer = BytesIO()
+        _narrowed(picture).save(buffer, format="WEBP", quality=_STILL_QUALITY, method=4)
+        image = base64.b64encode(buffer.getvalue()).decode()
+        figures.append(figure(picture.title, picture.caption, image, "webp"))
+    words = "still pictures stand in place of the scene" if figures else "the scene is not shown"
+    return Html(element("p", f"No scripts run here: {words}; the tables are complete.") + "".join(figures))
 
 
 def _scene(scene: Mapping[str, object] | None, viewer: ViewerPiece | None) -> Html:
@@ -186,7 +209,7 @@ def _others(drawn: Mapping[str, Picture]) -> Html:
 def _header(plan: Plan) -> Html:
     return element(
         "header",
-        element("h1", plan.case_name),
+        element("h1", bdi(plan.case_name)),
         element("p", f"Ablation plan by needleplan {plan.provenance.version}"),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from needleplan.app.folder import PlanFolder
-from needleplan.app.report_template import Html, element, table
+from needleplan.app.report_template import Html, bdi, element, table
 from needleplan.app.study.software import software_versions
 from needleplan.case.manifest import read_manifest
 from needleplan.case.sources import resolve_source, source_root
@@ -87,7 +87,7 @@ def audit_section(plan: Plan, inputs: Sequence[Input] = (), command: str = "") -
         ("content of the case (every structure's surface, role and frame)", element("code", plan.case_hash)),
         ("plan", element("code", plan_hash(plan))),
         *([("zone tables", element("code", str(tables)))] if tables else []),
-        *((one.what, element("code", one.digest)) for one in inputs),
+        *((bdi(one.what), element("code", one.digest)) for one in inputs),
     ]
     versions = [(name, element("code", version)) for name, version in software_versions().items()]
     asked = [("plan made by needleplan", made.version), ("seed of the plan", str(made.seed))]

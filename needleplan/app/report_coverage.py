@@ -1,6 +1,6 @@
 """Sections of the report on the coverage: what was proven, what physics says, and how likely it is to succeed."""
 
-from needleplan.app.report_template import Html, element, percent, table
+from needleplan.app.report_template import Html, bdi, element, percent, table
 from needleplan.plan import Metrics, Plan
 
 
@@ -62,7 +62,7 @@ def chances_section(plan: Plan) -> Html:
     if not plan.likelihoods:
         return Html("")
     rows = [
-        (one.event, percent(one.probability), f"{percent(one.low)} to {percent(one.high)}")
+        (bdi(one.event), percent(one.probability), f"{percent(one.low)} to {percent(one.high)}")
         for one in plan.likelihoods
     ]
     budget = plan.provenance.options.get("errors.budget", "")

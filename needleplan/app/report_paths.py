@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.app.pipeline import PlannedCase
-from needleplan.app.report_template import Html, element, percent, table
+from needleplan.app.report_template import Html, bdi, element, markup, percent, table
 from needleplan.app.view.demands import PlanDemands, demands_of
 from needleplan.frames import FloatArray
 from needleplan.plan import Insertion
@@ -111,7 +111,7 @@ def _demands(paths: TrajectoryTable) -> list[tuple[str, ...]]:
         kept = "kept" if passed else element("span", "NOT kept", class_="low")
         soft = "" if column.hard else " (only costs)"
         # Where the limit is no figure, the sentence says more than the name.
-        demand = f"{readable(column.name) if column.unit else readable(column.sentence)}{soft}"
+        demand = Html(bdi(readable(column.name if column.unit else column.sentence)) + soft)
         bound = f"{'at least' if column.at_least else 'at most'} {in_unit(column.limit, column.unit)}"
         more = " or more" if _capped(column, 0) else ""
         rows.append((demand, _measured(column, 0), bound, f"{in_unit(hand, column.unit)}{more}", kept))
@@ -134,7 +134,7 @@ def _costs(ways: WaysIn) -> list[tuple[str, ...]]:
         part = float(column.weight * column.cost[0])
         share = percent(part / total) if total > 0 else "–"
         value = in_unit(float(column.values[0]), column.unit)
-        rows.append((readable(column.name), value, f"{column.cost[0]:.3f}", f"{column.weight:g}", share))
+        rows.append((bdi(readable(column.name)), value, f"{column.cost[0]:.3f}", f"{column.weight:g}", share))
     rows.append(("together", "", f"{total:.3f}", "", ""))
     return rows
 
@@ -146,17 +146,19 @@ def _counts(ways: WaysIn) -> Html:
     rejected = [(int((~c.passed[others]).sum()), readable(c.name)) for c in paths.constraints if c.hard]
     most = sorted((item for item in rejected if item[0]), key=lambda item: (-item[0], item[1]))[:_REASONS_LISTED]
     words = f"{int(paths.feasible[others].sum()):,} of {int(others.sum()):,} places of the skin offer a way."
-    if most:
-        words += " Most others fail " + ", ".join(f"{name} ({count:,})" for count, name in most) + "."
-    return element("p", words)
+    told = Html(", ".join(f"{bdi(name)} ({count:,})" for count, name in most))
+    return element("p", words, *((" Most others fail ", told, ".") if most else ()))
 
 
 def _others(ways: WaysIn) -> Html:
     """The cheapest distinct ways that satisfy every demand, and what decided between them and the planned one."""
     paths = ways.table
     if not paths.feasible[0]:
-        failing = ", ".join(readable(c.name) for c in paths.constraints if c.hard and not c.passed[0])
-        return element("p", f"The planned path itself fails {failing} when it is measured alone.", class_="low")
+        failing = [bdi(readable(c.name)) for c in paths.constraints if c.hard and not c.passed[0]]
+        return element(
+            "p", "The planned path itself fails ", Html(", ".join(failing)), " when it is measured alone.",
+            class_="low",
+        )  # fmt: skip
     comparison = compare_with_runners_up(paths, 0, FEASIBLE_LISTED)
     if not comparison.runners_up:
         return element("p", f"No other place at least {DISTINCT_MM:g} mm away offers a way.")
@@ -188,8 +190,8 @@ def _standing(other: RunnerUp) -> str:
 
 
 def _saved(differences: Sequence[ObjectiveDifference]) -> str:
-    told = [f"{readable(d.objective)} {d.advantage:+.3f}" for d in differences if abs(d.advantage) >= _TOLD]
-    return ", ".join(told) or "–"
+    told = [f"{bdi(readable(d.objective))} {d.advantage:+.3f}" for d in differences if abs(d.advantage) >= _TOLD]
+    return Html(", ".join(told) or "–")
 
 
 def _rejected(ways: WaysIn) -> Html:
@@ -201,11 +203,15 @@ def _rejected(ways: WaysIn) -> Html:
     for row in _distinct(paths, candidates[np.argsort(weighted[candidates], kind="stable")])[:REJECTED_LISTED]:
         failed = [c for c in paths.constraints if c.hard and not c.passed[row]]
         why = "; ".join(
-            f"{readable(c.name)}: {_measured(c, row)}, {'at least' if c.at_least else 'at most'} "
-            f"{in_unit(c.limit, c.unit)} is demanded"
+            bdi(readable(c.name))
+            + markup(
+                f": {_measured(c, row)}, {'at least' if c.at_least else 'at most'} "
+                f"{in_unit(c.limit, c.unit)} is demanded"
+            )
             for c in failed
         )
-        rows.append((_point(paths.entry_mm[row]), f"{paths.length_mm[row]:.0f} mm", f"{weighted[row]:.3f}", why))
+        place = _point(paths.entry_mm[row])
+        rows.append((place, f"{paths.length_mm[row]:.0f} mm", f"{weighted[row]:.3f}", Html(why)))
     if not rows:
         return Html("")
     return Html(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from needleplan.app.report_template import Html, element, percent, table
+from needleplan.app.report_template import Html, bdi, element, percent, table
 from needleplan.assess import Assessment
 from needleplan.outcome import CLOSEST_CAP_MM, EventKind, Outcome
 from needleplan.plan import Metrics
@@ -137,7 +137,7 @@ def _approaches(outcomes: Sequence[Outcome]) -> Html:
         text = f"{min(values):.1f} mm" if min(values) < CLOSEST_CAP_MM else f"over {CLOSEST_CAP_MM:g} mm"
         return text if not passed else f"{text}, punctured by {passed} of {len(outcome.entered)}"
 
-    rows = [(readable(name), *(cell(outcome, name) for outcome in outcomes)) for name in near[:NEAREST]]
+    rows = [(bdi(readable(name)), *(cell(outcome, name) for outcome in outcomes)) for name in near[:NEAREST]]
     note = (
         "Least distance of any needle's surface from the structure while needle and structure moved, negative "
         "inside, needles given up in the patient counted; the target and its organ are meant to be punctured."

@@ -8,10 +8,11 @@ import numpy as np
 
 from needleplan.anatomy.model import Anatomy
 from needleplan.app.report_rehearsals import Rehearsal
-from needleplan.app.report_template import Html, element, percent, table
+from needleplan.app.report_template import Html, bdi, element, percent, table, with_names
 from needleplan.case.model import Role
 from needleplan.plan import Insertion, Plan, PlanStatus
 from needleplan.trajectory.gantry_angles import gantry_angles
+from needleplan.viz.palette import readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,29 @@ _VERDICTS = {
 }
 
 
-def summary_section(plan: Plan) -> Html:
+def names_of(plan: Plan, anatomy: Anatomy) -> tuple[str, ...]:
+    """Every name that a sentence of the report may hold: of the case and of its structures."""
+    measured = (name for insertion in plan.insertions for name in insertion.clearances_mm)
+    names = (plan.case_name, *(surface.name for surface in anatomy.surfaces), *measured)
+    return tuple(dict.fromkeys(names))
+
+
+def summary_section(plan: Plan, anatomy: Anatomy) -> Html:
     """Status, verdict and evidence."""
+    names = names_of(plan, anatomy)
     badge = element("span", plan.status.value, class_=f"badge {plan.status.value}")
     items = []
     for evidence in plan.evidence:
         remedy = (
-            (Html(" "), element("span", f"What would change it: {evidence.remedy}", class_="mute"))
+            (
+                Html(" "),
+                element("span", "What would change it: ", with_names(evidence.remedy, names), class_="mute"),
+            )
             if evidence.remedy
             else ()
         )
-        items.append(element("li", element("b", evidence.subject), ": ", evidence.finding, *remedy))
+        finding = with_names(evidence.finding, names)
+        items.append(element("li", element("b", bdi(evidence.subject)), ": ", finding, *remedy))
     return Html(
         element("p", badge, " ", _VERDICTS[plan.status], class_="verdict")
         + (element("ul", *items, class_="evidence") if items else "")
@@ -61,7 +74,7 @@ def summary_section(plan: Plan) -> Html:
 def key_figures(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Html:
     """The key figures as boxes."""
     metrics = plan.metrics
-    boxes: list[tuple[str, str]] = []
+    boxes: list[tuple[str, ...]] = []
     if metrics is not None:
         boxes = [
             (percent(metrics.target_coverage_fraction), "of the target inside the zones"),
@@ -75,7 +88,7 @@ def key_figures(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Html:
     clearances = [(value, name) for insertion in plan.insertions for name, value in insertion.clearances_mm.items()]
     if clearances:
         value, name = min(clearances)
-        boxes.append((f"{value:.1f} mm", f"least clearance, to {name.replace('_', ' ')}"))
+        boxes.append((f"{value:.1f} mm", "least clearance, to ", bdi(readable(name))))
     if metrics is not None:
         boxes.append((f"{metrics.zone_ml:.0f} ml", f"zone, {metrics.over_ablation_ml:.0f} ml beyond the margin"))
     for rehearsal in rehearsals:
@@ -84,7 +97,7 @@ def key_figures(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Html:
             largest = max(needle.tip_error_mm for needle in outcome.needles)
             boxes.append((f"{largest:.1f} mm", f"largest tip error, {outcome.strategy.replace('-', ' ')}"))
     return element(
-        "div", *(element("div", element("b", value), element("span", text)) for value, text in boxes),
+        "div", *(element("div", element("b", value), element("span", *text)) for value, *text in boxes),
         class_="figures",
     )  # fmt: skip
 
@@ -146,7 +159,7 @@ def clearances_section(plan: Plan, anatomy: Anatomy) -> Html:
             "–" if value is None else element("span", f"{value:.1f} mm", class_="low" if value < 0 else "plain")
             for value in values
         ]
-        rows.append((name.replace("_", " "), *cells))
+        rows.append((bdi(readable(name)), *cells))
     header = ("structure", *(f"needle {insertion.order}" for insertion in plan.insertions))
     text = "From the surface of the structure to the surface of the needle; negative where it would be hit."
     return Html(table(header, rows) + element("p", text, class_="mute"))
@@ -161,7 +174,7 @@ def candidates_section(plan: Plan) -> Html:
     rejected = [(name, count) for name, count in plan.rejected.items() if count > 0]
     rejected.sort(key=lambda item: -item[1])
     total = max(1, plan.candidate_count)
-    rows = [(name.replace("_", " "), f"{count:,}", f"{100 * count / total:.1f} %") for name, count in rejected]
+    rows = [(bdi(readable(name)), f"{count:,}", f"{100 * count / total:.1f} %") for name, count in rejected]
     return Html(element("p", text) + (table(("rejected by", "paths", "share of all"), rows) if rows else Html("")))
 
 
@@ -210,7 +223,7 @@ def structures_section(anatomy: Anatomy) -> Html:
         cut = bool(surface.cut_faces.any())
         rows.append(
             (
-                surface.name.replace("_", " "), surface.role.value.replace("_", " "),
+                bdi(readable(surface.name)), surface.role.value.replace("_", " "),
                 f"{surface.mesh.volume_mm3 / 1000:.1f} ml", f"{len(surface.mesh.faces):,}",
                 f"{surface.surface_error_mm:.2f} mm", "yes" if cut else "no",
             )
@@ -224,10 +237,15 @@ def structures_section(anatomy: Anatomy) -> Html:
 
 def provenance_section(plan: Plan, anatomy: Anatomy, notes: Sequence[str]) -> Html:
     """Case, version, options, times, and what a reader must know."""
-    made = plan.provenance
-    sentences = [*made.notes, *notes]
+    made, names = plan.provenance, names_of(plan, anatomy)
+    sentences = [with_names(note, names) for note in (*made.notes, *notes)]
     findings = [
-        element("li", f"{f.severity.value}: {f.structure + ': ' if f.structure else ''}{f.message} {f.remedy}")
+        element(
+            "li",
+            f"{f.severity.value}: ",
+            *((bdi(f.structure), ": ") if f.structure else ()),
+            with_names(f"{f.message} {f.remedy}", names),
+        )
         for f in anatomy.case.findings
     ]
     rows: list[tuple[str, str]] = [

@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from html import escape
 
 
@@ -24,6 +25,26 @@ def element(tag: str, *content: str, **attributes: str) -> Html:
         f' {name.rstrip("_").replace("_", "-")}="{escape(value, quote=True)}"' for name, value in attributes.items()
     )
     return Html(f"<{tag}{names}>{''.join(markup(part) for part in content)}</{tag}>")
+
+
+def bdi(text: str) -> Html:
+    """A name that stands by itself, whatever its direction of writing."""
+    return element("bdi", text)
+
+
+def with_names(sentence: str, names: Iterable[str]) -> Html:
+    """A sentence of this program's in which those names stand by themselves.
+
+    Marks of the direction of writing within a name turn nothing of the sentence round then, such as its figures.
+    Names of ASCII letters have no such marks and stay as they are.
+    """
+    forms = {form for name in names for form in (name, name.replace("_", " ")) if not form.isascii()}
+    if not forms:
+        return Html(markup(sentence))
+    # Of two names that begin alike the longer one is meant.
+    pattern = "|".join(re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form)))
+    parts = re.split(f"({pattern})", sentence)
+    return Html("".join(bdi(part) if k % 2 else markup(part) for k, part in enumerate(parts)))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> Html:
@@ -118,7 +139,7 @@ STYLE = """
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto,
   "Helvetica Neue", "Noto Sans", "DejaVu Sans", Arial, sans-serif; font-variant-numeric: tabular-nums; }
-main { max-width: 66rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+main { max-width: 66rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; overflow-wrap: anywhere; }
 header { border-bottom: 2px solid var(--ink); padding-bottom: 1rem; margin-bottom: 1.25rem; }
 header p { margin: .25rem 0 0; color: var(--grey); }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0; overflow-wrap: anywhere; }
@@ -137,7 +158,8 @@ p { max-width: 46rem; margin: .4rem 0; }
 .figures span { display: block; color: var(--grey); font-size: .86rem; line-height: 1.35; }
 .evidence { padding-left: 1.1rem; margin: .4rem 0; max-width: 50rem; } .evidence li { margin: .3rem 0; }
 .wide { overflow-x: auto; margin: .6rem 0; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+/* A table is moved sideways before its words are broken. */
+table { border-collapse: collapse; width: 100%; font-size: .92rem; overflow-wrap: break-word; }
 th, td { padding: .38rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 thead th { background: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line); }
 tbody th { font-weight: 600; } td.number { white-space: nowrap; }
@@ -157,7 +179,7 @@ a:focus-visible, button:focus-visible, input:focus-visible { outline: 3px solid 
   .figures div { flex-basis: 8rem; } th, td { padding: .32rem .45rem; } }
 @media print { @page { size: A4; margin: 14mm; } body { font-size: 9.5pt; } table { font-size: .86rem; }
   th, td { padding: .25rem .4rem; } main { max-width: none; padding: 0; }
-  h2 { break-after: avoid; } tr, .figures, .notice { break-inside: avoid; } .wide { overflow: visible; }
+  h2, h3 { break-after: avoid; } tr, .figures, .notice { break-inside: avoid; } .wide { overflow: visible; }
   td.number { white-space: normal; } figure img { width: auto; max-width: 100%; max-height: 98mm; }
   video, .contents { display: none; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }

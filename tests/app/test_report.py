@@ -17,7 +17,7 @@ from needleplan.anatomy.model import Anatomy, StructureSurface
 from needleplan.app.report import NOTICE, write_report
 from needleplan.app.report_rehearsals import MOST_ENTRIES, Rehearsal
 from needleplan.app.report_sections import needle_angles
-from needleplan.app.report_template import Html, element, percent, table
+from needleplan.app.report_template import Html, element, percent, table, with_names
 from needleplan.assess import Assessment
 from needleplan.case.model import Case, Finding, PatientPosition, Role, Severity, Structure
 from needleplan.outcome import EventKind, RehearsalEvent
@@ -332,6 +332,13 @@ def test_angles_follow_the_position_and_the_moved_patient():
 
 def test_percent_never_rounds_up_to_everything():
     assert percent(1.0) == "100 %" and percent(0.99996) == "99.9 %" and percent(0.0) == "0.0 %"
+
+
+def test_names_that_may_turn_a_sentence_round_stand_by_themselves():
+    names = ("portal_vein", "dome_\u202e<b>", "dome_\u202e")
+    said = with_names("portal vein & dome \u202e<b> 3 mm, dome_\u202e 4 mm", names)
+    assert said == "portal vein &amp; <bdi>dome \u202e&lt;b&gt;</bdi> 3 mm, <bdi>dome_\u202e</bdi> 4 mm"
+    assert with_names("a < b", ("a", "")) == "a &lt; b"
 
 
 def test_blocks_escape_once():

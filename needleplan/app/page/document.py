@@ -48,6 +48,8 @@ _LOADER = """
 })();
 """
 
+_WITHOUT_SCRIPTS = Html("<p>No scripts run here: the scene is not shown; the tables are complete.</p>")
+
 
 @dataclass(frozen=True, slots=True)
 class ViewerPiece:
@@ -111,12 +113,15 @@ def scene_text(scene: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def viewer_html(scene: Mapping[str, Any], *, still: bytes | None = None) -> ViewerPiece:
+def viewer_html(
+    scene: Mapping[str, Any], *, still: bytes | None = None, without_scripts: Html | None = None
+) -> ViewerPiece:
     """The viewer of ``scene`` for a page that fetches nothing.
 
     Args:
         scene: as data, schema needleplan.scene.
         still: PNG that stands for the scene where the browser draws no WebGL.
+        without_scripts: what stands for it where no scripts run; a sentence where None.
 
     Raises:
         OptionError: the scene has no JSON form, or the still is no PNG.
@@ -126,9 +131,10 @@ def viewer_html(scene: Mapping[str, Any], *, still: bytes | None = None) -> View
             raise OptionError("the still picture of a scene is no PNG; it must be one")
         scene = {**scene, "still": f"data:image/png;base64,{base64.b64encode(still).decode()}"}
     style = viewer_files()["viewer.css"].content.decode()
-    waiting = '<p class="needleplan-waiting">The scene is being unpacked; it needs scripts to be allowed.</p>'
+    waiting = '<p class="needleplan-waiting">The scene stands here once scripts of this page have unpacked it.</p>'
+    said = _WITHOUT_SCRIPTS if without_scripts is None else without_scripts
     body = (
-        f'<div id="needleplan-viewer">{waiting}</div>\n'
+        f'<div id="needleplan-viewer">{waiting}</div>\n<noscript>{said}</noscript>\n'
         f'<script type="application/json" id="needleplan-scene">{scene_text(scene)}</script>\n'
         f"{_packed_modules()}<script>{_LOADER}</script>\n"
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from needleplan.app.report_template import Html, element, table
+from needleplan.app.report_template import Html, bdi, element, table
 from needleplan.app.study.analysis import Analysis
 from needleplan.app.study.analysis_levels import PLANNED, STATUSES
 from needleplan.app.study.study import Row
@@ -70,11 +70,6 @@ def reasons_section(analysis: Analysis) -> Html:
     rest = len(lacking) - len(rows)
     more = element("p", f"{rest} more stand in the table of rows.", class_="mute") if rest else Html("")
     return Html(table(("case", "cell", "status", "reason"), rows, 4) + more)
-
-
-def bdi(text: str) -> Html:
-    """A name that stands by itself, whatever its direction of writing."""
-    return element("bdi", text)
 
 
 def status(name: str) -> Html:

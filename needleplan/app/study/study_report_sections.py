@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from needleplan.app.report_template import Html, element, table
+from needleplan.app.report_template import Html, bdi, element, table
 from needleplan.app.study.analysis import Analysis
 from needleplan.app.study.analysis_levels import STATUSES, factor_title
 from needleplan.app.study.analysis_measures import MEASURES
 from needleplan.app.study.comparisons import Comparison
-from needleplan.app.study.study_report_rows import bdi, status
+from needleplan.app.study.study_report_rows import status
 from needleplan.uncertainty.binomial import clopper_pearson
 from needleplan.uncertainty.rehearsal_statistics import RESAMPLES, Estimate
 from needleplan.viz.study_figures_canvas import StudyFigure

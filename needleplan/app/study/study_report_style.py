@@ -38,7 +38,10 @@ th[aria-sort="descending"] .sort::after { content: " ↓" / ""; color: inherit; 
   .rows thead th:nth-child(n) { width: auto; }
   .rows td, .rows tbody th, .rows thead th { overflow-wrap: break-word; word-break: normal; }
   .rows td.reason { overflow-wrap: anywhere; min-width: 40mm; }
-  details > *:not(summary) { display: block; } figure svg { max-height: 235mm; } }
+  details > *:not(summary) { display: block; }
+  /* What is closed on the screen is told on paper. */
+  details::details-content { display: block; content-visibility: visible; block-size: auto; overflow: visible; }
+  figure svg { max-height: 235mm; } }
 """
 )
 

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from functools import cache
 
+import numpy as np
 import pytest
 from planned_patient import oblique, planned_patient, with_skin
 
@@ -11,6 +12,8 @@ from needleplan.app.page.scene import build_scene
 from needleplan.app.report import write_report
 from needleplan.app.report_audit import Input
 from needleplan.app.report_paths import paths_section
+from needleplan.plan import Evidence
+from needleplan.viz.canvas import Picture
 
 HOSTILE = "</script><script>window.hit = 1</script><img src=x onerror='window.hit = 1'>\u202e&\""
 
@@ -142,4 +145,88 @@ def test_without_webgl_all_but_the_scene_is_there(chromium, report):
     page.wait_for_selector(".np-viewer[data-ready]", timeout=30_000)
     text = page.locator("main").inner_text()
     assert "WebGL" in text and "Needle 1: what was demanded" in text and not state(page)["webgl"]
+    widths = [page.locator(place).first.bounding_box()["width"] for place in (".np-no-scene", ".np-pane")]
+    assert widths[0] == pytest.approx(widths[1], abs=3.0), "the sentence lies across the whole picture"
+    assert page.evaluate("() => getComputedStyle(document.querySelector('.np-no-scene')).paddingLeft") == "18px"
+    page.close()
+
+
+@pytest.mark.parametrize("drawn", [("target", "patient", "planes", "margins", "needle-planes"), ()])
+def test_without_scripts_still_pictures_stand_for_the_scene(chromium, tmp_path, drawn):
+    planned, scene, _ = made()
+    pixels = np.random.default_rng(1).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    pictures = [Picture(name, f"Title of {name}", f"{HOSTILE} in a caption.", pixels) for name in drawn]
+    path = write_report(
+        tmp_path / "report.html", anatomy=planned.anatomy, plan=planned.plan, scene=scene, pictures=pictures
+    )
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    text = page.locator("main").inner_text()
+    assert "No scripts run here" in text and ("still pictures" in text) == bool(drawn)
+    shown = page.locator("main img")
+    assert shown.count() == len(drawn) and all(image.is_visible() for image in shown.all())
+    assert page.evaluate("[...document.images].every((image) => image.naturalWidth === 60)")
+    assert all(text.count(f"Title of {name}.") == 1 for name in drawn)
+    context.close()
+    # Where scripts run, the scene stands alone.
+    page = chromium.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_selector(".np-viewer[data-ready]", timeout=30_000)
+    assert page.locator("main img").count() == len([name for name in drawn if name == "needle-planes"])
+    assert "No scripts run here" not in page.locator("main").inner_text()
+    assert page.evaluate("() => window.hit") is None
+    page.close()
+
+
+def test_a_long_word_does_not_widen_the_page_of_a_telephone(chromium, tmp_path):
+    planned, scene, _ = made()
+    word = "hepatocellular" * 4
+    insertion = dataclasses.replace(planned.plan.insertions[0], clearances_mm={word: 3.0})
+    evidence = (Evidence(word, f"The {word} is near.", f"Move the {word}."),)
+    plan = dataclasses.replace(planned.plan, case_name=word, insertions=(insertion,), evidence=evidence)
+    picture = Picture("needle-planes", word, word, np.zeros((40, 60, 3), np.uint8))
+    path = write_report(
+        tmp_path / "report.html", anatomy=planned.anatomy, plan=plan, pictures=[picture], notes=[word],
+        scene=scene,
+    )  # fmt: skip
+    page = chromium.new_page(viewport={"width": 390, "height": 800})
+    page.goto(path.as_uri())
+    page.wait_for_selector(".np-viewer[data-ready]", timeout=30_000)
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+    # A table is moved sideways instead: none of its words is broken.
+    cell = page.locator("#clearances tbody th").first
+    assert cell.bounding_box()["height"] < 45.0 and cell.inner_text() == word
+    page.close()
+
+
+def test_marks_of_writing_direction_in_a_name_turn_no_figure_round(chromium, tmp_path):
+    planned, *_ = made()
+    turning = "liver \u202e dome"
+    insertion = dataclasses.replace(planned.plan.insertions[0], clearances_mm={turning: 3.25})
+    evidence = (Evidence("clearance", f"{turning} is 3.25 mm away of 10.5 mm", f"Move from {turning} by 7.25 mm."),)
+    plan = dataclasses.replace(planned.plan, insertions=(insertion,), evidence=evidence)
+    path = write_report(tmp_path / "report.html", anatomy=planned.anatomy, plan=plan, notes=[f"{turning}: 5.75 mm"])
+    page = chromium.new_page()
+    page.goto(path.as_uri())
+    # Where a figure is turned round, its first letter stands right of its last.
+    places = page.evaluate(
+        """(figures) => {
+          const found = [], walk = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+          for (let node = walk.nextNode(); node; node = walk.nextNode()) for (const figure of figures) {
+            const start = node.data.indexOf(figure);
+            if (start < 0) continue;
+            const left = [0, figure.length - 1].map((k) => {
+              const range = document.createRange();
+              range.setStart(node, start + k);
+              range.setEnd(node, start + k + 1);
+              return range.getBoundingClientRect().left;
+            });
+            found.push([figure, left[0] < left[1]]);
+          }
+          return found;
+        }""",
+        ["3.25 mm away of 10.5 mm", "by 7.25 mm", "5.75 mm"],
+    )
+    assert sorted(places) == [["3.25 mm away of 10.5 mm", True], ["5.75 mm", True], ["by 7.25 mm", True]]
     page.close()

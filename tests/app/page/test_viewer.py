@@ -161,6 +161,41 @@ def test_a_tick_hides_a_body_from_scene_and_planes(viewer):
     assert not [body for body in viewer.state()["shown"] if body.startswith("s:")]
 
 
+def test_the_tick_of_a_group_shows_and_hides_all_of_it(viewer):
+    whole = viewer.page.get_by_role("checkbox", name="Show all: Structures")
+    structures = {body for body in viewer.state()["shown"] if body.startswith("s:")}
+    assert len(structures) > 2
+
+    def shown():
+        return {body for body in viewer.state()["shown"] if body.startswith("s:")}
+
+    whole.click()
+    assert shown() == set() and not whole.is_checked()
+    whole.click()
+    assert shown() == structures and whole.is_checked()
+    # Of a group that is shown in part a click shows the rest.
+    viewer.page.get_by_role("checkbox", name="rib").uncheck()
+    assert shown() == structures - {"s:rib"}
+    whole.click()
+    assert shown() == structures and whole.is_checked()
+
+
+def test_the_legend_keeps_its_colours_where_the_system_forces_its_own(viewer):
+    viewer.page.emulate_media(forced_colors="active")
+    try:
+        colours = viewer.page.evaluate(
+            "() => [...document.querySelectorAll('.np-swatch[data-pattern=plain]')]"
+            ".map((one) => getComputedStyle(one).backgroundColor)"
+        )
+    finally:
+        viewer.page.emulate_media(forced_colors="none")
+    given = viewer.page.evaluate(
+        "() => [...document.querySelectorAll('.np-swatch[data-pattern=plain]')]"
+        ".map((one) => getComputedStyle(one).backgroundColor)"
+    )
+    assert colours == given and len(set(given)) > 2
+
+
 def test_opacity_of_one_and_of_a_group(viewer):
     before = viewer.picture()
     viewer.page.get_by_role("slider", name="Opacity of rib").fill("20")

@@ -183,6 +183,11 @@ def test_names_and_versions_are_exact(tmp_path: Path, right: str, wrong: str, me
     assert "^[" not in str(caught.value) and "more)" not in str(caught.value)
 
 
+def test_a_number_of_thousands_of_digits_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CaseError, match=r"study.toml: a study file holds a number of thousands of digits$"):
+        read_study(study_file(tmp_path, f"[planning]\naims = {'9' * 5000}\n"))
+
+
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     path = study_file(tmp_path)
     text = path.read_bytes()

@@ -17,14 +17,25 @@ NO_GL = ["--no-sandbox", "--disable-gpu", "--disable-3d-apis"]
 
 
 @pytest.fixture
-def address(desk):
+def served(desk):
+    """(address, what stops the server)."""
     server = PageServer(desk, 0)
     serving = threading.Thread(target=server.serve)
     serving.start()
-    yield server.address
-    server.stop()
-    serving.join(20.0)
-    assert not serving.is_alive(), "a stopped server ends"
+
+    def stop():
+        server.stop()
+        serving.join(20.0)
+        assert not serving.is_alive(), "a stopped server ends"
+
+    yield server.address, stop
+    if serving.is_alive():
+        stop()
+
+
+@pytest.fixture
+def address(served):
+    return served[0]
 
 
 @pytest.fixture
@@ -134,6 +145,34 @@ def test_the_keyboard_alone_is_enough(page):
     assert page.said == []
 
 
+def test_a_coordinate_that_nobody_edited_stays_as_it_is(page):
+    before = page.needle()["tip_mm"]
+    assert before[1:] != [round(value, 1) for value in before[1:]], "the fields round, so that the test tells"
+    page.tab.fill("#tip-x", f"{before[0] + 2.0:.1f}")
+    page.tab.keyboard.press("Tab")
+    page.until("needleplanPage.connection.state.needles[0].moved")
+    after = page.needle()["tip_mm"]
+    assert after[0] == float(f"{before[0] + 2.0:.1f}") and after[1:] == before[1:]
+
+
+def test_moves_typed_before_and_after_the_page_is_loaded_anew_are_two_steps(page):
+    before = page.needle()["tip_mm"]
+    page.tab.fill("#tip-x", f"{before[0] + 2.0:.1f}")
+    page.tab.keyboard.press("Tab")
+    page.until("needleplanPage.connection.state.needles[0].moved")
+    between, version = page.needle()["tip_mm"], page.state()["version"]
+    page.tab.reload()
+    page.until("Boolean(window.needleplanPage?.ready)")
+    page.tab.fill("#tip-x", f"{before[0] + 4.0:.1f}")
+    page.tab.keyboard.press("Tab")
+    page.until(f"needleplanPage.connection.state.version > {version}")
+    assert page.needle()["tip_mm"] != between
+    page.press("#undo")
+    assert page.needle()["tip_mm"] == between
+    page.press("#undo")
+    assert page.needle()["tip_mm"] == before
+
+
 def test_a_broken_demand_is_said_plainly(page, planned):
     middle = planned.anatomy.obstacles[0].mesh.vertices_mm.mean(axis=0)
     for axis, value in zip("xyz", middle, strict=True):
@@ -193,3 +232,59 @@ def test_a_server_that_ends_is_told_and_nothing_hangs(blind, desk):
     serving.join(20.0)
     assert not serving.is_alive() and time.monotonic() - began < 10.0
     page.until("!document.getElementById('lost').hidden")
+
+
+def test_pictures_of_one_kind_stand_side_by_side_and_are_alike(blind, address):
+    page = Page(blind, address)
+    page.tab.set_viewport_size({"width": 1400, "height": 1000})
+    page.settled()
+    page.until("document.querySelectorAll('#margin figure').length === 2")
+
+    def boxes(places):
+        return [one.bounding_box() for one in page.tab.locator(places).all()]
+
+    planes = boxes(".np-plane")
+    assert len(planes) == 3
+    for side in ("y", "width", "height"):
+        assert max(box[side] for box in planes) - min(box[side] for box in planes) < 1.0, side
+    # Slider and figure keep to the width of their picture.
+    assert page.tab.evaluate(
+        "[...document.querySelectorAll('.np-plane-figure')].every((one) => one.scrollWidth <= one.clientWidth + 1)"
+    )
+    histogram, painted = boxes("#margin figure")
+    assert histogram["y"] == pytest.approx(painted["y"], abs=1.0) and painted["x"] > histogram["x"] + 400
+    ends = [box["x"] + box["width"] for box in boxes("main, #comparison, #margin")]
+    assert ends == pytest.approx([ends[0]] * 3, abs=1.0)
+    page.tab.close()
+
+
+def test_without_a_server_the_scene_shows_what_the_fields_show(page, served):
+    page.settled()
+    tip = page.needle()["tip_mm"]
+    served[1]()
+    page.tab.focus("button.np-handle.np-tip")
+    page.tab.keyboard.press("Shift+ArrowRight")
+    page.until("document.getElementById('error').textContent.includes('nothing was changed')")
+    assert page.tab.evaluate("needleplanPage.viewer.state().needles['1'].tip_mm") == pytest.approx(tip)
+    assert page.tab.input_value("#tip-x") == f"{tip[0]:.1f}"
+
+
+def test_without_a_server_the_edited_plan_stays_drawn_and_a_sentence_says_so(page, served):
+    page.settled()
+    page.until("needleplanPage.viewer.state().shown.includes('z:1')")
+    served[1]()
+    for choice in ("other", "both"):
+        page.tab.select_option("#drawn", choice)
+        page.until("document.getElementById('undrawn').textContent.includes('The server did not answer.')")
+        now = page.tab.evaluate("needleplanPage.viewer.state()")
+        assert (
+            "z:1" in now["shown"]
+            and now["needles"]["1"]["shown"]
+            and not [name for name in now["needles"] if name.startswith("other")]
+        )
+        assert page.tab.input_value("#drawn") == "edited"
+    page.tab.click("#compare")
+    page.until("document.getElementById('compared').textContent === 'The server did not answer.'")
+    assert [line for line in page.said if "ERR_" not in line] == [], (
+        "only that nobody answers is told by the browser"
+    )

@@ -83,12 +83,14 @@ export class BodyList {
     if (name !== "needles") head.append(opacity);
     const node = element("div", { class: "np-group", role: "group", "aria-label": title }, head, list);
     const group = { name, tick, opacity, list, node };
-    tick.addEventListener("change", () =>
+    tick.addEventListener("change", () => {
+      // Read once: each row that changes sets the tick of the group anew.
+      const { checked } = tick;
       this.eachOf(name, (key, row) => {
-        row.tick.checked = tick.checked;
-        this.change(key, { shown: tick.checked });
-      }),
-    );
+        row.tick.checked = checked;
+        this.change(key, { shown: checked });
+      });
+    });
     opacity.addEventListener("input", () => {
       const { value } = opacity;
       this.eachOf(name, (key, row) => {

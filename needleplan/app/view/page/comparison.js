@@ -12,6 +12,8 @@ export class Comparison {
     this.comparedOf = -1;
     this.asked = false;
     this.drawn = [];
+    this.choice = "edited";
+    this.wanted = 0;
     place("compare").addEventListener("click", () => { this.asked = true; this.compare(); });
     place("against").addEventListener("change", () => { if (this.asked) this.compare(); this.draw(); });
     place("drawn").addEventListener("change", () => this.draw());
@@ -27,7 +29,7 @@ export class Comparison {
       place("against").append(element("option", { value: "other" }, state.other));
     }
     if (this.asked && state.judged.fresh && state.judged.version !== this.comparedOf) this.compare();
-    if (place("drawn").value === "other") this.hideEdited(true);
+    if (this.choice === "other") this.hideEdited(true);
   }
 
   async compare() {
@@ -49,25 +51,50 @@ export class Comparison {
     }
   }
 
-  /** Draws the other plan, the edited one, or both. */
+  /** Draws the other plan, the edited one, or both; the edited one where the other cannot be had. */
   async draw() {
     const { viewer } = this.page;
     if (!viewer) return;
     const choice = place("drawn").value;
+    this.wanted += 1;
+    const { wanted } = this;
+    place("undrawn").textContent = "";
+    try {
+      // Nothing is hidden before that which takes its place is here.
+      const other = choice === "edited" ? null : await (await ask(`other?with=${this.with}`)).json();
+      // A later choice draws by itself.
+      if (wanted !== this.wanted) return;
+      this.clear();
+      this.choice = choice;
+      this.hideEdited(choice === "other");
+      if (other) await this.drawOther(other, choice);
+    } catch (error) {
+      if (wanted !== this.wanted) return;
+      this.clear();
+      this.choice = "edited";
+      place("drawn").value = "edited";
+      this.hideEdited(false);
+      place("undrawn").textContent = `The other plan cannot be drawn. ${error.message}`;
+    }
+  }
+
+  clear() {
+    const { viewer } = this.page;
     for (const { needle, body } of this.drawn.splice(0)) {
       if (needle) viewer.removeNeedle(needle);
       else viewer.removeBody(body);
     }
-    this.hideEdited(choice === "other");
-    if (choice === "edited") return;
-    const other = await (await ask(`other?with=${this.with}`)).json();
+  }
+
+  async drawOther(other, choice) {
+    const { viewer } = this.page;
     for (const one of other.needles) {
       const needle = `other ${one.order}`;
       viewer.setNeedle(needle, one.entry_mm, one.tip_mm, { ghost: choice === "both", label: `needle ${one.order}, other plan`, locked: { entry: true, tip: true } });
       this.drawn.push({ needle });
     }
-    await viewer.setBodies(other.bodies);
     this.drawn.push(...other.bodies.map((body) => ({ body: body.id })));
+    await viewer.setBodies(other.bodies);
   }
 
   hideEdited(hidden) {

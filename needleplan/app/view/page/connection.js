@@ -21,11 +21,17 @@ async function shown() {
   }
 }
 
-/** Asks the server; gives the parsed answer, or throws a Refusal, or an error where nobody answers. */
+/** Asks the server; gives its answer, or throws a Refusal, or an error with a sentence where nobody answers. */
 export async function ask(address, body) {
-  const answer = await fetch(address, body === undefined ? {} : {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-  });
+  let answer;
+  try {
+    answer = await fetch(address, body === undefined ? {} : {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    });
+  } catch {
+    // Every browser has words of its own for this.
+    throw new Error("The server did not answer.");
+  }
   if (answer.ok) return answer;
   let said = `The server cannot answer that (${answer.status}).`;
   try {
@@ -114,6 +120,8 @@ export class Connection {
       this.heard(state);
     } catch {
       this.lost(true);
+      // What the hand moved in the scene goes back to where the needles were last known to be.
+      this.heard(this.state);
     }
   }
 }

@@ -5,10 +5,18 @@ import { constraintsTable, element, objectivesTable, shown } from "./tables.js";
 const ENDS = { entry: "Entry", tip: "Tip" };
 const AXES = ["x, to the left", "y, to the back", "z, to the head"];
 
-/** The panel of the chosen needle; `edit(address, content)` is told of every change. */
+/** A coordinate as its field shows it. */
+function coordinate(mm) {
+  return mm.toFixed(1);
+}
+
+/**
+ * The panel of the chosen needle; `edit(address, content)` is told of every change. `tab` is a name that no other page
+ * has, nor this one after it was loaded anew: gestures are told apart by it.
+ */
 export class NeedlePanel {
-  constructor({ root, choices, columns }, edit) {
-    Object.assign(this, { root, choices, columns, edit });
+  constructor({ root, choices, columns, tab }, edit) {
+    Object.assign(this, { root, choices, columns, tab, edit });
     this.order = null;
     this.needles = [];
     this.gestures = 0;
@@ -48,13 +56,15 @@ export class NeedlePanel {
   }
 
   typed(end) {
-    const point = this.fields[end].map((field) => field.valueAsNumber);
+    const now = this.state.needles.find((one) => one.order === this.order)[`${end}_mm`];
+    // A field shows a rounded number: one that nobody edited means the coordinate as it is.
+    const point = this.fields[end].map((field, k) => (field.value === coordinate(now[k]) ? now[k] : field.valueAsNumber));
     if (!point.every(Number.isFinite)) {
       this.show(this.state);
       return;
     }
     this.gestures += 1;
-    this.edit("move", { order: this.order, end, point_mm: point, gesture: `typed ${this.gestures}`, done: true });
+    this.edit("move", { order: this.order, end, point_mm: point, gesture: `typed ${this.tab} ${this.gestures}`, done: true });
   }
 
   /** Chooses the needle that is shown. */
@@ -83,7 +93,7 @@ export class NeedlePanel {
     for (const end of Object.keys(ENDS)) {
       const locked = needle.locked[end];
       this.fields[end].forEach((field, k) => {
-        const text = needle[`${end}_mm`][k].toFixed(1);
+        const text = coordinate(needle[`${end}_mm`][k]);
         // What somebody is typing is left alone.
         if (document.activeElement !== field || field.readOnly !== locked || field.dataset.version !== `${state.version}`) field.value = text;
         field.dataset.version = `${state.version}`;

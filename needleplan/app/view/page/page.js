@@ -19,11 +19,11 @@ const connection = new Connection({
   },
 });
 page.connection = connection;
-const panel = new NeedlePanel({ root: place("needle"), choices: place("choices"), columns: place("columns") },
-  (address, content) => connection.edit(address, content));
-const comparison = new Comparison(page);
 // Parts of a gesture are one step; no two pages name theirs alike.
 const tab = crypto.getRandomValues(new Uint32Array(2)).join("-");
+const panel = new NeedlePanel({ root: place("needle"), choices: place("choices"), columns: place("columns"), tab },
+  (address, content) => connection.edit(address, content));
+const comparison = new Comparison(page);
 
 /** A handle was moved in the scene. */
 function moved(order, end, point, done) {
@@ -97,7 +97,7 @@ async function paint(judged) {
     place("margin").replaceChildren();
     if (painted.margin) {
       const { drawMargin } = await import("./viewer/margin.js");
-      const section = element("div", { class: "np-margin" });
+      const section = element("div", { class: "np-margins" });
       await drawMargin(section, painted.margin);
       place("margin").replaceChildren(element("div", { class: "np-viewer" }, section));
     }
