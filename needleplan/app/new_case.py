@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from needleplan.app.new_case_names import quoted, visible
 from needleplan.app.new_case_organ import (
     NewStructure,
     missing,
@@ -23,6 +24,11 @@ from needleplan.case.segmentator_classes import KnownClass, class_of, fold, near
 from needleplan.case.sides import Situs, centre_mm, check_centres
 from needleplan.errors import CaseError, OptionError
 from needleplan.grid import VoxelMask
+
+NO_BODY = (
+    "the segmentation holds no body, so nothing says where a needle may enter: segment it "
+    "(TotalSegmentator --task body) into the same folder, or state --entry-from and --entry-grow-mm"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,9 @@ def make_new_case(
             nothing says where a needle may enter.
         OptionError: an option names what is not there.
     """
-    _require_names(classes, options, target_mask)
+    require_names(classes, options)
+    if (target_mask is None) == (not options.target):
+        raise OptionError("the target must be named once: a class of the segmentation, or a label map of its own")
     by_name = {each.name: each for each in classes}
     target, others = _target(by_name, options, target_mask)
     known = _known(classes, options)
@@ -109,8 +117,8 @@ def make_new_case(
     notes += overlaps(target, structures)
     notes += missing(structures)
     notes += [
-        f"The class {name!r} is known by --role alone, so its name goes out as it is written: it must tell nothing "
-        "of the patient."
+        f"The class {quoted(name)} is known by --role alone, so its name goes out as it is written: it must tell "
+        "nothing of the patient."
         for name in options.roles
         if class_of(name) is None
     ]
@@ -120,24 +128,25 @@ def make_new_case(
     return NewCase(name, options.position, options.situs, ordered, entry, left_out, tuple(notes))
 
 
-def _require_names(
-    classes: Sequence[LabelledClass], options: NewCaseOptions, target_mask: VoxelMask | None
-) -> None:
-    """Every name of the options is one of the classes, and one target is named."""
+def require_names(classes: Sequence[LabelledClass], options: NewCaseOptions) -> None:
+    """Every name of the options is one of the classes.
+
+    Raises:
+        CaseError: there is no class.
+        OptionError: an option names what is none.
+    """
     names = [each.name for each in classes]
     if not names:
         raise CaseError("the segmentation holds no class")
-    if (target_mask is None) == (not options.target):
-        raise OptionError("the target must be named once: a class of the segmentation, or a label map of its own")
     wanted = [("--role", name) for name in options.roles]
     wanted += [("--target", options.target)] if options.target else []
     wanted += [("--leave-out", name) for name in sorted(options.leave_out)]
     for option, name in wanted:
         if name not in names:
             near = difflib.get_close_matches(name, names, 3, 0.4)
-            listed = ", ".join(near or sorted(names)[:12])
+            listed = ", ".join(map(visible, near or sorted(names)[:12]))
             raise OptionError(
-                f"{option}: there is no class {name!r} among the {len(names)} of the segmentation"
+                f"{option}: there is no class {quoted(name)} among the {len(names)} of the segmentation"
                 f"{'; spelt like it are ' if near else ', the first of which are '}{listed}"
             )
 
@@ -156,7 +165,7 @@ def _known(classes: Sequence[LabelledClass], options: NewCaseOptions) -> dict[st
             found[each.name] = known
         elif each.name not in options.leave_out and each.mask is not None:
             near = nearest_names(each.name)
-            unknown.append(repr(each.name) + (f" (spelt like {' and '.join(near)})" if near else ""))
+            unknown.append(quoted(each.name) + (f" (spelt like {' and '.join(near)})" if near else ""))
     if unknown:
         more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
         raise CaseError(
@@ -176,7 +185,7 @@ def _target(
     else:
         found = by_name[options.target].mask
         if found is None:
-            raise CaseError(f"the class {options.target!r}, which shall be the target, is empty")
+            raise CaseError(f"the class {quoted(options.target)}, which shall be the target, is empty")
         whole, name, classes = found, fold(options.target), (options.target,)
     if options.target_rank is None:
         return NewStructure(name, Role.TARGET, whole, classes), None
@@ -235,14 +244,11 @@ def _entry(structures: Sequence[NewStructure], options: NewCaseOptions) -> Entry
             raise OptionError("--entry-from is for a segmentation without a body: leave it out, or the body")
         return None
     if not options.entry_from:
-        raise CaseError(
-            "the segmentation holds no body, so nothing says where a needle may enter: segment it "
-            "(TotalSegmentator --task body) into the same folder, or state --entry-from and --entry-grow-mm"
-        )
+        raise CaseError(NO_BODY)
     absent = [name for name in options.entry_from if name not in names]
     if absent:
         raise OptionError(
-            f"--entry-from: there is no structure {absent[0]!r}; there are {', '.join(sorted(names))}"
+            f"--entry-from: there is no structure {quoted(absent[0])}; there are {', '.join(sorted(names))}"
         )
     table = EntryTable(shape=options.entry_shape, structures=options.entry_from, grow_mm=options.entry_grow_mm)
     return EntrySubstitute(table.shape, table.structures, table.grow_mm)

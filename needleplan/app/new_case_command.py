@@ -10,6 +10,9 @@ from needleplan.app.hints import listed_in_words
 
 if TYPE_CHECKING:
     from needleplan.app.new_case import NewCaseOptions
+    from needleplan.app.new_case_sources import Segmentation
+
+_NAME_MUST_BE = "1 to 80 letters that can be printed"
 
 
 def add_new_case(parser: argparse.ArgumentParser) -> None:
@@ -62,50 +65,55 @@ def add_new_case(parser: argparse.ArgumentParser) -> None:
 def run_new_case(options: argparse.Namespace) -> int:
     """Read the segmentation, ask for what is open, print what becomes of it, write the case and check it."""
     from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
     from needleplan.app.check import render_report
     from needleplan.app.cli import EXIT_OK
-    from needleplan.app.new_case import make_new_case
+    from needleplan.app.new_case import make_new_case, require_names
+    from needleplan.app.new_case_again import command_line
     from needleplan.app.new_case_files import MANIFEST_NAME, write_new_case
-    from needleplan.app.new_case_sources import read_segmentation, read_single_mask
-    from needleplan.app.new_case_wizard import ask_case, ask_folder, ask_out, command_line, confirmed
+    from needleplan.app.new_case_names import visible
+    from needleplan.app.new_case_reading import read_found, read_target
+    from needleplan.app.new_case_wizard import ask_case, ask_out, confirmed
     from needleplan.app.progress import progress_bar
     from needleplan.app.summary import print_where
     from needleplan.errors import OptionError
-    from needleplan.io.frame import FileUnit
     from needleplan.io.labels import format_of
 
     console = Console()
-    unit = None if options.unit is None else FileUnit(options.unit)
+
+    def line(words: str) -> None:
+        """One line as it stands: nothing in a name is markup."""
+        console.print(Text(words), soft_wrap=True)
+
     asks = _asks(options, console.is_terminal)
-    if asks:
-        ask_folder(options, console)
     _require_options(options)
-    with progress_bar(console, "reading the segmentation") as progress:
-        found = read_segmentation(options.segmentation, options.labels, unit, options.leave_out, progress)
-    if asks:
-        ask_case(options, found, console)
-        if not options.dry_run:
-            ask_out(options, _why_not_new, console)
-        _require_options(options)
-    target_file = Path(options.target) if format_of(Path(options.target)) is not None else None
-    chosen = _options(options, target_file is None)
-    with progress_bar(console, "reading the target"):
-        mask = None if target_file is None else read_single_mask(target_file, unit)
-    chosen = replace(chosen, leave_out=chosen.leave_out - found.skipped)
-    with progress_bar(console, "making the case"):
-        case = make_new_case(found.classes, chosen, mask)
-    for structure in case.structures:
-        made = ", ".join(structure.classes) or "the file of the target"
-        console.print(f"  {escape(structure.name)}: {structure.role.value}, from {escape(made)}", soft_wrap=True)
-    for why, names in case.left_out.items():
-        console.print(f"  not used, {escape(why)}: {escape(', '.join(names))}", soft_wrap=True)
-    for note in (*found.unread, *case.notes):
-        console.print(f"  note: {escape(note)}", soft_wrap=True)
+    found = read_found(options, asks, console)
+    # What is answered is a class; only what the command line names can be a file.
+    target_file = None if options.target is None else Path(options.target)
+    if target_file is not None and format_of(target_file) is None:
+        target_file = None
+    mask = None if target_file is None else read_target(options, target_file, asks, console)
     uid = options.frame_of_reference or found.frame_of_reference_uid
     if found.frame_of_reference_uid not in (None, uid):
         raise OptionError("--frame-of-reference states another one than the files do: leave it out")
+    if asks:
+        # Told before the questions, not when all of them are answered.
+        require_names(found.classes, _known_names(options, target_file is None, found))
+        ask_case(options, found, _why_no_name, console)
+        if not options.dry_run:
+            ask_out(options, _why_not_new, console)
+        _require_options(options)
+    chosen = _known_names(options, target_file is None, found)
+    with progress_bar(console, "making the case"):
+        case = make_new_case(found.classes, chosen, mask)
+    for structure in case.structures:
+        made = ", ".join(map(visible, structure.classes)) or "the file of the target"
+        line(f"  {visible(structure.name)}: {structure.role.value}, from {made}")
+    for why, names in case.left_out.items():
+        line(f"  not used, {why}: {', '.join(map(visible, names))}")
+    for note in (*found.unread, *case.notes):
+        line(f"  note: {note}")
     if options.dry_run:
         console.print("nothing was written")
         return EXIT_OK
@@ -115,11 +123,11 @@ def run_new_case(options: argparse.Namespace) -> int:
     with progress_bar(console, "writing and checking"):
         report = write_new_case(options.out, case, options.patient_key, uid)
     if asks:
-        console.print(escape((options.out / MANIFEST_NAME).read_text(encoding="utf-8")), soft_wrap=True)
+        line((options.out / MANIFEST_NAME).read_text(encoding="utf-8"))
     render_report(report, console)
     if asks:
         console.print("The same without questions:")
-        console.print(f"  {escape(command_line(options))}", soft_wrap=True)
+        line(f"  {command_line(options)}")
     print_where(console, [("case", str(options.out / MANIFEST_NAME))])
     return EXIT_OK
 
@@ -143,6 +151,12 @@ def _asks(options: argparse.Namespace, is_terminal: bool) -> bool:
     raise OptionError("--ask needs a terminal: name the options, or run it in one")
 
 
+def _known_names(options: argparse.Namespace, target_is_class: bool, found: "Segmentation") -> "NewCaseOptions":
+    """The options; files that were left out unread are no classes, so they are no longer named."""
+    chosen = _options(options, target_is_class and options.target is not None)
+    return replace(chosen, leave_out=chosen.leave_out - found.skipped)
+
+
 def _require_options(options: argparse.Namespace) -> None:
     """Raise where an option is wrong, before anything is read."""
     from needleplan.app.new_case_files import require_new_folder
@@ -162,7 +176,17 @@ def _why_not_new(folder: Path) -> str:
         require_new_folder(folder)
     except OptionError as error:
         return str(error)
+    except OSError as error:
+        # As of a name that is too long.
+        return f"{folder}: {error.strerror or error}"
     return ""
+
+
+def _why_no_name(name: str) -> str:
+    """Why a case cannot be called so; "" where it can."""
+    from needleplan.case.manifest import refused_keys
+
+    return f"It must be {_NAME_MUST_BE}" if refused_keys({"name": name}) else ""
 
 
 def _require_manifest(options: argparse.Namespace) -> None:
@@ -171,7 +195,7 @@ def _require_manifest(options: argparse.Namespace) -> None:
     from needleplan.errors import OptionError
 
     wanted = {
-        "name": ("--name", options.name or "case", "1 to 80 letters that can be printed"),
+        "name": ("--name", options.name or "case", _NAME_MUST_BE),
         "patient_key": ("--patient-key", options.patient_key, "16 to 128 hexadecimal digits, and no name or number "
                         "of a patient"),
         "frame_of_reference_uid": ("--frame-of-reference", options.frame_of_reference, "a DICOM UID: numbers with "
@@ -184,6 +208,7 @@ def _require_manifest(options: argparse.Namespace) -> None:
 
 def _options(options: argparse.Namespace, target_is_class: bool) -> "NewCaseOptions":
     from needleplan.app.new_case import NewCaseOptions
+    from needleplan.app.new_case_names import quoted
     from needleplan.case.model import EntryShape, PatientPosition, Role
     from needleplan.case.sides import Situs
     from needleplan.errors import OptionError
@@ -192,7 +217,9 @@ def _options(options: argparse.Namespace, target_is_class: bool) -> "NewCaseOpti
     for words in options.role:
         name, _, role = words.rpartition("=")
         if not name or role not in tuple(Role):
-            raise OptionError(f"--role must be NAME=ROLE with one of {', '.join(Role)}, not {words!r}")
+            # The target is named by --target alone.
+            others = ", ".join(each for each in Role if each is not Role.TARGET)
+            raise OptionError(f"--role must be NAME=ROLE with one of {others}, not {quoted(words)}")
         if Role(role) is Role.TARGET:
             raise OptionError(f"--role names no target: name it by --target {name}")
         roles[name] = Role(role)

@@ -22,8 +22,14 @@ STRUCTURES_FOLDER = "structures"
 
 def require_new_folder(folder: Path) -> None:
     """Raises OptionError where something but an empty folder stands, or where no folder can be made."""
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+    if folder.is_symlink():
+        raise OptionError(f"{folder} is a symbolic link: name a new folder")
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"{folder} is a file and no folder: name a new folder")
+    if folder.exists() and any(folder.iterdir()):
         raise OptionError(f"{folder} is there and not empty: name a new folder")
+    if folder.exists() and folder.samefile("."):
+        raise OptionError(f"{folder} is the folder that you are in: name a new folder in it")
     if not folder.exists():
         require_own_folder(folder, MANIFEST_NAME, "new-case")
 

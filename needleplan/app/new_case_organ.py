@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from needleplan.app.new_case_names import quoted
 from needleplan.app.new_case_sources import LabelledClass
 from needleplan.case.masks import unite
 from needleplan.case.model import Role
@@ -129,7 +130,9 @@ def with_organ(
     """
     names = [structure.name for structure in structures]
     if chosen is not None and chosen not in names:
-        raise OptionError(f"--inside-of: there is no structure {chosen!r}; there are {', '.join(sorted(names))}")
+        raise OptionError(
+            f"--inside-of: there is no structure {quoted(chosen)}; there are {', '.join(sorted(names))}"
+        )
     if chosen is None:
         hosts = {each.structure for each in known.values() if each.hosts_target}
         shares = {s.name: _surrounds(s.mask, target.mask) for s in structures if s.name in hosts}

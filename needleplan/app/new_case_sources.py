@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from needleplan.app.new_case_names import quoted
 from needleplan.case.masks import LabelIndex
 from needleplan.errors import CaseError
 from needleplan.grid import VoxelMask
@@ -18,6 +19,12 @@ from needleplan.io.labels import LabelVolume, format_of, read_labels
 MAXIMUM_ENTRIES = 2000
 
 ProgressCallback = Callable[[str, float], None]
+
+_UNIT_IN_MANIFEST = 'state unit = "mm" (or another) in the manifest'
+
+
+class UnstatedUnitError(CaseError):
+    """A file states no length unit, and no option does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +108,7 @@ def read_segmentation(
             raise CaseError(f"{' and '.join(frames.values())}: these files are of different frames of reference")
         for each in _classes(file, volume, labels, len(files) > 1):
             if each.name in seen:
-                raise CaseError(f"{file}: the class {each.name!r} is in {seen[each.name]} as well")
+                raise CaseError(f"{file}: the class {quoted(each.name)} is in {seen[each.name]} as well")
             seen[each.name] = file.name
             found.append(each)
     return Segmentation(tuple(found), unread, next(iter(frames), None), skipped)
@@ -156,8 +163,10 @@ def _read(file: Path, unit: FileUnit | None) -> LabelVolume:
         return read_labels(file, None, unit)
     except CaseError as error:
         # There is no manifest yet in which a unit could be stated.
-        words = str(error).replace('state unit = "mm" (or another) in the manifest', "state --unit mm (or another)")
-        raise CaseError(words) from None
+        words = str(error).replace(_UNIT_IN_MANIFEST, "state --unit mm (or another)")
+        if words != str(error):
+            raise UnstatedUnitError(words) from None
+        raise CaseError(words.replace("but the manifest", "but --unit")) from None
 
 
 def _names_labels(file: Path) -> bool:

@@ -225,17 +225,21 @@ def test_an_unnamed_label_a_doubled_class_and_two_tables_are_refused(tmp_path) -
         new_case(tmp_path / "bare.nii.gz", tmp_path / "case")
 
 
-def test_no_folder_is_overwritten(folder, tmp_path) -> None:
+def test_no_folder_is_overwritten(folder, tmp_path, monkeypatch) -> None:
     (tmp_path / "case").mkdir()
     (tmp_path / "case/case.toml").write_text("mine")
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     # Told before anything is read: the segmentation need not even be there.
-    for name in ("case", "file", "link"):
-        with pytest.raises(OptionError, match="not empty"):
+    for name, said in (("case", "not empty"), ("file", "is a file and no folder"), ("link", "a symbolic link")):
+        with pytest.raises(OptionError, match=said):
             new_case(tmp_path / "no segmentation", tmp_path / name, "--target-rank", "1")
     with pytest.raises(OptionError, match="can be made"):
         new_case(tmp_path / "no segmentation", tmp_path / "file/case", "--target-rank", "1")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(OptionError, match=r"^\. is the folder that you are in: name a new folder in it$"):
+        new_case(tmp_path / "no segmentation", Path("."), "--target-rank", "1")
     assert (tmp_path / "case/case.toml").read_text() == "mine"
 
 

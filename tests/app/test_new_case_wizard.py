@@ -32,7 +32,7 @@ def on_terminal(words: Sequence[str], answers: Sequence[str], where: Path) -> tu
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(where)
-        os.environ.update(TERM="dumb", COLUMNS="160")
+        os.environ.update(TERM="dumb", COLUMNS="160", HOME=str(where))
         command = [sys.executable, "-m", "needleplan", "new-case", *words]
         os.execv(sys.executable, command)
     shown, left = b"", list(answers)
@@ -83,6 +83,29 @@ def test_answers_change_what_was_guessed(folder, tmp_path) -> None:
     assert case.name == "patient-7" and case.position.value == "prone"
     roles = {structure.name: structure.role for structure in case.structures}
     assert roles["colon"] is Role.CRITICAL and "liver_tumor_others" not in roles
+
+
+def test_slips_at_any_question_cost_no_answer_and_the_command_makes_the_same_case(folder, tmp_path) -> None:
+    # A wrong folder, then the offered one; no number, then the target; no number, the target itself, a long name.
+    (tmp_path / "segmentation").symlink_to(folder)
+    answers = ["segmentatoin", "", "²", "5", "1", "²", "5", "3", "critical", "", "", "x" * 81, "mine", "~/case"]
+    words = ["--patient-key", "0123456789abcdef", "--frame-of-reference", "1.2.3", "--inside-of", "liver"]
+    code, shown = on_terminal(words, answers, tmp_path)
+    assert code == 0, shown
+    for said in (
+        "did you mean segmentation?",
+        "There is no class '²'",
+        "liver_tumor is the target",
+        "1 to 80 letters",
+    ):
+        assert said in shown
+    made = tmp_path / "case/case.toml"
+    assert load_case(made).name == "mine" and 'patient_key = "0123456789abcdef"' in made.read_text()
+    again = shlex.split(shown.split("The same without questions:")[1].split("\n")[1])[1:]
+    again[again.index("--out") + 1] = str(tmp_path / "again")
+    again[again.index("segmentation")] = str(folder)
+    assert main(again) == 0
+    assert (tmp_path / "again/case.toml").read_text() == made.read_text()
 
 
 def test_what_is_missing_or_unknown_is_asked_for(tmp_path) -> None:

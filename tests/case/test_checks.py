@@ -225,6 +225,41 @@ def test_report_names_every_structure_and_every_finding(tmp_path):
         assert ("ready to plan" in text) == (report.case is not None)
 
 
+def rendered(report, width):
+    stream = io.StringIO()
+    render_report(report, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "longest"), [(30, 12), (40, 12), (40, 80), (60, 12), (80, 12), (80, 80), (200, 80)]
+)
+def test_no_figure_is_cut_on_a_narrow_terminal(tmp_path, width, longest):
+    report = inspect_case(write_case(tmp_path))
+    first = report.rows[0]
+    long = dataclasses.replace(first, name="x" * longest, volume_ml=1234.56, elements=1234567,
+                               extent_mm=(301.0, 202.0, 503.0))  # fmt: skip
+    text = rendered(dataclasses.replace(report, rows=(long, *report.rows[1:]), findings=()), width)
+    flat = " ".join(text.split())
+    assert "…" not in text and all(len(line) <= width for line in text.splitlines())
+    for figure in ("1234.56", "1234567 voxels", "301 x 202 x 503", "closed"):
+        assert figure in flat, figure
+    assert text.count("x" * 12) >= longest // 12
+    for row in report.rows:
+        assert f"{row.volume_ml:.2f}" in text or row is first
+        assert row.role.value in text
+    # A table as long as there is room for one.
+    assert ("made of" in text) is (width >= 80)
+
+
+def test_a_backslash_at_the_end_of_a_name_stays_one(tmp_path):
+    report = inspect_case(write_case(tmp_path))
+    rows = (dataclasses.replace(report.rows[0], name="back\\"), *report.rows[1:])
+    for width in (40, 200):
+        text = rendered(dataclasses.replace(report, name="case\\", rows=rows), width)
+        assert "back\\" in text and "case\\, content" in text and "\\\\" not in text
+
+
 def test_names_with_markup_are_printed_as_they_are(tmp_path):
     report = inspect_case(write_case(tmp_path, bone=table("[red]bone[/]", "bone", [5])))
     stream = io.StringIO()
