@@ -32,6 +32,8 @@ html_title = f"needleplan {release}"
 html_copy_source = False
 html_show_copyright = False
 html_show_sourcelink = False
+#: A summary is fetched from the page that was found, which a browser refuses where the site is opened as a file.
+html_show_search_summary = False
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_theme_options = {

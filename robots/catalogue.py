@@ -33,7 +33,7 @@ def load_robot(name_or_path: str | Path = DEFAULT_ROBOT) -> RobotModel:
     """
     if str(name_or_path).endswith(".toml"):
         return UrdfArm.from_toml(Path(name_or_path))
-    if name_or_path not in list_robots():
+    if str(name_or_path) not in list_robots():
         raise RobotError(
             f"no robot is named {str(name_or_path)!r}: there are {', '.join(list_robots())}; a robot of your own "
             "is given by the path of its TOML, which ends in .toml"

@@ -172,7 +172,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     command("devices", "List the applicators, their zone tables and where each figure comes from.")
     robots = command("robots", "List the robots, or read descriptions of your own and say what is wrong with them.")
-    robots.add_argument("files", nargs="*", type=Path, metavar="FILE", help="the TOML beside a URDF")
+    robots.add_argument(
+        "files", nargs="*", type=Path, metavar="NAME|FILE", help="a robot, or the TOML beside a URDF"
+    )
 
     add_completion(command("completion", "Print a script that completes commands, options and names in a shell."))
     return parser

@@ -1,6 +1,7 @@
 """The parser of the command line, whose errors are one sentence and name what was probably meant."""
 
 import argparse
+import itertools
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ _CHOICE = re.compile(
     r"argument (?P<name>.+?): invalid choice: '(?P<value>.*)' \(choose from (?P<choices>.*)\)$", re.S
 )
 _TYPE = re.compile(r"argument (?P<name>.+?): invalid (?P<type>\w+) value: '(?P<value>.*)'$", re.S)
+_NUMBER = re.compile(r"-\.?\d")
 _TYPE_WORDS = {"float": "a number", "int": "a whole number"}
 
 
@@ -51,8 +53,9 @@ class CommandParser(argparse.ArgumentParser):
         if message.startswith("the following arguments are required: "):
             # A required option that is misspelt is missing: the spelling is what must be told.
             known = _options(self)
-            for word in self._given:
-                if word.startswith("--") and len(word) > 2 and word.split("=")[0] not in known:
+            for word in itertools.takewhile(lambda each: each != "--", self._given):
+                is_option = word.startswith("-") and len(word) > 2 and not _NUMBER.match(word)
+                if is_option and word.split("=")[0] not in known:
                     return _unknown(word, self, self.siblings)
             return f"{name} needs {listed_in_words(self._missing(message))}; see '{self.prog} --help'"
         if found := _CHOICE.match(message):
@@ -104,14 +107,14 @@ def _unknown(word: str, parser: argparse.ArgumentParser, commands: Mapping[str, 
         hint = f"did you mean {near}?" if near else f"see '{parser.prog} --help'"
         return f"{name} takes no further argument {word!r}; {hint}"
     owners = [each for each, command in commands.items() if option in _options(command)]
+    listed = listed_in_words([*owners[:6], "others"] if len(owners) > 6 else owners) if owners else ""
     if owners and is_root:
-        return f"{option} belongs to {listed_in_words(owners[:6])}: name the command first"
+        return f"{option} belongs to {listed}: name the command first"
     near = nearest(option, _options(parser), cutoff=0.75)
     if owners and near is None:
-        others = f"{', '.join(owners[:6])} and others" if len(owners) > 6 else listed_in_words(owners)
-        return f"{option} belongs to {others}, not to {name}"
+        return f"{option} belongs to {listed}, not to {name}"
     if owners:
-        return f"{option} is no option of {name} but of {listed_in_words(owners[:6])}; did you mean {near}?"
+        return f"{option} is no option of {name} but of {listed}; did you mean {near}?"
     near = near or _nearest_option(option, parser)
     hint = f"did you mean {near}?" if near else f"see '{parser.prog} --help'"
     return f"unknown option {option}; {hint}"

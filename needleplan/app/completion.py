@@ -65,7 +65,8 @@ def described_commands(
 
     Args:
         parser: the parser of all commands.
-        names: values by the destination of the option that takes them, beside the parser's own choices.
+        names: values by the destination of the option that takes them, beside the parser's own choices; an option
+            whose metavar begins with FILE takes none of them.
 
     Raises:
         ValueError: a name holds what a shell would read as more than a word.
@@ -96,7 +97,9 @@ def _option(action: argparse.Action, names: Mapping[str, tuple[str, ...]]) -> De
     many = isinstance(action, argparse._AppendAction) or action.nargs in ("*", "+")
     if action.nargs == 0:
         return DescribedOption(tuple(action.option_strings), text, Takes.NOTHING)
-    known = tuple(str(each) for each in action.choices) if action.choices else names.get(action.dest, ())
+    # Of two commands, one may take a file where the other takes a name.
+    of_files = str(action.metavar or "").startswith("FILE")
+    known = tuple(map(str, action.choices)) if action.choices else () if of_files else names.get(action.dest, ())
     for name in known:
         if not _PLAIN.fullmatch(name):
             raise ValueError(f"{action.dest}: the name {name!r} cannot stand in a shell's script")
@@ -107,8 +110,8 @@ def _takes(action: argparse.Action, known: tuple[str, ...]) -> Takes:
     metavar = str(action.metavar or "")
     if known:
         return Takes.NAME_OR_FILE if "FILE" in metavar else Takes.NAME
-    if metavar in ("DIR", "OUT", "SERIES"):
+    if metavar in ("DIR", "DIR2", "FOLDER", "OUT", "SERIES"):
         return Takes.FOLDER
-    if "FILE" in metavar or metavar in ("CASE", "STUDY"):
+    if "FILE" in metavar or metavar in ("CASE", "LOG", "STUDY"):
         return Takes.FILE
     return Takes.ANYTHING

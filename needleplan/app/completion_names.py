@@ -18,6 +18,7 @@ def known_names() -> Mapping[str, tuple[str, ...]]:
     return {
         "applicator": applicators,
         "robot": list_robots(),
+        "files": list_robots(),
         "strategy": (*STRATEGIES, "all"),
         "preset": builtin_presets(),
         "tissue": tissues,

@@ -5,25 +5,60 @@ from collections.abc import Sequence
 from needleplan.app.completion import DescribedCommand, DescribedOption, Takes
 
 _BASH_HEAD = """\
-# Completion of needleplan in bash. For every shell to come:
+# Completion of needleplan in bash. For every shell to come, where the package bash-completion is installed:
+#     mkdir -p ~/.local/share/bash-completion/completions
 #     needleplan completion bash > ~/.local/share/bash-completion/completions/needleplan
+# Else, with this line in ~/.bashrc:
+#     source <(needleplan completion bash)
 
-_needleplan_names() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$word"); }
-_needleplan_files() { compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word"); }
-_needleplan_folders() { compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$word"); }
+_needleplan_offer() {
+    mapfile -t COMPREPLY
+    # Of a value that holds a colon, the line keeps what stands before it.
+    COMPREPLY=("${COMPREPLY[@]#"$kept"}")
+}
+_needleplan_names() { _needleplan_offer < <(compgen -W "$1" -- "$value"); }
+_needleplan_files() { compopt -o filenames; _needleplan_offer < <(compgen -f -- "$value"); }
+_needleplan_folders() { compopt -o filenames; _needleplan_offer < <(compgen -d -- "$value"); }
 _needleplan_names_or_files() {
     compopt -o filenames
-    mapfile -t COMPREPLY < <(compgen -W "$1" -- "$word"; compgen -f -- "$word")
+    _needleplan_offer < <(compgen -W "$1" -- "$value"; compgen -f -- "$value")
 }
 
 _needleplan() {
-    local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" command="" number
-    # --option=value comes as three words.
-    [[ $word == "=" ]] && word=""
-    [[ $before == "=" ]] && before="${COMP_WORDS[COMP_CWORD-2]}"
-    for ((number = 1; number < COMP_CWORD; number++)); do
-        [[ ${COMP_WORDS[number]} == -* ]] || { command="${COMP_WORDS[number]}"; break; }
+    local rest="${COMP_LINE:0:COMP_POINT}" piece="" gap="" word="" command="" option="" valued="" value kept
+    local -i index number=0 ended=0
+    local -a words=()
+    # bash also parts words at signs such as = and :, and its last one goes on behind the cursor.
+    for ((index = 0; index < COMP_CWORD; index++)); do
+        piece="${COMP_WORDS[index]}"
+        gap="${rest%%"$piece"*}"
+        rest="${rest#"$gap$piece"}"
+        if [[ -z $gap ]] && ((index)); then words[-1]+="$piece"; else words+=("$piece"); fi
     done
+    gap="${rest%%[![:blank:]]*}"
+    piece="$2"
+    [[ -z $piece && $rest != *[[:blank:]\\"\\'] ]] && piece="${rest#"$gap"}"
+    if [[ -z $gap ]]; then word="${words[-1]}$piece"; unset 'words[-1]'; else word="$piece"; fi
+    for piece in "${words[@]:1}"; do
+        if [[ -n $option ]]; then
+            option=""
+        elif ((! ended)) && [[ $piece == -- ]]; then
+            ended=1
+        elif ((! ended)) && [[ $piece == -* ]]; then
+            [[ " $valued " == *" $piece "* ]] && option="$piece"
+        elif [[ -z $command ]]; then
+            command="$piece"
+            _needleplan_valued
+        else
+            number+=1
+        fi
+    done
+    value="$word"
+    if [[ -z $option && $word == -*=* ]] && ((! ended)); then
+        option="${word%%=*}"
+        value="${word#*=}"
+    fi
+    kept="${value%"$2"}"
     COMPREPLY=()
     case "$command" in
 """
@@ -31,12 +66,21 @@ _BASH_TAIL = """\
     esac
 }
 
+_needleplan_valued() {
+    case "$command" in
+%s
+    esac
+}
+
 complete -F _needleplan needleplan
 """
 _ZSH_HEAD = """\
 #compdef needleplan
-# Completion of needleplan in zsh. For every shell to come, with that folder in fpath before compinit:
+# Completion of needleplan in zsh. For every shell to come:
+#     mkdir -p ~/.zfunc
 #     needleplan completion zsh > ~/.zfunc/_needleplan
+# and in ~/.zshrc, before any compinit that stands there:
+#     fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit
 
 _needleplan_names_or_files() { _alternative "names:name:($1)" "files:file:_files" }
 
@@ -56,9 +100,35 @@ fi
 """
 _FISH_HEAD = """\
 # Completion of needleplan in fish. For every shell to come:
+#     mkdir -p ~/.config/fish/completions
 #     needleplan completion fish > ~/.config/fish/completions/needleplan.fish
 
-complete -c needleplan -f
+# True where the command is the first argument and, where a number is given, so many others stand before the cursor.
+function __needleplan_at --argument-names wanted wanted_number
+    set -l words (commandline -opc)
+    set -l command ""
+    set -l valued
+    set -l number 0
+    set -l ended no
+    set -l value_follows no
+    for word in $words[2..-1]
+        if test $value_follows = yes
+            set value_follows no
+        else if test $ended = no -a "x$word" = x--
+            set ended yes
+        else if test $ended = no; and string match -q -- '-*' $word
+            contains -- $word $valued; and set value_follows yes
+        else if test -z "$command"
+            set command $word
+            set valued (__needleplan_valued $command)
+        else
+            set number (math $number + 1)
+        end
+    end
+    test "x$command" = "x$wanted"; or return 1
+    test -z "$wanted_number"; or test $number -eq $wanted_number
+end
+
 """
 
 
@@ -73,23 +143,37 @@ def script_of(shell: str, commands: Sequence[DescribedCommand]) -> str:
 
 
 def _bash(commands: Sequence[DescribedCommand]) -> str:
-    lines = []
     names = " ".join(command.name for command in commands if command.name)
+    lines = []
     for command in commands:
         lines.append(f"    {command.name or chr(34) * 2})")
-        values = [option for option in command.options if option.takes is not Takes.NOTHING]
-        if values:
-            lines.append('        case "$before" in')
-            lines += [f"        {'|'.join(option.words)}) {_bash_action(option)}; return ;;" for option in values]
-            lines.append("        esac")
+        if command.name:
+            lines.append('        case "$option" in')
+            lines += [
+                f"        {'|'.join(option.words)}) {_bash_action(option)}; return ;;"
+                for option in _valued(command)
+            ]
+            lines += ["        ?*) return ;;", "        esac"]
         words = " ".join(word for option in command.options for word in option.words)
+        lines.append(f"        [[ $word == -* ]] && ((! ended)) && {{ _needleplan_names '{words}'; return; }}")
         if not command.name:
-            lines.append(f"        _needleplan_names '{names} {words}' ;;")
+            lines.append(f"        _needleplan_names '{names}' ;;")
             continue
-        lines.append(f"        [[ $word == -* ]] && {{ _needleplan_names '{words}'; return; }}")
-        # Which argument it is cannot be told without reading every option; they are alike in every command.
-        lines.append(f"        {_bash_action(command.arguments[0]) if command.arguments else ':'} ;;")
-    return _BASH_HEAD + "\n".join(lines) + "\n" + _BASH_TAIL
+        lines.append('        case "$number" in')
+        for number, argument in enumerate(command.arguments):
+            lines.append(f"        {'*' if argument.repeats else number}) {_bash_action(argument)} ;;")
+        lines.append("        esac ;;")
+    valued = [f"    {each.name}) valued='{_valued_words(each)}' ;;" for each in commands if each.name]
+    return _BASH_HEAD + "\n".join(lines) + "\n" + _BASH_TAIL % "\n".join(valued)
+
+
+def _valued(command: DescribedCommand) -> list[DescribedOption]:
+    """The options that take a value."""
+    return [option for option in command.options if option.takes is not Takes.NOTHING]
+
+
+def _valued_words(command: DescribedCommand) -> str:
+    return " ".join(word for option in _valued(command) for word in option.words)
 
 
 def _bash_action(option: DescribedOption) -> str:
@@ -105,7 +189,11 @@ def _bash_action(option: DescribedOption) -> str:
 def _zsh(commands: Sequence[DescribedCommand]) -> str:
     program = next(command for command in commands if not command.name)
     own = " ".join(_zsh_option(option) for option in program.options)
-    lines = [f"    _arguments -C {own} '1: :->command' '*:: :->arguments'", '    case "$state" in', "    command)"]
+    lines = [
+        f"    _arguments -S -C {own} '1: :->command' '*:: :->arguments'",
+        '    case "$state" in',
+        "    command)",
+    ]
     described = " ".join(_zsh_quoted(f"{each.name}:{each.text}") for each in commands if each.name)
     lines += [f"        local -a known=({described})", "        _describe command known ;;", "    arguments)"]
     lines.append('        case "$line[1]" in')
@@ -116,17 +204,20 @@ def _zsh(commands: Sequence[DescribedCommand]) -> str:
                 _zsh_quoted(f"{'*' if each.repeats else ''}:{_zsh_text(each.text)}:{_zsh_action(each)}")
                 for each in command.arguments
             ]
-            lines.append(f"        {command.name}) _arguments {' '.join(specs)} ;;")
+            lines.append(f"        {command.name}) _arguments -S {' '.join(specs)} ;;")
     lines.append("        esac ;;")
     return _ZSH_HEAD + "\n".join(lines) + "\n" + _ZSH_TAIL
 
 
 def _zsh_option(option: DescribedOption) -> str:
     """The specification of an option; those with two spellings shut each other out."""
-    value = "" if option.takes is Takes.NOTHING else f":value:{_zsh_action(option)}"
+    value, sign = "", ""
+    if option.takes is not Takes.NOTHING:
+        # The sign lets the value stand in the option's word as well as in the next one.
+        value, sign = f":value:{_zsh_action(option)}", "="
     others = "" if option.repeats else f"({' '.join(option.words)})"
     prefix = "*" if option.repeats else others
-    specs = [_zsh_quoted(f"{prefix}{word}[{_zsh_text(option.text)}]{value}") for word in option.words]
+    specs = [_zsh_quoted(f"{prefix}{word}{sign}[{_zsh_text(option.text)}]{value}") for word in option.words]
     return " ".join(specs)
 
 
@@ -149,19 +240,24 @@ def _zsh_quoted(text: str) -> str:
 
 
 def _fish(commands: Sequence[DescribedCommand]) -> str:
-    lines = []
+    lines = ["function __needleplan_valued", "    switch $argv[1]"]
     for command in commands:
-        when = f"__fish_seen_subcommand_from {command.name}" if command.name else "__fish_use_subcommand"
+        if _valued_words(command):
+            lines += [f"        case {command.name}", f"            string split ' ' -- '{_valued_words(command)}'"]
+    lines += ["    end", "end", "", "complete -c needleplan -f"]
+    for command in commands:
+        when = f"__needleplan_at {command.name or chr(34) * 2}"
         if command.name:
-            lines.append(_fish_line("__fish_use_subcommand", ["-a", command.name], command.text))
+            lines.append(_fish_line('__needleplan_at ""', ["-a", command.name], command.text))
         for option in command.options:
             words = []
             for word in option.words:
                 words += ["-l", word[2:]] if word.startswith("--") else ["-s", word[1:]]
             lines.append(_fish_line(when, words + _fish_value(option), option.text))
-        # As in bash: all arguments of a command are of the kind of its first.
-        lines += [_fish_line(when, _fish_argument(each), "") for each in command.arguments[:1]]
-    return _FISH_HEAD + "\n".join(line for line in lines if line) + "\n"
+        for number, argument in enumerate(command.arguments):
+            there = when if argument.repeats else f"{when} {number}"
+            lines.append(_fish_line(there, _fish_argument(argument), ""))
+    return _FISH_HEAD + "\n".join(lines) + "\n"
 
 
 def _fish_value(option: DescribedOption) -> list[str]:
@@ -186,7 +282,5 @@ def _fish_argument(argument: DescribedOption) -> list[str]:
 
 
 def _fish_line(when: str, words: list[str], text: str) -> str:
-    if not words:
-        return ""
     told = " -d '" + text.replace("\\", "").replace("'", "\\'") + "'" if text else ""
     return f"complete -c needleplan -n '{when}' {' '.join(words)}{told}"

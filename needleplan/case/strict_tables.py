@@ -14,11 +14,16 @@ from pydantic_core import PydanticCustomError
 from needleplan.errors import CaseError, NeedleplanError
 from needleplan.io.bounded import read_whole
 
+#: Controls, line ends of Unicode, and marks that turn the direction of what follows them, such as a figure.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
 
 def require_plain(text: str) -> str:
     """Check of a field of a table: a text that is not blank, in one line and without control characters."""
-    if not text.strip() or re.search(r"[\x00-\x1f\x7f]", text):
-        raise PydanticCustomError("plain_text", "it must be a text in one line that is not blank")
+    if not text.strip() or _CONTROLS.search(text):
+        raise PydanticCustomError(
+            "plain_text", "it must be a text in one line that is not blank, without control characters"
+        )
     return text
 
 
@@ -63,6 +68,10 @@ class StrictTable(BaseModel):
 Table = TypeVar("Table", bound=StrictTable)
 
 
+#: Python refuses to read such a number, in words that are for programmers.
+_LONG_NUMBER = re.compile(r"[0-9_]{4000}")
+
+
 def read_tables(path: Path, limit: int, what: str) -> tuple[dict[str, Any], str]:
     """The tables of a TOML file, and its text.
 
@@ -80,6 +89,8 @@ def read_tables(path: Path, limit: int, what: str) -> tuple[dict[str, Any], str]
     try:
         # Some editors begin a file with a byte order mark.
         text = data.decode("utf-8-sig")
+        if _LONG_NUMBER.search(text):
+            raise CaseError(f"{path}: {what} holds a number of thousands of digits")
         return tomllib.loads(text), text
     except UnicodeDecodeError:
         raise CaseError(f"{path}: {what} must be text in UTF-8") from None
@@ -116,7 +127,8 @@ def checked_table(
         first = min(errors, key=lambda item: item["type"] != "extra_forbidden")
         more = len(errors) - 1
         sentence = _sentence(first, root, tables, inner, entries)
-        raise refusal(sentence + (f" (and {more} more)" if more else "")) from None
+        mistakes = f" (and {more} more mistake{'s' if more > 1 else ''})" if more else ""
+        raise refusal(sentence + mistakes) from None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -176,6 +188,8 @@ def _sentence(
     value = shown(error["input"])
     if kind in ("enum", "literal_error"):
         allowed_values = error["ctx"]["expected"].replace("'", "")
+        if isinstance(error["input"], str) and "'" not in error["ctx"]["expected"]:
+            return f"{where}{key} is {value}; it must be {allowed_values}, a number without quotes"
         hint = nearest(str(error["input"]), allowed_values.replace(" or ", ", ").split(", "))
         return f"{where}{key} is {value}; {hint}{'It' if hint else 'it'} must be {allowed_values}"
     context = error.get("ctx", {})
@@ -188,9 +202,16 @@ def _sentence(
     if len(location) == 1 and location[0] in entries and kind == "tuple_type":
         return f"{where}{key} is {value}; each entry is a table of its own that begins with {entries[location[0]]}"
     if kind in _RIGHT:
-        return f"{where}{key} is {value}; it must be {_RIGHT[kind].format(**context)}"
+        return f"{where}{key} is {value}; it must be {_RIGHT[kind].format(**context)}{_unquoted(error)}"
     message = error["msg"]
     return f"{where}{key} is {value}; {message[0].lower()}{message[1:]}"
+
+
+def _unquoted(error: Any) -> str:
+    """What to do with a text that would be right without its quotes."""
+    needed = {"int_type": r"[+-]?\d+", "float_type": r"[+-]?\d+(\.\d+)?", "bool_type": "true|false"}
+    pattern, given = needed.get(error["type"]), error["input"]
+    return ", without quotes" if pattern and isinstance(given, str) and re.fullmatch(pattern, given) else ""
 
 
 def _key(text: str) -> str:

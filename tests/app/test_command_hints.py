@@ -1,11 +1,13 @@
 """Slips on the command line: each gets one sentence with what was probably meant, and exit code 2."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from needleplan.app.cli import build_parser, main
-from needleplan.app.hints import listed_in_words, nearest, nearest_path, with_nearest_name
+from needleplan.app.command_parser import CommandParser
+from needleplan.app.hints import listed_in_words, nearest, nearest_path, with_nearest_file, with_nearest_name
 
 
 @pytest.fixture(scope="module")
@@ -13,6 +15,13 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("patient")
     assert main(["phantom", "--out", str(folder), "--voxel-mm", "5"]) == 0
     (folder / "planned").mkdir()
+    case = (folder / "case.toml").read_text()
+    (folder / "wrong_source.toml").write_text(case.replace("labels.nii.gz", "label.nii.gz"))
+    for name, manifest in (("study", "planned/../case.tml"), ("study_of_root", f"{folder}/case.tml")):
+        (folder / f"{name}.toml").write_text(
+            'schema = "needleplan.study"\nversion = 1\nname = "a"\n'
+            f'[[cases]]\nmanifests = ["{manifest}"]\n[factors]\nmargin_mm = [5]\n'
+        )
     return folder
 
 
@@ -65,6 +74,17 @@ SLIPS = [
     ("new-case {folder}", ("new-case needs --target NAME|FILE and --out DIR", "on a terminal")),
     ("new-case {folder} --target liver --out {out} --ask", ("--ask needs a terminal",)),
     ("robots neddle_arm7", ("did you mean needle_arm7?",)),
+    ("robots {folder}/caes.toml", ("did you mean {folder}/case.toml?",)),
+    ("--out x1 plan {folder}/case.toml", ("--out belongs to demo,", " and others: name the command first")),
+    ("check {folder}/case.toml --out x", ("--out belongs to demo,", " and others, not to check")),
+    ("plan {folder}/case.toml -out {out}", ("unknown option -out; did you mean --out?",)),
+    ("plan {folder}/case.toml -5", ("plan needs --out DIR",)),
+    (f"{PLAN} --applicator bipolar", ("did you mean generic-rfa-bipolar-30?",)),
+    (f"{PLAN} --applicator mwa", ("did you mean generic-mwa-2450, ", " or generic-mwa-915?")),
+    ("check {folder}/wrong_source.toml", ("{folder}/label.nii.gz", "did you mean {folder}/labels.nii.gz?")),
+    ("study {folder}/study.toml --dry-run", ("'planned/../case.tml'", "did you mean planned/../case.toml?")),
+    ("study {folder}/study_of_root.toml --dry-run", ("'{folder}/case.tml'", "did you mean {folder}/case.toml?")),
+    ("new-case {folder}/classes --target tumour --out {out} --role colon=bowl", ("did you mean bowel?",)),
 ]
 
 
@@ -130,6 +150,19 @@ def test_nothing_is_guessed_where_nothing_is_like_it(message) -> None:
     assert with_nearest_name(message) == message
 
 
+def test_of_a_structure_and_its_role_the_role_is_looked_up(phantom, tmp_path, capsys) -> None:
+    assert main(f"new-case {phantom} --target x --out {tmp_path}/out --role vessel=vesel".split()) == 2
+    error = capsys.readouterr().err
+    assert "did you mean vessel?" in error
+    assert "target," not in error
+
+
+def test_robots_are_listed_by_name_too(capsys) -> None:
+    assert main(["robots", "needle_arm7"]) == 0
+    listed = capsys.readouterr().out
+    assert listed.startswith("needle_arm7: ") and "table_guide5" not in listed
+
+
 def test_nearest_minds_no_capitals_and_no_underscores() -> None:
     assert nearest("Needle-Arm7", ["table_guide5", "needle_arm7"]) == "needle_arm7"
     assert nearest("spleen", ["needle_arm7"]) is None
@@ -143,12 +176,33 @@ def test_a_missing_path_is_looked_for_in_its_own_folder_alone(tmp_path) -> None:
     assert nearest_path(tmp_path / "absent" / "case.toml") is None
 
 
+def test_a_sentence_about_a_thing_with_a_long_name_is_no_error(tmp_path) -> None:
+    (tmp_path / "labels.nii.gz").touch()
+    missing = f"structure '{'ä' * 200}': {tmp_path}/label.nii.gz: there is no such file"
+    assert with_nearest_file(missing, Namespace()) == f"{missing}; did you mean {tmp_path}/labels.nii.gz?"
+    assert with_nearest_file(f"{'x' * 400}: there is no such file", Namespace()).endswith("no such file")
+    long = Path("y" * 400)
+    assert with_nearest_file(f"{long}: File name too long", Namespace(case=long)).endswith("too long")
+
+
 def test_lists_read_as_words() -> None:
     assert [listed_in_words(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == [
         "a",
         "a and b",
         "a, b and c",
     ]
+
+
+def test_an_option_of_many_commands_that_is_like_one_of_this_command(capsys) -> None:
+    parser = CommandParser(prog="needleplan")
+    commands = parser.add_subparsers(dest="command", parser_class=CommandParser)
+    for name in "abcdefg":
+        commands.add_parser(name, allow_abbrev=False).add_argument("--gate-mm")
+    commands.add_parser("last", allow_abbrev=False).add_argument("--gates-mm")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["last", "--gate-mm", "3"])
+    told = "--gate-mm is no option of last but of a, b, c, d, e, f and others; did you mean --gates-mm?"
+    assert told in capsys.readouterr().err
 
 
 def test_every_command_knows_the_others() -> None:

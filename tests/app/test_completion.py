@@ -1,8 +1,13 @@
 """The completion scripts in the shells themselves."""
 
 import argparse
+import os
+import pty
+import re
+import select
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,13 +17,15 @@ from needleplan.app.completion import Takes, described_commands
 from needleplan.app.completion_names import known_names
 from needleplan.app.completion_scripts import script_of
 
-ASK_BASH = """\
+#: What an interactive bash is told first; it writes down what is offered and, on Enter, the words that it made.
+ASKED_BASH = """\
 source {script}
-COMP_WORDS=({words})
-COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-compopt() {{ :; }}
-_needleplan
-printf '%s\\n' "${{COMPREPLY[@]}}"
+offer() {{ _needleplan "$@"; printf '%s\\n' "${{COMPREPLY[@]}}" > {told}/offered; }}
+complete -F offer needleplan
+needleplan() {{ printf '%s\\n' "$@" > {told}/words; exit; }}
+bind 'set completion-query-items 0'
+bind 'set page-completions off'
+PS1=; echo rea""dy
 """
 
 
@@ -35,17 +42,47 @@ def place(tmp_path_factory: pytest.TempPathFactory, commands) -> Path:
     (folder / "cases").mkdir()
     (folder / "cases.toml").touch()
     (folder / "with blank").mkdir()
+    (folder / "bre:ath.csv").touch()
+    (folder / "session.jsonl").touch()
+    (folder / "case=1.toml").touch()
     return folder
 
 
+def asked_of_bash(place: Path, line: str, behind: str = "") -> tuple[set[str], list[str]]:
+    """What an interactive bash offers for a line before the cursor, and the words that it makes of the line."""
+    with tempfile.TemporaryDirectory() as told:
+        ours, theirs = pty.openpty()
+        shell = subprocess.Popen(
+            ["bash", "--norc", "--noprofile", "-i"],
+            cwd=place, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            env={"HOME": str(place), "PATH": "/usr/bin:/bin", "TERM": "dumb", "HISTFILE": ""},
+        )  # fmt: skip
+        os.close(theirs)
+        try:
+            os.write(ours, ASKED_BASH.format(script=place / "script.bash", told=told).encode())
+            shown = b""
+            while b"ready" not in shown:
+                assert select.select([ours], [], [], 20.0)[0], shown
+                shown += os.read(ours, 65536)
+            os.write(ours, f"needleplan {line}{behind}".encode() + b"\x02" * len(behind) + b"\t\n")
+            while shell.poll() is None:
+                assert select.select([ours], [], [], 20.0)[0], shown
+                try:
+                    shown += os.read(ours, 65536)
+                except OSError:
+                    break
+            shell.wait(20.0)
+        finally:
+            shell.kill()
+            shell.wait()
+            os.close(ours)
+        offered, words = (Path(told, name).read_text().splitlines() for name in ("offered", "words"))
+    assert "error" not in shown.decode(), shown
+    return set(offered) - {""}, words
+
+
 def in_bash(place: Path, *words: str) -> set[str]:
-    quoted = " ".join("'" + word + "'" for word in ("needleplan", *words))
-    text = ASK_BASH.format(script=place / "script.bash", words=quoted)
-    done = subprocess.run(
-        ["bash", "--norc", "-c", text], cwd=place, capture_output=True, text=True, timeout=20, check=True
-    )
-    assert not done.stderr
-    return set(done.stdout.split("\n")) - {""}
+    return asked_of_bash(place, " ".join(words))[0]
 
 
 def in_fish(place: Path, line: str) -> set[str]:
@@ -75,6 +112,22 @@ ASKED = [
     (["zone", "generic-ire-19g-1"], {"generic-ire-19g-15"}, {"cases"}),
     (["completion", ""], {"bash", "zsh", "fish"}, {"cases"}),
     (["plan", "--seed", ""], set(), {"cases.toml", "in_vivo"}),
+    (["confirm", "--tumour", ""], {"cases.toml"}, {"HCC", "liver"}),
+    (["plan", "--tumour", "HC"], {"HCC"}, {"cases.toml"}),
+    (["view", "x", "--compare", "ca"], {"cases"}, {"cases.toml"}),
+    (["view", "x", "--out", "ca"], {"cases"}, {"cases.toml"}),
+    (["replay", "ca"], {"cases"}, {"cases.toml"}),
+    (["replay", "x", "se"], {"session.jsonl"}, set()),
+    (["replay", "--data", "x", "x", "se"], {"session.jsonl"}, set()),
+    (["replay", "--data=x", "x", "se"], {"session.jsonl"}, set()),
+    (["replay", "x", "session.jsonl", ""], set(), {"cases", "cases.toml"}),
+    (["robots", "cases.toml", ""], {"cases.toml", "needle_arm7"}, set()),
+    (["plan", "--", ""], {"cases.toml"}, {"--out", "-h"}),
+    (["plan", "--", "-"], set(), {"--out", "-h"}),
+    (["new-case", "x", "--role", "liver="], set(), {"cases", "cases.toml", "liver=cases.toml"}),
+    (["report", "plan", "--"], {"--data"}, {"--out", "--margin-mm"}),
+    (["report", "--data", "plan", "--"], {"--help"}, {"--out", "--margin-mm"}),
+    (["assess", "demo", "--"], {"--data"}, {"--seed"}),
 ]
 
 
@@ -86,9 +139,27 @@ def test_bash_offers_what_fits(place, words, wanted, unwanted) -> None:
 
 
 def test_bash_completes_behind_an_equals_sign_and_names_with_blanks(place) -> None:
-    assert in_bash(place, "plan", "--setting", "=", "in") == {"in_vivo"}
-    assert in_bash(place, "plan", "--setting", "=") == {"in_vivo", "ex_vivo"}
+    assert in_bash(place, "plan", "--setting=in") == {"in_vivo"}
+    assert in_bash(place, "plan", "--setting=") == {"in_vivo", "ex_vivo"}
     assert in_bash(place, "plan", "--out", "with") == {"with blank"}
+    assert in_bash(place, "plan", "--clearance", "vessel=") == set()
+    for typed in ("--out with", "--out=with", "--out 'with b", '--out "with', r"--out with\ b"):
+        assert " ".join(asked_of_bash(place, f"plan {typed}")[1]).replace("=", " ") == "plan --out with blank/"
+
+
+@pytest.mark.parametrize(
+    "typed", ["--trace bre", "--trace bre:", "--trace bre:a", "--trace=bre:a", "--trace 'bre:a"]
+)
+def test_bash_finds_files_whose_names_hold_a_colon(place, typed) -> None:
+    words = " ".join(asked_of_bash(place, f"simulate x {typed}")[1]).replace("=", " ")
+    assert words == "simulate x --trace bre:ath.csv"
+
+
+def test_bash_completes_before_the_cursor_in_the_middle_of_a_word(place) -> None:
+    assert in_bash(place, "plan", "--ap") == {"--applicator", "--applicators-csv"}
+    offered, words = asked_of_bash(place, "plan --app", "lor")
+    assert offered == {"--applicator", "--applicators-csv"}
+    assert words == ["plan", "--applicatorlor"]
 
 
 def test_bash_registers_itself(place) -> None:
@@ -135,6 +206,14 @@ ASKED_OF_ZSH = [
     (["plan", "case.toml", "--setting", "''"], {"in_vivo", "ex_vivo"}, {"cases.toml"}),
     (["plan", "--preset", "l"], {"liver", "lung"}, {"kidney"}),
     (["plan", "--out", "''"], {"cases"}, {"cases.toml"}),
+    (["plan", "--applicator=generic-mwa"], {"generic-mwa-2450", "generic-mwa-915"}, {"cases.toml"}),
+    (["plan", "--", "''"], {"cases.toml"}, {"--out", "--help"}),
+    (["plan", "--", "ca"], {"cases.toml", "case=1.toml"}, {"--out"}),
+    (["replay", "x", "''"], {"session.jsonl"}, set()),
+    (["view", "x", "--compare", "''"], {"cases"}, {"cases.toml"}),
+    (["view", "x", "--out", "''"], {"cases"}, {"cases.toml"}),
+    (["confirm", "--tumour", "''"], {"cases.toml"}, {"HCC"}),
+    (["report", "plan", "--"], {"--data"}, {"--margin-mm"}),
 ]
 
 
@@ -190,3 +269,59 @@ def test_the_command_prints_a_script_that_the_shell_reads(shell, tmp_path, capsy
         pytest.skip(f"{shell} is not installed")
     done = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and not done.stderr
+
+
+@pytest.fixture
+def home(place, tmp_path) -> Path:
+    """The home of somebody who never used these shells; needleplan prints the scripts."""
+    (tmp_path / "programs").mkdir()
+    program = tmp_path / "programs" / "needleplan"
+    program.write_text(f'#!/bin/sh\ncat "{place}/script.$2"\n')
+    program.chmod(0o755)
+    return tmp_path
+
+
+def run_in(shell: list[str], text: str, home: Path) -> str:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"{shell[0]} is not installed")
+    environment = {"HOME": str(home), "PATH": f"{home / 'programs'}:/usr/bin:/bin", "TERM": "dumb"}
+    done = subprocess.run(
+        [*shell, "-c", text], cwd=home, env=environment, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert not done.stderr
+    return done.stdout
+
+
+def told(shell: str) -> str:
+    """What the first hour says to type for a shell."""
+    text = (Path(__file__).parents[2] / "docs" / "first-hour.md").read_text(encoding="utf-8")
+    (block,) = [
+        each for each in re.findall(r"^```\n(.*?)^```", text, re.S | re.M) if f"completion {shell} >" in each
+    ]
+    return str(block)
+
+
+def test_the_first_hour_sets_completion_up_in_bash_with_and_without_its_package(home, place) -> None:
+    run_in(["bash", "--norc"], told("bash"), home)
+    kept = home / ".local" / "share" / "bash-completion" / "completions" / "needleplan"
+    assert kept.read_text() == (place / "script.bash").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "first-hour.md").read_text(encoding="utf-8")
+    (without,) = re.findall(r"`(source <.*?)`", text)
+    assert "package `bash-completion`" in text and without in kept.read_text()
+    assert "-F _needleplan" in run_in(["bash", "--norc"], f"{without}; complete -p needleplan", home)
+
+
+def test_the_first_hour_sets_completion_up_in_zsh(home) -> None:
+    assert run_in(["zsh", "-f"], f"{told('zsh')}print $_comps[needleplan]", home) == "_needleplan\n"
+
+
+def test_the_first_hour_sets_completion_up_in_fish(home) -> None:
+    run_in(["fish"], told("fish"), home)
+    assert run_in(["fish"], "complete -C 'needleplan reh'", home).startswith("rehearse\t")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_script_says_the_lines_of_the_first_hour(place, shell) -> None:
+    head = (place / f"script.{shell}").read_text()[:800]
+    assert all(f"#     {line}\n" in head for line in told(shell).splitlines())

@@ -49,3 +49,46 @@ def test_each_broken_input_is_reported_without_an_exception(tmp_path, name, buil
 
 def test_a_list_of_at_least_twenty_two():
     assert len(BROKEN) >= 22
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("version = 1", 'version = "1"', "version is '1'; it must be 1, a number without quotes"),
+        ("version = 1", 'version = "one"', "version is 'one'; it must be 1, a number without quotes"),
+        ("version = 1", "version = 2", "version is 2; it must be 1"),
+        (
+            'name = "small"',
+            'nmae = "small"',
+            "schema, situs, sources_from, structures, version (and 1 more mistake)",
+        ),
+        ('name = "small"', "nmae = 1\npositoin = 2", "(and 2 more mistakes)"),
+    ],
+)
+def test_what_is_said_of_the_keys_at_the_head(tmp_path, old, new, told) -> None:
+    path = write_case(tmp_path)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(CaseError) as caught:
+        load_case(path)
+    assert str(caught.value).endswith(told)
+
+
+def test_a_number_in_quotes_is_told_to_be_without_them(tmp_path) -> None:
+    path = write_case(tmp_path)
+    path.write_text(path.read_text().replace('role = "vessel"', 'role = "vessel"\nclearance_mm = "2.5"'))
+    with pytest.raises(CaseError, match=r"clearance_mm is '2\.5'; it must be a number, without quotes$"):
+        load_case(path)
+
+
+@pytest.mark.parametrize("mark", ["\x07", "\x85", "\u2028", "\u2029", "\u061c", "\u200f", "\u202e", "\u2066"])
+def test_a_name_that_would_turn_figures_round_or_end_a_line_is_refused(tmp_path, mark) -> None:
+    path = write_case(tmp_path)
+    path.write_text(path.read_text().replace('name = "small"', f'name = "small\\u{ord(mark):04x}er"'))
+    with pytest.raises(CaseError, match="without control characters"):
+        load_case(path)
+
+
+def test_names_of_other_scripts_are_taken(tmp_path) -> None:
+    path = write_case(tmp_path)
+    path.write_text(path.read_text().replace('name = "small"', 'name = "کبد\u200cها Läsion 肝"'), encoding="utf-8")
+    assert load_case(path).name == "کبد\u200cها Läsion 肝"

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_the_commands_of_the_first_hour_run(tmp_path, monkeypatch, capsys) -> No
         if words[0] in ("phantom", "check", "plan", "completion") or "--dry-run" in words:
             assert main([*words, *QUICK.get(words[0], [])]) == 0, words
             ran.append(words[0])
-    assert ran == ["completion", "phantom", "check", "plan", "study"]
+    assert ran == ["completion", "completion", "completion", "phantom", "check", "plan", "study"]
     assert (tmp_path / "out" / "mine" / "plan.json").is_file()
     assert "complete -F" in capsys.readouterr().out
 
@@ -334,3 +335,46 @@ def test_a_list_that_misses_an_example_is_refused(tmp_path) -> None:
 def test_the_site_names_no_other_server() -> None:
     for file in (DOCS / "conf.py", DOCS / "site.css"):
         assert "http" not in file.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def small_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of two pages, built with the settings and the style of the real one."""
+    folder = tmp_path_factory.mktemp("small_site")
+    (folder / "sources").mkdir()
+    (folder / "sources" / "index.md").write_text("# Home\n\n```{toctree}\nother\n```\n")
+    (folder / "sources" / "other.md").write_text("# Other\n\nThe margin of an ablation.\n")
+    command = [sys.executable, "-m", "sphinx", "-q", "-c", str(DOCS), "-b", "html"]
+    subprocess.run([*command, str(folder / "sources"), str(folder / "site")], check=True, timeout=120)
+    return folder / "site"
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_the_notice_of_every_page_is_read_whole(small_site, chromium, width) -> None:
+    page = chromium.new_page(viewport={"width": width, "height": 800})
+    page.goto((small_site / "index.html").as_uri())
+    notice, box = page.evaluate(
+        """() => {
+            const content = document.querySelector('.announcement-content'), words = document.createRange();
+            words.selectNodeContents(content);
+            const found = [words, document.querySelector('.announcement')].map(one => one.getBoundingClientRect());
+            return found.map(each => [each.left, each.right, each.top, each.bottom]);
+        }"""
+    )
+    page.close()
+    assert notice[0] >= 0 and notice[1] <= width
+    assert box[2] <= notice[2] and notice[3] <= box[3]
+
+
+def test_the_search_finds_pages_where_the_site_is_opened_as_a_file(small_site, chromium) -> None:
+    page = chromium.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((small_site / "search.html").as_uri() + "?q=ablation")
+    page.wait_for_selector("#search-results li a")
+    page.wait_for_function("document.querySelector('#search-results').innerText.includes('found')")
+    page.wait_for_timeout(500)
+    found = page.inner_text("#search-results li")
+    page.close()
+    assert "Other" in found
+    assert not errors
