@@ -136,13 +136,13 @@ class PlanFolder:
         if not self.skin_map.is_file():
             return None
         text = read_whole(self.skin_map, MAXIMUM_BYTES).decode("utf-8", errors="replace")
-        data = parse_strict(text, self.skin_map.name)
+        data = parse_strict(text, str(self.skin_map))
         if not isinstance(data, dict) or data.pop("schema", None) != _SKIN_SCHEMA or data.pop("version", None) != 1:
-            raise PlanFileError(f"{self.skin_map.name}: its schema must say {_SKIN_SCHEMA!r} and its version 1")
+            raise PlanFileError(f"{self.skin_map}: its schema must say {_SKIN_SCHEMA!r} and its version 1")
         try:
-            return from_json(SkinMap, data, self.skin_map.name)
+            return from_json(SkinMap, data, str(self.skin_map))
         except (GeometryError, ValueError) as error:
-            raise PlanFileError(f"{self.skin_map.name}: {error}") from error
+            raise PlanFileError(f"{self.skin_map}: {error}") from error
 
     def write_source(self, case: Path, data: Path | None) -> None:
         """Remember the case's manifest, its data folder, whose case it is, and the plan that stands in the folder.
@@ -229,12 +229,12 @@ class PlanFolder:
     def read_source(self) -> CaseSource:
         """Where the case came from; raises PlanFileError where that is damaged."""
         text = read_whole(self._source, 100_000).decode("utf-8", errors="replace")
-        content = parse_strict(text, self._source.name)
+        content = parse_strict(text, str(self._source))
         if isinstance(content, dict):
             # Folders of before these were kept hold none.
             content.setdefault("identity", to_json(CaseIdentity()))
             content.setdefault("plan", None)
-        source = from_json(CaseSource, content, self._source.name)
+        source = from_json(CaseSource, content, str(self._source))
         if source.schema != _SOURCE_SCHEMA:
-            raise PlanFileError(f"{self._source.name}: its schema must say {_SOURCE_SCHEMA!r}")
+            raise PlanFileError(f"{self._source}: its schema must say {_SOURCE_SCHEMA!r}")
         return source

@@ -191,7 +191,7 @@ def report_route(folder: PlanFolder, planned: PlannedCase) -> dict[str, Any] | N
     """
     for path in (folder.route, *sorted(folder.robots.glob("*/route.json"), key=_default_robot_first)):
         if path.is_file():
-            route = parse_strict(read_whole(path, MAXIMUM_BYTES).decode("utf-8", errors="replace"), path.name)
+            route = parse_strict(read_whole(path, MAXIMUM_BYTES).decode("utf-8", errors="replace"), str(path))
             if isinstance(route, dict) and (
                 path == folder.route or route_fits(route, planned.plan, planned.anatomy)
             ):

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,7 +11,7 @@ from needleplan.errors import CaseError, PlanFileError
 from needleplan.io.bounded import read_whole, write_atomically
 from needleplan.io.value_json import from_json, parse_strict, to_json
 from needleplan.outcome import Outcome
-from needleplan.plan import Plan
+from needleplan.plan import Insertion, Plan
 
 PLAN_SCHEMA = "needleplan.plan"
 OUTCOME_SCHEMA = "needleplan.outcome"
@@ -18,6 +20,12 @@ VERSIONS = {PLAN_SCHEMA: 2, OUTCOME_SCHEMA: 2}
 
 #: Larger files are no plans: an outcome of an hour at 20 Hz has about 20 MB.
 MAXIMUM_BYTES = 100_000_000
+
+#: Scanners give positions within metres of their middle; what lies further is a slip, and cannot be drawn.
+FURTHEST_MM = 10_000.0
+#: No needle is longer, and no plan has more insertions or an insertion more ablations.
+LONGEST_MM = 1_000.0
+MOST_OF_EACH = 1_000
 
 Value = TypeVar("Value")
 
@@ -38,7 +46,9 @@ def read_plan(path: Path) -> Plan:
     Raises:
         PlanFileError: the file is missing, damaged, of another schema or version, or holds an impossible value.
     """
-    return _read(path, PLAN_SCHEMA, Plan)
+    plan = _read(path, PLAN_SCHEMA, Plan)
+    require_possible(plan.insertions, f"{path}: insertion")
+    return plan
 
 
 def plan_hash(plan: Plan) -> str:
@@ -54,7 +64,49 @@ def write_outcome(path: Path, outcome: Outcome) -> None:
 
 def read_outcome(path: Path) -> Outcome:
     """Read the outcome of a rehearsal; errors as of ``read_plan``."""
-    return _read(path, OUTCOME_SCHEMA, Outcome)
+    outcome = _read(path, OUTCOME_SCHEMA, Outcome)
+    require_possible(outcome.insertions, f"{path}: executed needle")
+    require_possible([needle.planned for needle in outcome.needles], f"{path}: planned needle")
+    return outcome
+
+
+def require_possible(insertions: Sequence[Insertion], where: str) -> None:
+    """Refuse insertions that no needle can have made or be meant to make, before anything is computed of them.
+
+    Args:
+        insertions: as read from a file.
+        where: file and kind, as the message begins.
+
+    Raises:
+        PlanFileError: too many of them; a position beyond ``FURTHEST_MM``, a tip or an ablation beyond
+            ``LONGEST_MM`` from its entry, an entry that is the tip, an impossible power or duration.
+    """
+    if len(insertions) > MOST_OF_EACH:
+        raise PlanFileError(f"{where}s: there may be at most {MOST_OF_EACH}, not {len(insertions)}")
+    for number, insertion in enumerate(insertions, 1):
+        here = f"{where} {number}"
+        if len(insertion.ablations) > MOST_OF_EACH:
+            raise PlanFileError(f"{here}: at most {MOST_OF_EACH} ablations, not {len(insertion.ablations)}")
+        tips = {"tip_mm": insertion.tip_mm}
+        tips |= {f"tip_mm of ablation {k}": each.tip_mm for k, each in enumerate(insertion.ablations, 1)}
+        for name, point in {"entry_mm": insertion.entry_mm, **tips}.items():
+            if not all(abs(x) <= FURTHEST_MM for x in point):
+                raise PlanFileError(
+                    f"{here}: {name} must lie within {FURTHEST_MM:g} mm of the origin, not at {point}"
+                )
+        for name, point in tips.items():
+            if (length := math.dist(insertion.entry_mm, point)) > LONGEST_MM:
+                raise PlanFileError(
+                    f"{here}: {name} must lie at most {LONGEST_MM:g} mm from entry_mm, not {length:.6g} mm"
+                )
+        if insertion.entry_mm == insertion.tip_mm:
+            raise PlanFileError(f"{here}: entry_mm and tip_mm must differ, and are both {insertion.tip_mm}")
+        for ablation in insertion.ablations:
+            if ablation.duration_s < 0.0 or (ablation.power_w is not None and ablation.power_w < 0.0):
+                raise PlanFileError(
+                    f"{here}: power and duration of an ablation must not be negative, and are {ablation.power_w} W "
+                    f"and {ablation.duration_s} s"
+                )
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -86,14 +138,12 @@ def _read(path: Path, schema: str, kind: type[Value]) -> Value:
     except CaseError as error:
         raise PlanFileError(str(error)) from error
     except UnicodeDecodeError as error:
-        raise PlanFileError(f"{path.name}: not UTF-8 text") from error
-    data = parse_strict(text, path.name)
+        raise PlanFileError(f"{path}: not UTF-8 text") from error
+    data = parse_strict(text, str(path))
     if not isinstance(data, dict) or data.get("schema") != schema:
-        raise PlanFileError(f"{path.name}: not a {schema} file; its schema must say {schema!r}")
+        raise PlanFileError(f"{path}: not a {schema} file; its schema must say {schema!r}")
     version = VERSIONS[schema]
     if type(data.get("version")) is not int or data["version"] != version:
-        raise PlanFileError(
-            f"{path.name}: version {data.get('version')!r:.60} is not known, only version {version}"
-        )
+        raise PlanFileError(f"{path}: version {data.get('version')!r:.60} is not known, only version {version}")
     del data["schema"], data["version"]
-    return from_json(kind, data, path.name)
+    return from_json(kind, data, str(path))

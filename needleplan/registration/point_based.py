@@ -108,7 +108,8 @@ class PointRegistration:
     def hand(self) -> str:
         """What the points say about a mirrored set, in a sentence."""
         if self.hand_is_shown:
-            return f"the points show that neither set is mirrored ({self.unmirrored_odds:.3g} to 1)"
+            odds = "more than a million" if self.unmirrored_odds > 1e6 else f"{self.unmirrored_odds:.3g}"
+            return f"the points show that neither set is mirrored ({odds} to 1)"
         return (
             f"the points do not show whether one set is mirrored (odds {self.unmirrored_odds:.2g} to 1 that none "
             f"is, where {CLEAR_ODDS:g} would be clear): make sure that both are in right-handed axes of the same "

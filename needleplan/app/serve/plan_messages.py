@@ -110,27 +110,27 @@ def route_messages(path: Path, case_orders: Sequence[int]) -> tuple[Message, ...
         PlanFileError: the file is none of a route, or of needles that the plan does not have.
     """
     try:
-        data = parse_strict(read_whole(path, _ROUTE_BYTES).decode("utf-8"), path.name)
+        data = parse_strict(read_whole(path, _ROUTE_BYTES).decode("utf-8"), str(path))
     except CaseError as error:
         raise PlanFileError(str(error)) from error
     except UnicodeDecodeError:
-        raise PlanFileError(f"{path.name}: not UTF-8 text") from None
+        raise PlanFileError(f"{path}: not UTF-8 text") from None
     if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != ("needleplan.route", 1):
-        raise PlanFileError(f"{path.name}: its schema must say 'needleplan.route' and its version 1")
+        raise PlanFileError(f"{path}: its schema must say 'needleplan.route' and its version 1")
     try:
         names = [str(name) for name in data["joint_names"]]
         messages, needles = [], []
         for item in data["insertions"]:
             order = int(item["order"])
             if order not in case_orders:
-                raise PlanFileError(f"{path.name}: the route has a needle {order}, which the plan does not have")
+                raise PlanFileError(f"{path}: the route has a needle {order}, which the plan does not have")
             segments = item.get("segments", [])
             if segments:
                 rows, begins = _rows(segments, len(names))
                 messages.append(Message.now(f"Route{order}", NumberArray(rows)))
                 needles.append({"order": order, "phases": begins})
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise PlanFileError(f"{path.name}: the route is damaged; make it again") from None
+        raise PlanFileError(f"{path}: the route is damaged; make it again") from None
     said = {
         "robot": str(data.get("robot")),
         "columns": ["time_s", *names],
@@ -139,7 +139,7 @@ def route_messages(path: Path, case_orders: Sequence[int]) -> tuple[Message, ...
     }
     text = json.dumps(said, separators=(",", ":"))
     if len(text.encode()) > MAXIMUM_STRING_BYTES:
-        raise PlanFileError(f"{path.name}: the names of the route are too long to be sent")
+        raise PlanFileError(f"{path}: the names of the route are too long to be sent")
     return (*messages, Message.now("RouteNames", Text(text)))
 
 

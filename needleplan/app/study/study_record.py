@@ -25,7 +25,7 @@ def read_record(path: Path) -> dict[str, Any]:
         PlanFileError: it is damaged or of another schema or version.
     """
     text = read_whole(path, _MAXIMUM_BYTES).decode("utf-8", errors="replace")
-    record = parse_strict(text, path.name)
+    record = parse_strict(text, str(path))
     if not isinstance(record, dict) or record.get("schema") != RECORD_SCHEMA:
         raise PlanFileError(f"{path}: its schema must say {RECORD_SCHEMA!r}")
     if record.get("version") != STUDY_VERSION:
