@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from needleplan.errors import GeometryError
 from needleplan.frames import FloatArray, read_only
 from needleplan.plan import Insertion, Metrics
 
@@ -131,6 +132,10 @@ class Trace:
         force_n: (n,) force along the needle on its hub.
         phase: state of the controller at each sample.
         status: status of the strategy at each sample.
+
+    Raises:
+        GeometryError: the signals are not of one length or not of these shapes, hold a value that is not finite, or
+            the times fall.
     """
 
     time_s: FloatArray
@@ -145,10 +150,25 @@ class Trace:
     status: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for name in (
-            "time_s", "displacement_mm", "gate_open", "depth_mm", "needle", "joints_rad", "seen_mm", "force_n",
-        ):  # fmt: skip
-            object.__setattr__(self, name, read_only(getattr(self, name), np.float64))
+        count = np.size(self.time_s)
+        joints = np.shape(self.joints_rad)[1] if np.ndim(self.joints_rad) == 2 else 0
+        shapes = {
+            "time_s": (count,), "displacement_mm": (count, 3), "gate_open": (count,), "depth_mm": (count,),
+            "needle": (count,), "joints_rad": (count, joints), "seen_mm": (count, 3), "force_n": (count,),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            array = np.asarray(getattr(self, name))
+            # Where there is no row, a file cannot tell how wide it would be.
+            if array.shape != shape and (count or array.size):
+                raise GeometryError(f"{name} of a trace must have the shape {shape}, not {array.shape}")
+            object.__setattr__(self, name, read_only(array.reshape(shape), np.float64))
+            if not np.isfinite(getattr(self, name)).all():
+                raise GeometryError(f"{name} of a trace must hold finite numbers only")
+        for name in ("phase", "status"):
+            if len(getattr(self, name)) != count:
+                raise GeometryError(f"a trace of {count} samples has {len(getattr(self, name))} values of {name}")
+        if (np.diff(self.time_s) < 0.0).any():
+            raise GeometryError("the times of a trace must not fall")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

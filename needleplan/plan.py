@@ -9,6 +9,9 @@ from needleplan.frames import FloatArray, unit_vector
 
 Vector3 = tuple[float, float, float]
 
+#: No plan has more insertions, and no insertion more ablations.
+MOST_OF_EACH = 100
+
 
 def vector3(values: object) -> Vector3:
     """Three finite numbers as a tuple of floats."""

@@ -4,10 +4,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic_core import PydanticCustomError
+
 from needleplan.case.identity import CaseIdentity, difference
 from needleplan.case.load import load_case
 from needleplan.case.manifest import read_manifest
 from needleplan.case.model import Case
+from needleplan.case.strict_tables import require_plain
 from needleplan.errors import GeometryError, PlanFileError
 from needleplan.io.bounded import read_whole
 from needleplan.io.plan_file import MAXIMUM_BYTES, plan_hash, read_plan, write_json
@@ -235,6 +238,13 @@ class PlanFolder:
             content.setdefault("identity", to_json(CaseIdentity()))
             content.setdefault("plan", None)
         source = from_json(CaseSource, content, str(self._source))
+        for name, path in (("case", source.case), ("data", source.data)):
+            try:
+                if path is not None:
+                    # It is printed wherever something is wrong with it.
+                    require_plain(path)
+            except PydanticCustomError as error:
+                raise PlanFileError(f"{self._source}: {name}: {error.message()}") from error
         if source.schema != _SOURCE_SCHEMA:
             raise PlanFileError(f"{self._source}: its schema must say {_SOURCE_SCHEMA!r}")
         return source

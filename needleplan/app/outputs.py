@@ -11,7 +11,7 @@ from needleplan.anatomy.build import build_anatomy
 from needleplan.anatomy.queries import AnatomyQueries
 from needleplan.app.folder import PlanFolder
 from needleplan.app.page.scene import build_scene
-from needleplan.app.page.scene_robot import route_fits
+from needleplan.app.page.scene_robot import require_route, route_fits
 from needleplan.app.pipeline import PlannedCase, assess_insertions
 from needleplan.app.report import write_report
 from needleplan.app.report_audit import command_words, plan_inputs
@@ -126,46 +126,30 @@ def assess_folder(folder: PlanFolder, planned: PlannedCase) -> dict[str, Metrics
 
 
 def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: ProgressCallback | None = None) -> None:
-    """Draw the pictures, make the scene and write report.html from what the folder holds."""
+    """Draw the pictures, make the scene and write report.html from what the folder holds.
+
+    Nothing is written before all of it was computed, so that what is refused leaves report and pictures as they
+    were; the report holds pictures of its own and is written first.
+
+    Raises:
+        PlanFileError: a rehearsal or a route in the folder is damaged, or belongs to another case.
+        OptionError: an option that the plan states is impossible.
+    """
     plan, anatomy = planned.plan, planned.anatomy
     report = progress or (lambda name, fraction: None)
-    zone = planned.zone_model.zone(plan.insertions) if plan.insertions else None
-    shapes = {
-        a.name: NeedleShape(a.usable_length_mm, a.shaft_diameter_mm)
-        for a in planned.zone_model.catalogue.applicators
-    }
-    drawn = 0
-
-    def step(name: str) -> None:
-        nonlocal drawn
-        drawn += 1
-        report(name, 0.4 * drawn / 9.0)
-
-    pictures, missing = draw_plan_pictures(
-        anatomy,
-        plan,
-        zone,
-        planned.assessment,
-        skin=planned.skin,
-        needles=shapes,
-        margin_mm=_margin_mm(planned),
-        progress=step,
-    )
-    rehearsals = [
-        ReportedRehearsal(outcome, assess_insertions(outcome.insertions, planned))
-        for outcome in _outcomes(folder, planned)
-    ]
-    pictures = (*pictures, *draw_rehearsal_pictures([r.outcome for r in rehearsals]))
-    for picture in pictures:
-        picture.save(folder.pictures)
+    outcomes = _outcomes(folder, planned)
     route = report_route(folder, planned)
+    report("paths", 0.0)
+    paths = paths_section(planned)
+    rehearsals = [ReportedRehearsal(each, assess_insertions(each.insertions, planned)) for each in outcomes]
     scene = build_scene(
         planned,
-        outcomes=[rehearsal.outcome for rehearsal in rehearsals],
+        outcomes=outcomes,
         route=route,
-        progress=lambda name, fraction: report(name, 0.4 + 0.4 * fraction),
+        progress=lambda name, fraction: report(name, 0.2 + 0.4 * fraction),
     )
-    report("paths", 0.8)
+    pictures, missing = _drawn(planned, outcomes, lambda name, fraction: report(name, 0.6 + 0.3 * fraction))
+    report("report", 0.9)
     write_report(
         folder.report,
         anatomy=anatomy,
@@ -176,26 +160,57 @@ def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: Progr
         film=folder.film if folder.film.is_file() else None,
         notes=missing,
         scene=scene,
-        paths=paths_section(planned),
+        paths=paths,
         inputs=plan_inputs(folder),
         command=command_words(sys.argv),
     )
+    for picture in pictures:
+        picture.save(folder.pictures)
     report("done", 1.0)
+
+
+def _drawn(
+    planned: PlannedCase, outcomes: list[Outcome], progress: ProgressCallback
+) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
+    """The pictures of plan and rehearsals, and a sentence for each that could not be drawn."""
+    plan, model = planned.plan, planned.zone_model
+    drawn = 0
+
+    def step(name: str) -> None:
+        nonlocal drawn
+        drawn += 1
+        progress(name, drawn / (len(PICTURE_NAMES) + 1))
+
+    pictures, missing = draw_plan_pictures(
+        planned.anatomy,
+        plan,
+        model.zone(plan.insertions) if plan.insertions else None,
+        planned.assessment,
+        skin=planned.skin,
+        needles={a.name: NeedleShape(a.usable_length_mm, a.shaft_diameter_mm) for a in model.catalogue.applicators},
+        margin_mm=_margin_mm(planned),
+        progress=step,
+    )
+    return (*pictures, *draw_rehearsal_pictures(outcomes)), missing
 
 
 def report_route(folder: PlanFolder, planned: PlannedCase) -> dict[str, Any] | None:
     """The robot's route that the report shows: that of the rehearsal, else one that carries out this very plan.
 
     Raises:
-        PlanFileError: a route's file is damaged.
+        PlanFileError: a route's file is damaged; the message names it.
     """
     for path in (folder.route, *sorted(folder.robots.glob("*/route.json"), key=_default_robot_first)):
         if path.is_file():
             route = parse_strict(read_whole(path, MAXIMUM_BYTES).decode("utf-8", errors="replace"), str(path))
-            if isinstance(route, dict) and (
-                path == folder.route or route_fits(route, planned.plan, planned.anatomy)
-            ):
-                return route
+            try:
+                if isinstance(route, dict) and (
+                    path == folder.route or route_fits(route, planned.plan, planned.anatomy)
+                ):
+                    require_route(route)
+                    return route
+            except PlanFileError as error:
+                raise PlanFileError(f"{path}: {error}") from error
     return None
 
 

@@ -26,9 +26,13 @@ def save_phantom(
 
     Returns:
         The path of the manifest.
+
+    Raises:
+        OptionError: the voxels are impossible; nothing is written then.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    # Before the folder is made: what is refused leaves none.
     labels = phantom.label_map(voxel_mm, image_rotation)
+    folder.mkdir(parents=True, exist_ok=True)
     write_labels_nifti(folder / LABELS_NAME, labels.grid, labels.labels)
     lines = [
         'schema = "needleplan.case"',

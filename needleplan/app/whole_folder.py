@@ -22,7 +22,7 @@ _UNFINISHED, _REPLACED = "unfinished", "replaced"
 def require_own_folder(folder: Path, main_file: str, command: str) -> None:
     """Raise where the command may not put a folder, so that nothing but what it wrote itself is ever removed.
 
-    Called before the work, and again by ``whole_folder`` after it.
+    An empty folder may be replaced. Called before the work, and again by ``whole_folder`` after it.
 
     Args:
         folder: where the files shall stand.
@@ -42,6 +42,8 @@ def require_own_folder(folder: Path, main_file: str, command: str) -> None:
         return
     if not folder.is_dir():
         raise OptionError(f"{folder} is a file and no folder: move it away first")
+    if not any(folder.iterdir()):
+        return
     if not (folder / main_file).is_file():
         raise OptionError(f"{folder} holds no {main_file}, so it was not written by {command}: move it away first")
     own = _listed(folder / main_file) | {main_file}

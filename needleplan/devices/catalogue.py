@@ -113,7 +113,7 @@ class DeviceCatalogue:
             if applicator.name == name:
                 return applicator
         known = ", ".join(applicator.name for applicator in self.applicators)
-        raise DeviceError(f"no applicator is named {name!r}: choose one of {known}")
+        raise DeviceError(f"no applicator is named {name!r:.60}: choose one of {known}")
 
     def rows(self, name: str, setting: str) -> tuple[ZoneRow, ...]:
         """Zone rows of one applicator in one setting; raises DeviceError where there are none."""

@@ -1,5 +1,6 @@
 """Reading files that may be hostile within stated bounds, and writing them whole or not at all."""
 
+import errno
 import gzip
 import os
 import secrets
@@ -124,8 +125,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a temporary file beside ``path`` and rename it, so that no half file is ever seen.
 
     The temporary file keeps the suffixes of ``path``, because writers choose the format by them.
+
+    Raises:
+        IsADirectoryError: a folder stands at ``path``; whatever else the writing raises is passed on.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        # The error of the renaming would name the temporary file.
+        raise IsADirectoryError(errno.EISDIR, "a folder stands where the file is to be written", str(path))
     suffix = "".join(path.suffixes[-2:])
     temporary = path.with_name(f".writing-{secrets.token_hex(8)}{suffix}")
     # Not by tempfile, so that the rights are those that the user's umask allows.

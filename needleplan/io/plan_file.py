@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from needleplan.errors import CaseError, PlanFileError
+from needleplan.errors import CaseError, GeometryError, PlanFileError
 from needleplan.io.bounded import read_whole, write_atomically
+from needleplan.io.plan_limits import require_possible_outcome, require_possible_plan
 from needleplan.io.value_json import from_json, parse_strict, to_json
 from needleplan.outcome import Outcome
-from needleplan.plan import Insertion, Plan
+from needleplan.plan import Plan
 
 PLAN_SCHEMA = "needleplan.plan"
 OUTCOME_SCHEMA = "needleplan.outcome"
@@ -20,12 +19,6 @@ VERSIONS = {PLAN_SCHEMA: 2, OUTCOME_SCHEMA: 2}
 
 #: Larger files are no plans: an outcome of an hour at 20 Hz has about 20 MB.
 MAXIMUM_BYTES = 100_000_000
-
-#: Scanners give positions within metres of their middle; what lies further is a slip, and cannot be drawn.
-FURTHEST_MM = 10_000.0
-#: No needle is longer, and no plan has more insertions or an insertion more ablations.
-LONGEST_MM = 1_000.0
-MOST_OF_EACH = 1_000
 
 Value = TypeVar("Value")
 
@@ -47,7 +40,7 @@ def read_plan(path: Path) -> Plan:
         PlanFileError: the file is missing, damaged, of another schema or version, or holds an impossible value.
     """
     plan = _read(path, PLAN_SCHEMA, Plan)
-    require_possible(plan.insertions, f"{path}: insertion")
+    require_possible_plan(plan, str(path))
     return plan
 
 
@@ -65,48 +58,8 @@ def write_outcome(path: Path, outcome: Outcome) -> None:
 def read_outcome(path: Path) -> Outcome:
     """Read the outcome of a rehearsal; errors as of ``read_plan``."""
     outcome = _read(path, OUTCOME_SCHEMA, Outcome)
-    require_possible(outcome.insertions, f"{path}: executed needle")
-    require_possible([needle.planned for needle in outcome.needles], f"{path}: planned needle")
+    require_possible_outcome(outcome, str(path))
     return outcome
-
-
-def require_possible(insertions: Sequence[Insertion], where: str) -> None:
-    """Refuse insertions that no needle can have made or be meant to make, before anything is computed of them.
-
-    Args:
-        insertions: as read from a file.
-        where: file and kind, as the message begins.
-
-    Raises:
-        PlanFileError: too many of them; a position beyond ``FURTHEST_MM``, a tip or an ablation beyond
-            ``LONGEST_MM`` from its entry, an entry that is the tip, an impossible power or duration.
-    """
-    if len(insertions) > MOST_OF_EACH:
-        raise PlanFileError(f"{where}s: there may be at most {MOST_OF_EACH}, not {len(insertions)}")
-    for number, insertion in enumerate(insertions, 1):
-        here = f"{where} {number}"
-        if len(insertion.ablations) > MOST_OF_EACH:
-            raise PlanFileError(f"{here}: at most {MOST_OF_EACH} ablations, not {len(insertion.ablations)}")
-        tips = {"tip_mm": insertion.tip_mm}
-        tips |= {f"tip_mm of ablation {k}": each.tip_mm for k, each in enumerate(insertion.ablations, 1)}
-        for name, point in {"entry_mm": insertion.entry_mm, **tips}.items():
-            if not all(abs(x) <= FURTHEST_MM for x in point):
-                raise PlanFileError(
-                    f"{here}: {name} must lie within {FURTHEST_MM:g} mm of the origin, not at {point}"
-                )
-        for name, point in tips.items():
-            if (length := math.dist(insertion.entry_mm, point)) > LONGEST_MM:
-                raise PlanFileError(
-                    f"{here}: {name} must lie at most {LONGEST_MM:g} mm from entry_mm, not {length:.6g} mm"
-                )
-        if insertion.entry_mm == insertion.tip_mm:
-            raise PlanFileError(f"{here}: entry_mm and tip_mm must differ, and are both {insertion.tip_mm}")
-        for ablation in insertion.ablations:
-            if ablation.duration_s < 0.0 or (ablation.power_w is not None and ablation.power_w < 0.0):
-                raise PlanFileError(
-                    f"{here}: power and duration of an ablation must not be negative, and are {ablation.power_w} W "
-                    f"and {ablation.duration_s} s"
-                )
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -146,4 +99,7 @@ def _read(path: Path, schema: str, kind: type[Value]) -> Value:
     if type(data.get("version")) is not int or data["version"] != version:
         raise PlanFileError(f"{path}: version {data.get('version')!r:.60} is not known, only version {version}")
     del data["schema"], data["version"]
-    return from_json(kind, data, str(path))
+    try:
+        return from_json(kind, data, str(path))
+    except GeometryError as error:
+        raise PlanFileError(f"{path}: {error}") from error

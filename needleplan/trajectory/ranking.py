@@ -28,6 +28,9 @@ from needleplan.trajectory.orders import PathOrder, WeightedOrder
 from needleplan.trajectory.pareto import pareto_front
 from needleplan.trajectory.table import TrajectoryTable
 
+#: Only the ratios of weights decide, so nobody needs a larger one; sums of far larger ones are not finite.
+LARGEST_WEIGHT = 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveWeights:
@@ -53,8 +56,11 @@ class ObjectiveWeights:
 
     def __post_init__(self) -> None:
         values = dataclasses.astuple(self)
-        if min(values) < 0 or not np.isfinite(values).all() or max(values[:-1]) == 0:
-            raise OptionError("objective weights must be zero or more, and one of them above zero")
+        # A weight that is not finite lies in no range.
+        if not all(0 <= value <= LARGEST_WEIGHT for value in values) or max(values[:-1]) == 0:
+            raise OptionError(
+                f"objective weights must be zero or more and at most {LARGEST_WEIGHT:g}, and one of them above zero"
+            )
 
 
 def default_objectives(

@@ -16,6 +16,18 @@ from needleplan.trajectory.table import TrajectoryTable
 #: skin: refinement adds paths where others failed, whose failure says nothing about the rest from there.
 _WHOLE_SHARE = 0.9
 
+#: Least and greatest value in each array of a map, far from what any search gives; beyond it, sums and squares of
+#: what a picture is drawn from need not be finite.
+_RANGES: dict[str, tuple[float, float]] = {
+    "entry_mm": (-1e5, 1e5),
+    "candidates": (1, 1e9),
+    "feasible": (0, 1e9),
+    "best_cost": (-1e9, 1e9),
+    "best_row": (-1, 1e9),
+    "blocked_by": (-1, 1e6),
+    "opening": (0, 1e6),
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SkinMap:
@@ -40,6 +52,10 @@ class SkinMap:
         blocked_by: (m,) index of the constraint that blocks the entry; -1 where there is a feasible path.
         opening: (m, k) by how much the limits would have to give way to open a path there, in their units; all 0
             where there is a feasible path, and where no change of limits opens one.
+
+    Raises:
+        GeometryError: the arrays are not of these shapes, a value is not a possible one, or an entry has both a
+            feasible path and what blocks it, or neither.
     """
 
     constraints: tuple[str, ...]
@@ -59,11 +75,22 @@ class SkinMap:
             "best_row": (count,), "blocked_by": (count,), "opening": (count, len(self.constraints)),
         }  # fmt: skip
         for name, shape in shapes.items():
+            array, (least, most) = np.asarray(getattr(self, name)), _RANGES[name]
+            # Where there is no row, a file cannot tell how wide it would be.
+            if array.shape != shape and (count or array.size):
+                raise GeometryError(f"{name} of a skin map must have the shape {shape}, not {array.shape}")
             whole = name in ("candidates", "feasible", "best_row", "blocked_by")
-            array = read_only(np.asarray(getattr(self, name)).reshape(shape), np.int64 if whole else np.float64)
-            object.__setattr__(self, name, array)
+            possible = (array >= least) & (array <= most) & ((array == np.rint(array)) | (not whole))
+            if not possible.all():
+                raise GeometryError(
+                    f"{name} of a skin map must be {'whole ' if whole else ''}numbers from {least:g} to {most:g}, "
+                    f"not {array[~possible].flat[0]:g}"
+                )
+            object.__setattr__(self, name, read_only(array.reshape(shape), np.int64 if whole else np.float64))
         if len(self.units) != len(self.constraints):
             raise GeometryError("a skin map must name a unit for each of its constraints")
+        if (self.feasible > self.candidates).any():
+            raise GeometryError("an entry of a skin map has more feasible paths than candidates")
         blocked = self.blocked_by >= 0
         if count and (self.blocked_by.max() >= len(self.constraints) or (blocked == (self.feasible > 0)).any()):
             raise GeometryError(

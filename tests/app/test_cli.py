@@ -221,6 +221,7 @@ def test_damaged_plan_file(content, words, tmp_path, capsys) -> None:
         (["plan", "{case}", "--out", "{out}", "--clearance", "nerve=3"], "ROLE=MM"),
         (["plan", "{case}", "--out", "{out}", "--skin-angle-deg", "120"], "skin angle"),
         (["plan", "{case}", "--out", "{out}", "--max-insertions", "0"], "insertions"),
+        (["plan", "{case}", "--out", "{out}", "--max-insertions", "101"], "at most 100 insertions"),
         (["plan", "{case}", "--out", "{out}", "--zones-csv", "{case}"], "go together"),
         (["simulate", "{out}"], "plan.json"),
         (["simulate", "{planned}", "--peak-mm", "-3"], "peak"),
@@ -330,3 +331,36 @@ def test_impossible_values_are_refused_at_once(arguments, phantom, planned, tmp_
     code, _, err = run(capsys, *(text.format(**places) for text in arguments))
     assert code == 2
     assert_one_sentence(err)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("metrics", "margin_mm"), 1e30, "margin_mm must be 0 to 50"),
+        (("metrics", "target_coverage_fraction"), -5.0, "target_coverage_fraction must be 0 to 1"),
+        (("provenance", "options", "coverage.margin_mm"), True, "option coverage.margin_mm"),
+    ],
+)
+def test_a_plan_that_nobody_can_have_planned_is_refused_by_every_command(
+    place, value, words, planned, phantom, tmp_path, capsys
+) -> None:
+    folder = tmp_path / "stranger"
+    folder.mkdir()
+    content = json.loads((planned / "plan.json").read_text())
+    owner = content
+    for part in place[:-1]:
+        owner = owner[part]
+    owner[place[-1]] = value
+    (folder / "plan.json").write_text(json.dumps(content))
+    source = json.loads((planned / "source.json").read_text())
+    (folder / "source.json").write_text(json.dumps(source | {"plan": None, "case": str(phantom)}))
+    for command in (
+        ["assess"],
+        ["report"],
+        ["simulate", "--no-film"],
+        ["export", "--out", str(tmp_path / "files")],
+    ):
+        code, _, err = run(capsys, command[0], str(folder), *command[1:])
+        assert code == 2 and words in err
+        assert_one_sentence(err)
+    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "source.json"]

@@ -10,6 +10,7 @@ from needleplan.anatomy.phantom_layout import rotation
 from needleplan.app.phantom_files import save_phantom
 from needleplan.case.load import load_case
 from needleplan.case.model import Severity
+from needleplan.errors import OptionError
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +40,9 @@ def test_saving_twice_gives_the_same_manifest(phantom: Phantom, tmp_path: Path) 
     first = save_phantom(phantom, tmp_path, 5.0).read_text()
     assert save_phantom(phantom, tmp_path, 5.0).read_text() == first
     assert sorted(p.name for p in tmp_path.iterdir()) == ["case.toml", "labels.nii.gz"]
+
+
+def test_impossible_voxels_leave_no_folder(phantom: Phantom, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="voxel_mm must lie in"):
+        save_phantom(phantom, tmp_path / "x", 0.0)
+    assert not (tmp_path / "x").exists()

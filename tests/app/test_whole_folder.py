@@ -45,6 +45,14 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
     assert (folder / "sub/rest").read_text() == "third"
 
 
+def test_an_empty_folder_that_somebody_made_is_taken(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    require_own_folder(folder, MAIN, "rehearse")
+    write(folder, "first")
+    assert content(folder)["word"] == "first" and list(tmp_path.iterdir()) == [folder]
+
+
 @pytest.mark.parametrize("name", ["reading.txt", "sub/more.txt", "own/"])
 def test_a_folder_with_somebody_elses_files_is_refused_and_kept(tmp_path, name):
     folder = tmp_path / "results"

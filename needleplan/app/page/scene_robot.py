@@ -19,6 +19,8 @@ from robots.urdf_arm import UrdfArm
 
 #: A route written with micrometres leads to the same points within this.
 _SAME_MM = 0.01
+#: No metres and no radians of a robot beside a patient are more.
+_LARGEST = 1e4
 
 
 def robot_of_route(route: Mapping[str, object]) -> RobotModel | None:
@@ -48,9 +50,9 @@ def robot_surfaces(
         return {}
     placement = place_anatomy(anatomy)
     meshes = visual_meshes(model)
-    base = _numbers(route.get("base_in_world"), (4, 4), "base_in_world")
+    base = _base(route)
     found = {}
-    for order, positions in _postures(route):
+    for order, positions in _postures(route, model):
         poses = model.link_poses(positions[None, :-1], positions[-1:])
         vertices: list[FloatArray] = []
         faces: list[NDArray[Any]] = []
@@ -65,6 +67,18 @@ def robot_surfaces(
             placed = placement.points_to_patient(np.concatenate(vertices))
             found[order] = SurfaceMesh(placed, np.concatenate(faces).astype(np.int32))
     return found
+
+
+def require_route(route: Mapping[str, object]) -> None:
+    """Refuse a route of a known robot that ``robot_surfaces`` could not draw, before anything is drawn.
+
+    Raises:
+        PlanFileError: the route does not hold what a route of that robot holds.
+    """
+    model = robot_of_route(route)
+    if model is not None:
+        _base(route)
+        _postures(route, model)
 
 
 def route_fits(route: Mapping[str, object], plan: Plan, anatomy: Anatomy) -> bool:
@@ -83,8 +97,14 @@ def route_fits(route: Mapping[str, object], plan: Plan, anatomy: Anatomy) -> boo
     return True
 
 
-def _postures(route: Mapping[str, object]) -> list[tuple[int, FloatArray]]:
-    """Order and joint positions, the driver last, at the end of each insertion that is reached."""
+def _base(route: Mapping[str, object]) -> FloatArray:
+    """Pose (4, 4) of the robot's base in the world, metres."""
+    return _numbers(route.get("base_in_world"), (4, 4), "base_in_world")
+
+
+def _postures(route: Mapping[str, object], model: RobotModel) -> list[tuple[int, FloatArray]]:
+    """Order and positions (j + 1,) of all joints, the driver last, at the end of each insertion that is reached."""
+    count = len(model.joint_names) + 1
     postures = []
     insertions = route.get("insertions")
     for item in insertions if isinstance(insertions, list) else []:
@@ -94,17 +114,24 @@ def _postures(route: Mapping[str, object]) -> list[tuple[int, FloatArray]]:
                 positions = segment.get("positions")
                 last = positions[-1] if isinstance(positions, list) and positions else None
                 order = item.get("order")
-                if not isinstance(order, int) or not isinstance(last, list):
-                    raise PlanFileError("the route names no order or no positions for an insertion that is reached")
-                postures.append((order, _numbers(last, (len(last),), "positions")))
+                if type(order) is not int or not isinstance(last, list):
+                    raise PlanFileError(
+                        "the route is damaged, as it names no order or no positions for an insertion that is "
+                        "reached; make it again"
+                    )
+                postures.append((order, _numbers(last, (count,), f"positions of {model.name}")))
     return postures
 
 
 def _numbers(values: object, shape: tuple[int, ...], what: str) -> FloatArray:
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise PlanFileError(f"the route's {what} must be numbers") from error
-    if array.shape != shape or not np.isfinite(array).all():
-        raise PlanFileError(f"the route's {what} must be finite numbers of shape {shape}, not {array.shape}")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PlanFileError(f"the route is damaged, as its {what} must be numbers; make it again") from error
+    # What is not finite is within no bound.
+    if array.shape != shape or not (np.abs(array) <= _LARGEST).all():
+        raise PlanFileError(
+            f"the route is damaged, as its {what} must be numbers of shape {shape} and at most {_LARGEST:g}, not "
+            f"of shape {array.shape}; make it again"
+        )
     return array
