@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +90,8 @@ class TrajectoryEditor:
         tip_mm: (3,) first tip.
         deflection: how the needle bends; None for a straight one.
         allowed_skin: of ``skin_allowed``, which several editors of one anatomy can share; made here where None.
+        accept: called with the entry (3,) and the tip (3,) of each path that a move would make, before anything is
+            measured or kept; raises GeometryError where it may not be. ``snap`` passes such paths over.
 
     Raises:
         GeometryError: a point is not three finite numbers, or entry and tip coincide.
@@ -105,7 +107,9 @@ class TrajectoryEditor:
         tip_mm: ArrayLike,
         deflection: DeflectionModel | None = None,
         allowed_skin: SurfaceDistance | None = None,
+        accept: Callable[[FloatArray, FloatArray], None] | None = None,
     ) -> None:
+        self._accept = accept
         self._queries = queries
         self._constraints = tuple(constraints)
         self._objectives = tuple(objectives)
@@ -140,23 +144,28 @@ class TrajectoryEditor:
             on_skin: put it onto the nearest place of the skin where an entry may be; False takes it as it is.
 
         Raises:
-            GeometryError: the entry is locked, the point is not finite, or it coincides with the tip.
+            GeometryError: the entry is locked, the point is not finite, it coincides with the tip, or the path is
+                not accepted; all is then as before.
         """
         if self._state.entry_locked:
             raise GeometryError("the entry is locked: unlock it before it is moved")
         point = _point(point_mm)
         entry = self._on_skin(point) if on_skin else point
+        self._require_accepted(entry, self._state.tip_mm)
         return self._step(self._measured(entry, self._normal(entry), self._state.tip_mm))
 
     def move_tip(self, point_mm: ArrayLike) -> EditedPath:
         """Move the tip to (3,); the entry stays, and the middle of the zone follows.
 
         Raises:
-            GeometryError: the tip is locked, the point is not finite, or it coincides with the entry.
+            GeometryError: the tip is locked, the point is not finite, it coincides with the entry, or the path is
+                not accepted; all is then as before.
         """
         if self._state.tip_locked:
             raise GeometryError("the tip is locked: unlock it before it is moved")
-        return self._step(self._measured(self._state.entry_mm, self._state.entry_normal, _point(point_mm)))
+        tip = _point(point_mm)
+        self._require_accepted(self._state.entry_mm, tip)
+        return self._step(self._measured(self._state.entry_mm, self._state.entry_normal, tip))
 
     def lock(self, entry: bool | None = None, tip: bool | None = None) -> EditedPath:
         """Lock (True) or unlock (False) an end; None leaves it as it is."""
@@ -168,6 +177,10 @@ class TrajectoryEditor:
                 state.tip_locked if tip is None else tip,
             )
         )
+
+    def restore(self, path: EditedPath) -> EditedPath:
+        """Go back to a path of this editor, with its locks, as one step."""
+        return self._keep(path)
 
     def undo(self) -> EditedPath:
         """The path, and the locks, before the last step; raises GeometryError where there is none."""
@@ -223,6 +236,7 @@ class TrajectoryEditor:
         # Rounded, so that of equally near paths the first is taken, also after a motion of the case.
         order = np.argsort(np.round(moved, 6), kind="stable")
         order = order[np.linalg.norm(tip - entry, axis=1)[order] > SHORTEST_MM]
+        order = order[[self._accepts(entry[k], tip[k]) for k in order]]
         first_place, count = 0, _FIRST_CANDIDATES
         while first_place < len(order):
             near = order[first_place : first_place + count]
@@ -234,6 +248,17 @@ class TrajectoryEditor:
                 return self._step(dataclasses.replace(best, front=np.ones(1, dtype=np.bool_)))
             first_place, count = first_place + count, 2 * count
         return None
+
+    def _require_accepted(self, entry: FloatArray, tip: FloatArray) -> None:
+        if self._accept is not None:
+            self._accept(entry, tip)
+
+    def _accepts(self, entry: FloatArray, tip: FloatArray) -> bool:
+        try:
+            self._require_accepted(entry, tip)
+        except GeometryError:
+            return False
+        return True
 
     def _on_skin(self, point: FloatArray) -> FloatArray:
         """(3,) the place nearest to a point (3,) where an entry may be, to 1e-4 mm."""

@@ -15,7 +15,7 @@ from needleplan.app.view.candidates import CandidatePaths
 from needleplan.app.view.comparing import compare_plans
 from needleplan.app.view.demands import PlanDemands, demands_of
 from needleplan.app.view.judging import Judged, judge, measured
-from needleplan.app.view.keeping import require_name, save_plan, slicer_archive
+from needleplan.app.view.keeping import OpenedFolder, require_name, save_plan, slicer_archive
 from needleplan.app.view.newest_worker import NewestWorker
 from needleplan.app.view.page_state import metrics_state, needles_state
 from needleplan.app.view.requests import Chosen, Lock, Move, Save, StaleEditError, Step
@@ -67,7 +67,8 @@ class PlanningDesk:
         demands: PlanDemands | None = None,
     ) -> None:
         self.scene = scene
-        self._folder, self._planned, self._saves, self._data = folder, planned, saves, data
+        self._opened = OpenedFolder.read(folder, data)
+        self._planned, self._saves = planned, saves
         self._other, self._breath = other, breath
         self._demands = demands or demands_of(planned)
         self._session = EditSession(planned, self._demands)
@@ -201,7 +202,7 @@ class PlanningDesk:
             self._require(asked.version)
             task = self._task()
         judged = self._judged_now(task)
-        save_plan(self._folder, self._data, self._planned, judged, place)
+        save_plan(self._opened, self._planned, judged, place)
         said = f"Saved in {place} with status {judged.plan.status.value}."
         if judged.plan.status is PlanStatus.INFEASIBLE:
             said += " It breaks hard demands, and says so."
@@ -212,7 +213,7 @@ class PlanningDesk:
         with self._changed:
             self._require(asked.version)
             task = self._task()
-        return slicer_archive(self._folder, self._planned, self._judged_now(task))
+        return slicer_archive(self._opened, self._planned, self._judged_now(task))
 
     def _edit(self, version: int, change: Callable[[], bool | None], judged: bool = True) -> dict[str, Any]:
         """The state after a change; one that says False changed nothing, and the version stays."""

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from needleplan.app.export_command import export_plan
@@ -16,6 +17,7 @@ from needleplan.app.folder import PlanFolder
 from needleplan.app.outputs import write_plan_folder
 from needleplan.app.pipeline import PlannedCase
 from needleplan.app.view.judging import Judged
+from needleplan.case.identity import CaseIdentity
 from needleplan.errors import OptionError
 
 #: Letters of a name that a user gives: nothing that a path could be made of.
@@ -38,12 +40,48 @@ def require_name(name: str) -> str:
     return name
 
 
-def save_plan(folder: PlanFolder, data: Path | None, planned: PlannedCase, judged: Judged, place: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class OpenedFolder:
+    """What is kept with each edited plan, from the folder that was opened: it may be gone when one is saved.
+
+    Attributes:
+        manifest: of the case.
+        data: data folder of the case; None where it has none.
+        identity: whose case it is.
+        tables: applicators and zones of its own; None where the folder has none.
+    """
+
+    manifest: Path
+    data: Path | None
+    identity: CaseIdentity
+    tables: tuple[bytes, bytes] | None
+
+    @classmethod
+    def read(cls, folder: PlanFolder, data: Path | None) -> "OpenedFolder":
+        """From a folder.
+
+        Args:
+            folder: of the plan that is opened.
+            data: data folder that was named for it; the remembered one where None.
+
+        Raises:
+            PlanFileError: what the folder says of its case is damaged.
+        """
+        source = folder.read_source()
+        root = data if data is not None else (None if source.data is None else folder.root / source.data)
+        tables = None
+        if folder.applicators.is_file() and folder.zones.is_file():
+            tables = (folder.applicators.read_bytes(), folder.zones.read_bytes())
+        return cls(
+            (folder.root / source.case).resolve(), None if root is None else root.resolve(), source.identity, tables
+        )
+
+
+def save_plan(opened: OpenedFolder, planned: PlannedCase, judged: Judged, place: Path) -> None:
     """Write an edited plan as a new folder, whole or not at all.
 
     Args:
-        folder: of the plan that was opened.
-        data: data folder that was named for it; the remembered one where None.
+        opened: the folder of the plan that was opened.
         planned: the plan that was opened.
         judged: the edited plan.
         place: the new folder; nothing may stand there.
@@ -59,12 +97,6 @@ def save_plan(folder: PlanFolder, data: Path | None, planned: PlannedCase, judge
         raise OptionError(
             f"there is something named {place.name} already, and nothing is written over: take another name"
         )
-    source = folder.read_source()
-    manifest = folder.root / source.case
-    root = data if data is not None else (None if source.data is None else folder.root / source.data)
-    tables = None
-    if folder.applicators.is_file() and folder.zones.is_file():
-        tables = (folder.applicators.read_bytes(), folder.zones.read_bytes())
     edited = dataclasses.replace(planned, plan=judged.plan, assessment=judged.assessment)
     # Beside its place, so that the paths in its source.json hold after it was renamed.
     unfinished = place.with_name(f".{place.name}.unfinished-{secrets.token_hex(6)}")
@@ -72,7 +104,7 @@ def save_plan(folder: PlanFolder, data: Path | None, planned: PlannedCase, judge
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished.mkdir()
         kept = PlanFolder(unfinished)
-        write_plan_folder(kept, edited, manifest, root, tables=tables, pictures=False)
+        write_plan_folder(kept, edited, opened.manifest, opened.data, tables=opened.tables, pictures=False)
         if place.exists():
             raise OptionError(f"something named {place.name} was made meanwhile: take another name")
         os.rename(unfinished, place)
@@ -82,7 +114,7 @@ def save_plan(folder: PlanFolder, data: Path | None, planned: PlannedCase, judge
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def slicer_archive(folder: PlanFolder, planned: PlannedCase, judged: Judged) -> bytes:
+def slicer_archive(opened: OpenedFolder, planned: PlannedCase, judged: Judged) -> bytes:
     """The files of ``needleplan export --to slicer`` for an edited plan, as one ZIP archive.
 
     Raises:
@@ -93,7 +125,7 @@ def slicer_archive(folder: PlanFolder, planned: PlannedCase, judged: Judged) -> 
     try:
         with tempfile.TemporaryDirectory(prefix="needleplan-export-") as made:
             place = Path(made) / "for-slicer"
-            export_plan(edited, place, chosen_formats("slicer"), identity=folder.read_identity())
+            export_plan(edited, place, chosen_formats("slicer"), identity=opened.identity)
             archive = io.BytesIO()
             with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
                 for path in sorted(each for each in place.rglob("*") if each.is_file()):

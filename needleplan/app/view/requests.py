@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from needleplan.errors import NavigationError, OptionError, PlanFileError
+from needleplan.io.plan_limits import FURTHEST_MM
 from needleplan.io.value_json import from_json, parse_strict
 from needleplan.plan import Vector3
 
-#: A point farther out than this, in any coordinate, is in no patient.
-_FARTHEST_MM = 100_000.0
 #: Longer names of gestures are no page's.
 _LONGEST_GESTURE = 60
 
@@ -36,8 +35,8 @@ class Move:
     def __post_init__(self) -> None:
         if len(self.gesture) > _LONGEST_GESTURE:
             raise OptionError(f"the name of a gesture has at most {_LONGEST_GESTURE} letters")
-        if max(map(abs, self.point_mm)) > _FARTHEST_MM:
-            raise OptionError(f"a point lies within {_FARTHEST_MM:g} mm, not at {self.point_mm}")
+        if max(map(abs, self.point_mm)) > FURTHEST_MM:
+            raise OptionError(f"a point lies within {FURTHEST_MM:g} mm of the origin, not at {self.point_mm}")
 
 
 @dataclass(frozen=True, slots=True)

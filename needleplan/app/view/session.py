@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -11,23 +12,26 @@ from needleplan.app.pipeline import PlannedCase
 from needleplan.app.view.demands import PlanDemands
 from needleplan.errors import GeometryError, OptionError
 from needleplan.frames import FloatArray, unit_vector
+from needleplan.io.plan_limits import LONGEST_MM
 from needleplan.plan import Insertion, Vector3, vector3
-from needleplan.trajectory.editor import EditedPath, TrajectoryEditor, skin_allowed
+from needleplan.trajectory.editor import SHORTEST_MM, EditedPath, TrajectoryEditor, skin_allowed
 from needleplan.trajectory.table import TrajectoryTable
 
-#: Steps of all needles that can be undone; one of them takes at most three of an editor, which keeps 1000.
+#: Steps of all needles that can be undone; an editor keeps 1000.
 HISTORY = 200
 #: The ends of a path.
 ENDS = ("entry", "tip")
 #: An end that would move by no more than this stays: the nearest place of the skin is known to 1e-4 mm.
 _STAYS_MM = 1e-3
+#: So far beside the patient's box a tip may be put: farther it is a slip, whose figures would take minutes.
+_BESIDE_MM = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What is undone at once: how many steps of which editors, and the gesture that made them."""
+    """What is undone at once: a step of each of these editors, and the gesture that made it."""
 
-    counts: tuple[tuple[int, int], ...]
+    orders: tuple[int, ...]
     gesture: str
 
 
@@ -46,6 +50,7 @@ class EditSession:
         self._planned = {insertion.order: insertion for insertion in planned.plan.insertions}
         catalogue = planned.zone_model.catalogue
         self._allowed_skin = skin_allowed(planned.anatomy)
+        room = _room_mm(planned)
         self._editors = {
             order: TrajectoryEditor(
                 planned.queries,
@@ -55,6 +60,7 @@ class EditSession:
                 insertion.entry_mm,
                 insertion.tip_mm,
                 allowed_skin=self._allowed_skin,
+                accept=partial(_require_possible, insertion, room),
             )
             for order, insertion in self._planned.items()
         }
@@ -89,7 +95,7 @@ class EditSession:
     def insertions(self) -> tuple[Insertion, ...]:
         """The needles as insertions; ablations keep their distance from the tip. Clearances are not measured."""
         return tuple(
-            carried(planned, self.path(order)) if self.moved(order) else planned
+            carried(planned, self.path(order).entry_mm, self.path(order).tip_mm) if self.moved(order) else planned
             for order, planned in self._planned.items()
         )
 
@@ -108,14 +114,15 @@ class EditSession:
 
         Raises:
             OptionError: there is no such needle or end.
-            GeometryError: the end is locked, or the path would have no direction or no room for its ablations.
+            GeometryError: the end is locked, or the path would have no direction or no room for its ablations, or
+                its tip would lie out of the patient; all is then as before.
         """
         editor = self._editor(order)
         if end not in ENDS:
             raise OptionError(f"an end of a needle is one of {', '.join(ENDS)}, not {end!r}")
         if self._stays(editor.state, end, point_mm):
             return False
-        step = _Step(((order, 1),), gesture and f"{end} {gesture}")
+        step = _Step((order,), gesture and f"{end} {gesture}")
         goes_on = bool(gesture) and bool(self._done) and self._done[-1] == step
         if goes_on:
             editor.undo()
@@ -124,7 +131,7 @@ class EditSession:
                 self._undone.clear()
                 return True
         try:
-            self._try(editor, order, lambda: (editor.move_entry if end == "entry" else editor.move_tip)(point_mm))
+            (editor.move_entry if end == "entry" else editor.move_tip)(point_mm)
         except GeometryError:
             if goes_on:
                 editor.redo()
@@ -141,7 +148,7 @@ class EditSession:
         if entry in (None, editor.state.entry_locked) and tip in (None, editor.state.tip_locked):
             return False
         editor.lock(entry, tip)
-        self._keep(_Step(((order, 1),), ""))
+        self._keep(_Step((order,), ""))
         return True
 
     def snap(self, order: int, table: TrajectoryTable) -> None:
@@ -152,14 +159,12 @@ class EditSession:
             GeometryError: both ends are locked, or no path of the table will do.
         """
         editor = self._editor(order)
-        found: list[EditedPath | None] = []
-        self._try(editor, order, lambda: found.append(editor.snap(table)))
-        if found == [None]:
+        if editor.snap(table) is None:
             raise GeometryError(
                 f"no candidate path is feasible from where the locked end of needle {order} stands, or none at "
                 "all: unlock it, or move it elsewhere first"
             )
-        self._keep(_Step(((order, 1),), ""))
+        self._keep(_Step((order,), ""))
 
     def reset(self, orders: Sequence[int] | None = None) -> bool:
         """Put needles back where they were planned, unlocked; all of them where None. One step.
@@ -170,23 +175,23 @@ class EditSession:
         Raises:
             OptionError: there is no such needle.
         """
-        counts = []
+        back = []
         for order in self.orders if orders is None else orders:
-            count = self._reset(self._editor(order), self._first[order])
-            if count:
-                counts.append((order, count))
-        if counts:
-            self._keep(_Step(tuple(counts), ""))
-        return bool(counts)
+            editor = self._editor(order)
+            if self.moved(order) or editor.state.entry_locked or editor.state.tip_locked:
+                editor.restore(self._first[order])
+                back.append(order)
+        if back:
+            self._keep(_Step(tuple(back), ""))
+        return bool(back)
 
     def undo(self) -> None:
         """Take the last step back; raises GeometryError where there is none."""
         if not self._done:
             raise GeometryError("there is no step to undo")
         step = self._done.pop()
-        for order, count in step.counts:
-            for _ in range(count):
-                self._editors[order].undo()
+        for order in step.orders:
+            self._editors[order].undo()
         self._undone.append(step)
 
     def redo(self) -> None:
@@ -194,9 +199,8 @@ class EditSession:
         if not self._undone:
             raise GeometryError("there is no step to do again")
         step = self._undone.pop()
-        for order, count in step.counts:
-            for _ in range(count):
-                self._editors[order].redo()
+        for order in step.orders:
+            self._editors[order].redo()
         self._done.append(step)
 
     def _editor(self, order: int) -> TrajectoryEditor:
@@ -217,46 +221,24 @@ class EditSession:
             there, now = point, state.tip_mm
         return bool(np.linalg.norm(there - now) <= _STAYS_MM)
 
-    def _try(self, editor: TrajectoryEditor, order: int, move: Callable[[], object]) -> None:
-        """A move that is taken back where the ablations of the needle find no room on the new path."""
-        before = editor.state
-        move()
-        if editor.state is before:
-            return
-        try:
-            carried(self._planned[order], editor.state)
-        except GeometryError:
-            editor.undo()
-            raise
-
     def _keep(self, step: _Step) -> None:
         self._done.append(step)
         self._undone.clear()
 
-    @staticmethod
-    def _reset(editor: TrajectoryEditor, first: EditedPath) -> int:
-        """Steps that the editor took to be as at first, at most three."""
-        steps = 0
-        if editor.state.entry_locked or editor.state.tip_locked:
-            editor.lock(entry=False, tip=False)
-            steps += 1
-        if not np.array_equal(editor.state.tip_mm, first.tip_mm):
-            editor.move_tip(first.tip_mm)
-            steps += 1
-        if not np.array_equal(editor.state.entry_mm, first.entry_mm):
-            editor.move_entry(first.entry_mm, on_skin=False)
-            steps += 1
-        return steps
 
-
-def carried(insertion: Insertion, path: EditedPath) -> Insertion:
+def carried(insertion: Insertion, entry_mm: FloatArray, tip_mm: FloatArray) -> Insertion:
     """An insertion along another path: each ablation keeps its distance from the tip; clearances are left out.
+
+    Args:
+        insertion: as planned.
+        entry_mm: (3,) its new entry.
+        tip_mm: (3,) its new tip.
 
     Raises:
         GeometryError: the path is too short for its ablations.
     """
-    direction = unit_vector(path.tip_mm - path.entry_mm)
-    depth_mm = float(np.linalg.norm(path.tip_mm - path.entry_mm))
+    direction = unit_vector(tip_mm - entry_mm)
+    depth_mm = float(np.linalg.norm(tip_mm - entry_mm))
     ablations = []
     for ablation in insertion.ablations:
         back_mm = float(np.subtract(insertion.tip_mm, ablation.tip_mm) @ insertion.direction)
@@ -265,11 +247,11 @@ def carried(insertion: Insertion, path: EditedPath) -> Insertion:
                 f"the path of needle {insertion.order} would be {depth_mm:.1f} mm long, and one of its ablations "
                 f"lies {back_mm:.1f} mm behind the tip: leave the needle deeper"
             )
-        ablations.append(dataclasses.replace(ablation, tip_mm=_behind(path.tip_mm, direction, back_mm)))
+        ablations.append(dataclasses.replace(ablation, tip_mm=_behind(tip_mm, direction, back_mm)))
     return dataclasses.replace(
         insertion,
-        entry_mm=vector3(path.entry_mm),
-        tip_mm=vector3(path.tip_mm),
+        entry_mm=vector3(entry_mm),
+        tip_mm=vector3(tip_mm),
         ablations=tuple(ablations),
         clearances_mm={},
     )
@@ -277,3 +259,31 @@ def carried(insertion: Insertion, path: EditedPath) -> Insertion:
 
 def _behind(tip_mm: FloatArray, direction: FloatArray, back_mm: float) -> Vector3:
     return vector3(tip_mm - back_mm * direction)
+
+
+def _room_mm(planned: PlannedCase) -> FloatArray:
+    """(2, 3) least and greatest coordinates where a tip may be put: about patient and needles as planned."""
+    parts = [surface.mesh.bounds_mm for surface in planned.anatomy.surfaces]
+    parts += [np.array([insertion.entry_mm, insertion.tip_mm]) for insertion in planned.plan.insertions]
+    points = np.concatenate(parts)
+    return np.stack([points.min(axis=0) - _BESIDE_MM, points.max(axis=0) + _BESIDE_MM])
+
+
+def _require_possible(insertion: Insertion, room_mm: FloatArray, entry_mm: FloatArray, tip_mm: FloatArray) -> None:
+    """Refuse a path that leaves the room (2, 3), is longer than a file may hold or too short for its ablations."""
+    if not ((room_mm[0] <= tip_mm) & (tip_mm <= room_mm[1])).all():
+        raise GeometryError(
+            f"the tip of needle {insertion.order} would be at {_shown(tip_mm)} mm, out of the patient, who reaches "
+            f"from {_shown(room_mm[0])} to {_shown(room_mm[1])} mm"
+        )
+    if (length_mm := float(np.linalg.norm(tip_mm - entry_mm))) > LONGEST_MM:
+        raise GeometryError(
+            f"the path of needle {insertion.order} would be {length_mm:.0f} mm long, and no needle is longer than "
+            f"{LONGEST_MM:g} mm"
+        )
+    if length_mm > SHORTEST_MM:
+        carried(insertion, entry_mm, tip_mm)
+
+
+def _shown(point_mm: FloatArray) -> str:
+    return f"({', '.join(f'{x:.0f}' for x in point_mm)})"

@@ -288,3 +288,16 @@ def test_without_a_server_the_edited_plan_stays_drawn_and_a_sentence_says_so(pag
     assert [line for line in page.said if "ERR_" not in line] == [], (
         "only that nobody answers is told by the browser"
     )
+
+
+def test_a_state_that_the_server_cannot_tell_is_not_called_a_server_that_is_gone(page, desk, monkeypatch):
+    page.settled()
+
+    def broken(*_):
+        raise RuntimeError("of its own")
+
+    monkeypatch.setattr(desk, "state", broken)
+    page.until("document.getElementById('lost').textContent.includes('of its own')")
+    assert "was stopped" not in page.tab.inner_text("#lost")
+    monkeypatch.undo()
+    page.until("document.getElementById('lost').hidden")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import threading
 import time
 import zipfile
@@ -249,6 +250,43 @@ def test_a_saved_plan_is_read_by_other_commands_and_the_opened_one_stays(client,
     again = client.post("save", version=state["version"], name="moved-2")
     assert again.status_code == 400 and "already" in again.json()["error"]
     assert sorted(each.name for each in place.root.parent.iterdir()) == ["moved-2"], "nothing half-written is left"
+
+
+def test_edits_leave_the_page_after_the_folder_that_was_opened_is_gone(
+    tmp_path, planned_folder, planned, scene, demands
+):
+    shutil.copytree(planned_folder.root, tmp_path / "opened")
+    shutil.copytree(planned_folder.root.parent / "case", tmp_path / "case")
+    desk = PlanningDesk(PlanFolder(tmp_path / "opened"), planned, scene, tmp_path / "saves", demands=demands)
+    try:
+        client = Client(desk)
+        version = client.move().json()["version"]
+        client.judged()
+        shutil.rmtree(tmp_path / "opened")
+        archive = client.post("export", version=version)
+        assert archive.status_code == 200 and archive.content[:2] == b"PK"
+        saved = client.post("save", version=version, name="kept")
+        assert saved.status_code == 200, saved.text
+    finally:
+        desk.close()
+    kept = PlanFolder(tmp_path / "saves" / "kept")
+    assert kept.load()[0].insertions[0] != planned.plan.insertions[0]
+
+
+def test_a_drag_onto_the_entry_or_out_of_the_patient_leaves_the_page_alive(client, planned):
+    client.judged()
+    held = client.move((1.0, 0.5, 0.0), done=False, gesture="drag").json()
+    for point in (held["needles"][0]["entry_mm"], [2000.0, 0.0, 0.0], [0.0, 9999.0, -9999.0]):
+        state = client.state()
+        answer = client.post(
+            "move", version=state["version"], order=1, end="tip", point_mm=point, gesture="drag", done=True
+        )
+        assert answer.status_code == 400 and "\n" not in answer.json()["error"], answer.text
+        assert client.state()["needles"][0]["tip_mm"] == held["needles"][0]["tip_mm"]
+    far = client.post("move", version=0, order=1, end="tip", point_mm=[1e5, 0, 0], gesture="", done=True)
+    assert far.status_code == 400 and "within 10000 mm of the origin" in far.json()["error"]
+    undone = client.post("undo", version=client.state()["version"]).json()
+    assert undone["needles"][0]["tip_mm"] == pytest.approx(list(planned.plan.insertions[0].tip_mm))
 
 
 def test_what_breaks_a_demand_is_saved_as_such(client, planned_folder, planned):

@@ -84,6 +84,72 @@ def test_a_drag_that_fails_midway_leaves_the_last_good_place(session):
     np.testing.assert_array_equal(session.path(1).tip_mm, start)
 
 
+@pytest.fixture
+def drawn_back(planned, demands):
+    """A session whose first needle has a second ablation 11 mm behind the tip."""
+    one = planned.plan.insertions[0]
+    back = tuple((np.asarray(one.tip_mm) - 11.0 * one.direction).tolist())
+    two = dataclasses.replace(one, ablations=(Ablation(one.tip_mm, 65.0, 300.0), Ablation(back, 65.0, 300.0)))
+    plan = dataclasses.replace(planned.plan, insertions=(two, *planned.plan.insertions[1:]))
+    return EditSession(dataclasses.replace(planned, plan=plan), demands)
+
+
+def behind_entry(session, depth_mm):
+    """A tip of needle 1 that far behind its entry, on its path."""
+    path = session.path(1)
+    return tuple((path.entry_mm + depth_mm * session.insertions()[0].direction).tolist())
+
+
+@pytest.mark.parametrize("gesture", ["drag", ""])
+def test_a_path_too_short_for_its_ablations_changes_nothing_whatever_is_undone_and_redone(drawn_back, gesture):
+    start = drawn_back.path(1).tip_mm
+    good = tuple(np.add(start, (2.0, 1.0, 0.0)))
+    drawn_back.move(1, "tip", good, "drag")
+    drawn_back.move(1, "tip", tuple(np.add(start, (0.0, 3.0, 1.0))), "other")
+    drawn_back.undo()
+    for depth_mm in (8.0, 0.5):
+        with pytest.raises(GeometryError, match="leave the needle deeper"):
+            drawn_back.move(1, "tip", behind_entry(drawn_back, depth_mm), gesture)
+        np.testing.assert_allclose(drawn_back.path(1).tip_mm, good)
+        assert len(drawn_back.insertions()[0].ablations) == 2
+    drawn_back.redo()
+    np.testing.assert_allclose(drawn_back.path(1).tip_mm, np.add(start, (0.0, 3.0, 1.0)))
+    drawn_back.reset()
+    for _ in range(3):
+        assert drawn_back.insertions()
+        drawn_back.undo()
+    np.testing.assert_array_equal(drawn_back.path(1).tip_mm, start)
+    assert not drawn_back.can_undo and drawn_back.insertions()
+
+
+@pytest.mark.parametrize("far", [(2000.0, 0.0, 0.0), (-9999.0, 9999.0, 0.0), (0.0, 0.0, 1e4)])
+def test_a_tip_out_of_the_patient_is_refused_before_anything_is_computed(session, far):
+    before = session.path(1)
+    with pytest.raises(GeometryError, match="out of the patient, who reaches from"):
+        session.move(1, "tip", far, "drag")
+    assert session.path(1) is before and not session.can_undo
+
+
+def test_snap_passes_over_paths_that_are_too_short_for_the_ablations(planned, demands, drawn_back):
+    applicator = drawn_back.path(1).table.applicator
+    table = sample_trajectories(planned.queries, applicator, demands.sampling)
+    table = screen(table, planned.queries, demands.constraints)
+    depth_mm = np.linalg.norm(table.tip_mm - table.entry_mm, axis=1)
+    feasible = np.flatnonzero(table.feasible)
+    longest_mm = float(np.percentile(depth_mm[feasible], 75))
+    one = drawn_back.insertions()[0]
+    far = Ablation(tuple((np.asarray(one.tip_mm) - longest_mm * one.direction).tolist()), 65.0, 300.0)
+    plan = dataclasses.replace(
+        planned.plan,
+        insertions=(dataclasses.replace(one, ablations=(far,)), *planned.plan.insertions[1:]),
+    )
+    session = EditSession(dataclasses.replace(planned, plan=plan), demands)
+    session.snap(1, table)
+    assert session.path(1).feasible
+    assert float(np.linalg.norm(session.path(1).tip_mm - session.path(1).entry_mm)) > longest_mm
+    assert session.insertions()[0].ablations
+
+
 def test_entries_stay_on_the_skin_and_locked_ends_stay(session, planned):
     session.move(1, "entry", shifted(session, 1, "entry", (30.0, -25.0, 18.0)))
     entry = session.path(1).entry_mm
@@ -119,13 +185,13 @@ def test_ablations_keep_their_way_behind_the_tip(planned, session):
     )
     session.move(1, "tip", shifted(session, 1, "tip", (7.0, -6.0, 3.0)))
     path = session.path(1)
-    moved = carried(two, path)
+    moved = carried(two, path.entry_mm, path.tip_mm)
     np.testing.assert_allclose(moved.ablations[0].tip_mm, path.tip_mm)
     away = np.subtract(moved.tip_mm, moved.ablations[1].tip_mm)
     np.testing.assert_allclose(away, 11.0 * moved.direction, atol=1e-9)
     far = dataclasses.replace(two, ablations=(Ablation(tuple(one.tip_mm - 1000.0 * one.direction), 65.0, 300.0),))
     with pytest.raises(GeometryError, match="leave the needle deeper"):
-        carried(far, path)
+        carried(far, path.entry_mm, path.tip_mm)
 
 
 def test_snapping_finds_a_feasible_path_and_says_where_there_is_none(session, planned, demands):

@@ -42,7 +42,16 @@ export async function ask(address, body) {
   throw new Refusal(answer.status, said);
 }
 
-/** Keeps the state of the page and the server together. `heard(state)`, `refused(sentence)`, `lost(is)` are told. */
+/** Why the page does not hear from the server, as a sentence. */
+function whyLost(error) {
+  return error instanceof Refusal
+    ? `The server cannot tell how the plan stands: ${error.message}`
+    : "The server does not answer: it was stopped, or this machine is asleep. Nothing more can be changed; " +
+        "what was saved is saved.";
+}
+
+/** Keeps the state of the page and the server together. `heard(state)`, `refused(sentence)`, `lost(sentence)`
+ * are told; an empty sentence says that the server answers. */
 export class Connection {
   constructor({ heard, refused, lost }) {
     Object.assign(this, { heard, refused, lost });
@@ -66,10 +75,10 @@ export class Connection {
       try {
         const serial = this.state.serial;
         this.take(await (await ask(`state?after=${this.state.serial}`)).json());
-        this.lost(false);
+        this.lost("");
         if (this.state.serial === serial && performance.now() - began < AGAIN_MS) await pause();
-      } catch {
-        this.lost(true);
+      } catch (error) {
+        this.lost(whyLost(error));
         await pause();
       }
     }
@@ -118,8 +127,8 @@ export class Connection {
       const state = await (await ask("state")).json();
       this.state = state;
       this.heard(state);
-    } catch {
-      this.lost(true);
+    } catch (error) {
+      this.lost(whyLost(error));
       // What the hand moved in the scene goes back to where the needles were last known to be.
       this.heard(this.state);
     }

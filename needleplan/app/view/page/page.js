@@ -13,9 +13,9 @@ window.needleplanPage = page;
 const connection = new Connection({
   heard: (state) => show(state),
   refused: (sentence) => { place("error").textContent = sentence; },
-  lost: (is) => {
-    place("lost").hidden = !is;
-    place("lost").textContent = is ? "The server does not answer: it was stopped, or this machine is asleep. Nothing more can be changed; what was saved is saved." : "";
+  lost: (sentence) => {
+    place("lost").hidden = !sentence;
+    place("lost").textContent = sentence;
   },
 });
 page.connection = connection;
