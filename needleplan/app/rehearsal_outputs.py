@@ -67,12 +67,13 @@ def rehearse_into(
     for fault in chosen.faults:
         if fault.needle not in orders:
             raise OptionError(f"the plan has no needle {fault.needle} for the fault '{fault.text}'")
+    # Before the robot, which takes longest: a body that cannot breathe is told at once.
+    with progress_bar(console, "preparing the patient"):
+        patient = prepare_patient(planned.anatomy, motion, chosen)
     with progress_bar(console, "placing the robot") as progress:
         robot_plan = placed_robot(planned, chosen, robot, progress)
     for item in robot_plan.base.evidence:
         console.print(f"  {item.subject}: {item.finding} {item.remedy}")
-    with progress_bar(console, "preparing the patient"):
-        patient = prepare_patient(planned.anatomy, motion, chosen)
     session = _Session(console, folder, planned, robot_plan, motion, patient)
     recorder = SceneRecorder()
     first = session.rehearse(chosen, seed, recorder)

@@ -23,6 +23,7 @@ from needleplan.app.whole_folder import require_own_folder, whole_folder
 from needleplan.io.outcome_table import write_run_table
 from needleplan.io.plan_file import plan_hash, write_json
 from needleplan.io.value_json import to_json
+from needleplan.motion.contract import RespiratoryMotion
 from needleplan.outcome import RehearsalRun
 from needleplan.uncertainty.rehearsal_statistics import Estimate, StrategyStatistics
 from needleplan.viz.canvas import save_png
@@ -30,6 +31,7 @@ from needleplan.viz.palette import readable
 from needleplan.viz.rehearsals import draw_rehearsals
 from sim.many_rehearsals import RehearsalTask, rehearse_many, require_counts
 from sim.options import RehearsalOptions
+from sim.patient import PatientSurfaces
 from sim.rehearse import prepare_patient
 
 #: The file by which a folder is known to be one of these.
@@ -46,9 +48,12 @@ def run(options: Namespace) -> int:
     require_counts(options.runs, options.jobs)
     require_own_folder(out, MAIN_FILE, "rehearse")
     planned, breathing = planned_and_breathing(console, folder, options)
+    # Before the robot, which takes longest: a body that cannot breathe is told at once.
+    with progress_bar(console, "preparing the patient"):
+        patient = prepare_patient(planned.anatomy, widest_motion(breathing, options), chosen[0])
     with progress_bar(console, "placing the robot") as progress:
         robot_plan = placed_robot(planned, chosen[0], options.robot, progress)
-    runs = rehearsed(console, planned, robot_plan, breathing, chosen, options)
+    runs = rehearsed(console, planned, patient, robot_plan, breathing, chosen, options)
     with progress_bar(console, "statistics and chances"):
         study = study_runs(runs, planned, options.seed)
     with whole_folder(out, MAIN_FILE, "rehearse") as unfinished:
@@ -58,19 +63,22 @@ def run(options: Namespace) -> int:
     return EXIT_OK
 
 
+def widest_motion(breathing: Breathing, options: Namespace) -> RespiratoryMotion:
+    """Of the motions of all runs that with the greatest amplitude."""
+    motions = [breathing.motion(options.seed + k) for k in range(options.runs if breathing.irregular else 1)]
+    return max(motions, key=lambda motion: motion.amplitude_mm(min(motion.span_s, 600.0)))
+
+
 def rehearsed(
     console: Console,
     planned: PlannedCase,
+    patient: PatientSurfaces,
     robot_plan: RobotPlan,
     breathing: Breathing,
     chosen: Sequence[RehearsalOptions],
     options: Namespace,
 ) -> tuple[RehearsalRun, ...]:
-    """All runs; the surfaces are prepared for the widest of their breathings."""
-    with progress_bar(console, "preparing the patient"):
-        motions = [breathing.motion(options.seed + k) for k in range(options.runs if breathing.irregular else 1)]
-        widest = max(motions, key=lambda motion: motion.amplitude_mm(min(motion.span_s, 600.0)))
-        patient = prepare_patient(planned.anatomy, widest, chosen[0])
+    """All runs of a patient who was prepared for the widest of their breathings."""
     task = RehearsalTask(
         planned.plan, robot_plan.base.route, robot_plan.robot, robot_plan.placement, planned.queries, patient,
         planned.zone_model, planned.zone_model.catalogue,

@@ -7,12 +7,18 @@ from types import SimpleNamespace
 import pytest
 from made_outcomes import CASE_HASH, needle, run, withdrawn
 from rich.console import Console
+from small_case import write_case
 
+from needleplan.anatomy.build import build_anatomy
+from needleplan.app import rehearsal_outputs, rehearse_command
 from needleplan.app.breathing_options import BreathingAxes, breathing_from
 from needleplan.app.cli import build_parser
+from needleplan.app.folder import PlanFolder
 from needleplan.app.rehearsal_options import rehearsal_options_from
 from needleplan.app.rehearsal_study import study_runs
 from needleplan.app.rehearse_command import print_study, settings_of, write_study
+from needleplan.case.load import load_case
+from needleplan.errors import MotionError
 from needleplan.plan import Plan, PlanStatus, Provenance
 
 PLAN = Plan(
@@ -67,3 +73,24 @@ def test_settings_name_the_gantry_where_there_is_one() -> None:
     gantry = settings("--gantry-bore-mm", "750", "--gantry-at-mm", "600")["gantry"]
     assert gantry["bore_diameter_m"] == pytest.approx(0.75)
     assert gantry["centre_along_table_m"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("command", ["rehearse", "simulate"])
+def test_a_body_that_cannot_breathe_is_told_before_a_robot_is_placed(monkeypatch, tmp_path, command) -> None:
+    placed = []
+    for module in (rehearse_command, rehearsal_outputs):
+        monkeypatch.setattr(module, "placed_robot", lambda *_: placed.append(True))
+    planned = SimpleNamespace(plan=PLAN, anatomy=build_anatomy(load_case(write_case(tmp_path / "case"))))
+    breathing = breathing_from(options_of(command), BreathingAxes())
+    monkeypatch.setattr(rehearse_command, "planned_and_breathing", lambda *_: (planned, breathing))
+    with pytest.raises(MotionError, match="no chest wall fits into it"):
+        if command == "rehearse":
+            rehearse_command.run(options_of(command, "--out", str(tmp_path / "out")))
+        else:
+            motion = breathing.motion(0)
+            rehearsal_outputs.rehearse_into(Console(quiet=True), PlanFolder(tmp_path), planned, motion)
+    assert not placed
+
+
+def options_of(command: str, *words: str) -> Namespace:
+    return build_parser().parse_args([command, "plan", *words])
