@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from needleplan.app.study.case_work import CaseTask
+from needleplan.app.study.cell_work import plan_name
 from needleplan.app.study.dask_task import DaskTeller
 from needleplan.app.study.engine import run_study
 from needleplan.app.study.seeds import case_seed
@@ -21,6 +22,12 @@ from needleplan.io.value_json import to_json
 
 #: Bytes of a packed plan, as measured over phantoms.
 PLAN_BYTES = 4_000
+#: Columns that every row of a plan with needles fills.
+_COUNTS = ("candidates", "feasible", "insertions", "ablations")
+_FIGURES = (
+    "target_ml", "target_depth_mm", "energy_s", "target_coverage_fraction", "margin_coverage_fraction",
+    "minimal_margin_mm", "over_ablation_ml", "zone_ml", "deepest_mm",
+)  # fmt: skip
 #: Two of each modality whose zones are wide: few insertions cover a small tumour, so exact searches end soon.
 DEVICES = (
     "generic-mwa-2450", "perfusion-mwa-pmc3438625", "cool-tip-30-pmc3438625", "cooled-wet-rfa-20-cvir2009",
@@ -62,8 +69,9 @@ def empty_work(task: CaseTask, topic: str, key: str, cell_s: float = 0.0) -> dic
             **Row.factors_of(task.case, cell, seed, "0" * 64),
             status="partial",
             reason="coverage: Target plus margin is not covered: the point (-89.5, -39.5, -70.0) mm lies outside.",
-            **dict.fromkeys(("target_ml", "target_coverage_fraction", "margin_coverage_fraction"), 0.123456789),
-            plan_file=f"plans/{task.case.name}/{cell.name}/plan.json",
+            **dict.fromkeys(_COUNTS, 2),
+            **dict.fromkeys(_FIGURES, 0.123456789),
+            plan_file=f"plans/{task.case.name}/{plan_name(cell)}/plan.json",
         )
         plan = zlib.compress(os.urandom(PLAN_BYTES))
         times = Times(task.case.name, cell.name, worker=str(os.getpid()))

@@ -110,11 +110,14 @@ def _lacking(summary: "StudySummary") -> list[str]:
             f"  the files of {len(summary.without_files)} cases could not be made ({name}: {reason}), so other "
             "commands cannot read their plans: run it again with --resume"
         )
-    if summary.plans_gone:
-        lines.append(
-            f"  {summary.plans_gone} plans that rows name are no longer there: to make one again, remove its file "
-            "in rows/ and run it again with --resume"
-        )
+    for plans, what in ((summary.plans_gone, "no longer there"), (summary.plans_altered, "damaged or altered")):
+        if plans:
+            name, row = next(iter(plans.items()))
+            told = "1 plan that rows name is" if len(plans) == 1 else f"{len(plans)} plans that rows name are"
+            named = name if len(plans) == 1 else f"the first: {name}"
+            lines.append(
+                f"  {told} {what} ({named}): to make it again, remove {row} and run it again with --resume"
+            )
     return lines
 
 

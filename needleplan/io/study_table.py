@@ -10,11 +10,12 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from needleplan.app.study.row_checks import require_row, require_times
 from needleplan.app.study.study import Row, Times
 from needleplan.errors import PlanFileError
 from needleplan.io.bounded import file_size, write_atomically
@@ -56,12 +57,12 @@ def read_rows(path: Path | str) -> list[Row]:
         CaseError: there is no such file, or it is too large.
         PlanFileError: it is damaged, of another schema or version, or holds an impossible value.
     """
-    return _read(Path(path), Row, RESULTS_SCHEMA)
+    return _read(Path(path), Row, RESULTS_SCHEMA, require_row)
 
 
 def read_times(path: Path | str) -> list[Times]:
     """The rows of times.parquet; errors as of ``read_rows``."""
-    return _read(Path(path), Times, TIMES_SCHEMA)
+    return _read(Path(path), Times, TIMES_SCHEMA, require_times)
 
 
 def descriptions(kind: type) -> dict[str, str]:
@@ -123,7 +124,7 @@ def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield group
 
 
-def _read(path: Path, kind: type[Record], schema: str) -> list[Record]:
+def _read(path: Path, kind: type[Record], schema: str, require: Callable[[Record, str], Record]) -> list[Record]:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -141,7 +142,11 @@ def _read(path: Path, kind: type[Record], schema: str) -> list[Record]:
             raise PlanFileError(
                 f"{path}: the table unpacks to {unpacked} bytes, more than the limit of {MAXIMUM_UNPACKED_BYTES}"
             )
-        return [from_json(kind, row, f"{path.name}, row {k + 1}") for k, row in enumerate(file.read().to_pylist())]
+        found = []
+        for number, row in enumerate(file.read().to_pylist(), 1):
+            where = f"{path}: row {number}"
+            found.append(require(from_json(kind, row, where), where))
+        return found
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         # The library's sentences may be several lines long.
         first = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -16,7 +16,8 @@ def rows(count: int = 5) -> list[Row]:
     for k in range(count):
         case = StudyCase(f"case «{k}» </script>")
         failed = Row.failed(case, Cell(power_w=None if k % 2 else 80.0), k, "no such file: ä\u202e")
-        found.append(dataclasses.replace(failed, target_ml=0.1 * k if k else None, insertions=k or None))
+        searched = {"status": "infeasible", "target_ml": 0.1 * k, "candidates": k, "feasible": 0}
+        found.append(dataclasses.replace(failed, **searched if k else {}))
     return found
 
 
@@ -70,9 +71,15 @@ def test_bad_tables_are_told_in_a_sentence(tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(PlanFileError, match="damaged"):
         read_rows(path)
-    write_results(path, [dataclasses.replace(rows()[0], target_ml=float("nan"))], "a", "b")
-    with pytest.raises(PlanFileError, match="target_ml"):
-        read_rows(path)
+    for value in (float("nan"), -1.7e308, 1.7e308):
+        write_results(path, [rows()[0], dataclasses.replace(rows()[1], target_ml=value)], "a", "b")
+        with pytest.raises(PlanFileError, match=rf"{path}: row 2.*target_ml"):
+            read_rows(path)
+    write_times(tmp_path / "times.parquet", [Times("a", "b", processor_s=-1e300)], "a", "b")
+    with pytest.raises(
+        PlanFileError, match=r"times\.parquet: row 1: processor_s is -1e\+300, and must lie between"
+    ):
+        read_times(tmp_path / "times.parquet")
     write_results(path, rows(), "a", "b")
     monkeypatch.setattr(study_table, "MAXIMUM_UNPACKED_BYTES", 10)
     with pytest.raises(PlanFileError, match="unpacks to"):

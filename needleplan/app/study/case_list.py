@@ -1,5 +1,6 @@
 """The cases of a study: patients in files with names good for folders, and phantoms drawn by their seeds."""
 
+import hashlib
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ from needleplan.case.sources import DATA_VARIABLE
 from needleplan.case.strict_tables import read_tables
 from needleplan.errors import CaseError, OptionError
 
-#: Longest name of a case.
-_LONGEST_NAME = 100
+#: Longest name of a case in bytes of UTF-8: it is that of a folder, and some encrypted file systems take no more.
+_LONGEST_NAME = 143
 
 
 def list_cases(
@@ -97,7 +98,8 @@ def _patients(table: CasesTable, study: Path, data: Path | None) -> list[StudyCa
     for manifest in manifests:
         root = stated if stated is not None or not _wants_data(manifest) else _data_folder(manifest, data)
         name = _safe_name(manifest.parent.name if manifest.name == MANIFEST_NAME else manifest.stem)
-        cases.append(StudyCase(f"{table.name}-{name}" if table.name else name, manifest=manifest, data=root))
+        whole = f"{table.name}-{name}" if table.name else name
+        cases.append(StudyCase(_fitting(whole), manifest=manifest, data=root))
     return cases
 
 
@@ -136,7 +138,16 @@ def _safe_name(text: str) -> str:
         character if character.isalnum() or character in "._-" else "-"
         for character in unicodedata.normalize("NFC", text)
     )  # fmt: skip
-    return "".join(letters).lstrip(".-")[:_LONGEST_NAME] or "case"
+    return "".join(letters).lstrip(".-") or "case"
+
+
+def _fitting(name: str) -> str:
+    """A name that fits; one that is cut ends in the beginning of its hash, so that names stay different."""
+    whole = name.encode()
+    if len(whole) <= _LONGEST_NAME:
+        return name
+    end = f"-{hashlib.sha256(whole).hexdigest()[:8]}"
+    return whole[: _LONGEST_NAME - len(end)].decode(errors="ignore") + end
 
 
 def _capitals(first: str, second: str) -> str:

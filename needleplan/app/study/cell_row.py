@@ -5,6 +5,7 @@ from typing import Any
 
 from needleplan.app.study.case_patient import StudyPatient
 from needleplan.app.study.cell_work import CellResult
+from needleplan.app.study.row_checks import require_row
 from needleplan.app.study.study import Cell, Row, StudyCase
 from needleplan.plan import Likelihood, Plan, PlanStatus
 
@@ -24,7 +25,14 @@ def cell_row(
         patient: of the case.
         result: what came of the cell.
         plan_file: where the plan is written, relative to the study's folder; empty where it is not.
+
+    Raises:
+        PlanFileError: a figure is one that no case can have, and that no table would take.
     """
+    return require_row(_row(case, cell, seed, patient, result, plan_file), "the row")
+
+
+def _row(case: StudyCase, cell: Cell, seed: int, patient: StudyPatient, result: CellResult, plan_file: str) -> Row:
     plan = result.plan
     row = Row(
         **Row.factors_of(case, cell, seed, plan.case_hash),

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-import tempfile
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from needleplan.app.study.software import software_versions, version_difference
+from needleplan.app.study.worker_scratch import worker_scratch
 from needleplan.errors import NetworkError
 from sim.worker_processes import require_jobs, usable_cores
 
@@ -26,6 +26,8 @@ DEATHS = 3
 _SCHEMES = ("tcp", "tls")
 #: One thread for each worker in whatever library would take more: the cores are taken by the other workers.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+#: Libraries whose logs are kept from the user.
+_LOGGERS = ("distributed", "tornado", "asyncio")
 
 
 @contextmanager
@@ -68,9 +70,7 @@ def study_client(workers: int | None = None, scheduler: str | None = None) -> It
                     }
                 )
             )
-            folder = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="needleplan-study-", ignore_cleanup_errors=True)
-            )
+            folder = stack.enter_context(worker_scratch())
             with _without_interrupt():
                 cluster: Any = stack.enter_context(
                     LocalCluster(
@@ -218,7 +218,13 @@ def _require_same_software(client: Any, scheduler: str) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No tracebacks of a library's log between our own sentences."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    # Those below them have levels of their own where a configuration gave them some.
+    loggers += [
+        each
+        for name, each in list(logging.root.manager.loggerDict.items())
+        if isinstance(each, logging.Logger) and name.startswith(tuple(f"{top}." for top in _LOGGERS))
+    ]
     before = [(each, each.level) for each in loggers]
     for each in loggers:
         each.setLevel(logging.CRITICAL + 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from needleplan.app.study.cluster import require_workers, study_client
 from needleplan.app.study.dask_task import run_case
+from needleplan.app.study.finished_cell import FinishedCell
 from needleplan.app.study.robot_content import with_robot_content
 from needleplan.app.study.software import software_versions
 from needleplan.app.study.stopping import stopping
@@ -79,12 +80,26 @@ def _waiting(study: Study, folder: StudyFolder, state: StudyState) -> deque[int]
     cells = {cell.name: cell for cell in study.cells}
     for index, case in enumerate(study.cases):
         finished = folder.finished(case)
-        for name in finished.intersection(cells):
-            row = folder.row_of(case, cells[name], study.seed)
-            state.count(row, kept=True)
-            state.plans_gone += bool(row.plan_file) and not (folder.root / row.plan_file).is_file()
+        kept = [folder.cell_of(case, cells[name], study.seed) for name in sorted(finished.intersection(cells))]
+        for each in kept:
+            state.count(each.row, kept=True)
+        _see_plans(folder, kept, state)
         if not finished.issuperset(cells) or folder.lacks_source(case, study.cells):
             found.append(index)
         else:
             state.cases_done += 1
     return found
+
+
+def _see_plans(folder: StudyFolder, kept: list[FinishedCell], state: StudyState) -> None:
+    """Note the plans of a case that finished cells name and that are gone, or are not those that were written."""
+    found: dict[str, str | None] = {}
+    for each in kept:
+        name = each.row.plan_file
+        if not name:
+            continue
+        if name not in found:
+            found[name] = folder.plan_digest(each.row)
+        if found[name] != each.plan:
+            lacking = state.plans_gone if found[name] is None else state.plans_altered
+            lacking.setdefault(name, folder.row_file(each.row.case, each.row.cell))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from needleplan.app.study.study_record import is_study_folder
 from needleplan.errors import OptionError
 
 #: The manifest that a folder stands for.
@@ -27,7 +28,8 @@ def find_manifests(texts: Sequence[str], base: Path, study: Path) -> list[Path]:
 
     A file is a manifest; a folder stands for its ``case.toml``. Of what a glob matches, the files that end in
     ``.toml`` and the folders that hold a ``case.toml`` are taken. ``**`` goes through all folders below, but not
-    through symbolic links; names that begin with a dot are matched by patterns that do so.
+    through symbolic links; names that begin with a dot are matched by patterns that do so. No glob looks into the
+    folder of a study's results, whose patients would join the study when it is resumed.
 
     Args:
         texts: paths and globs.
@@ -67,7 +69,7 @@ def find_manifests(texts: Sequence[str], base: Path, study: Path) -> list[Path]:
         what = "there is no case at" if len(missing) == 1 else f"there are no cases at these {len(missing)} places:"
         raise OptionError(
             f"manifests: {what} {named}{more}; each must be a manifest, a folder with a {MANIFEST_NAME} in it, or "
-            f"a glob that matches some, and counts from {base}"
+            f"a glob that matches some outside the results of studies, and counts from {base}"
         )
     return list(found)
 
@@ -109,6 +111,8 @@ class _Walk:
         return sorted(found)
 
     def _below(self, folder: Path, parts: Sequence[str], text: str, depth: int = 0) -> Iterator[Path]:
+        if is_study_folder(folder):
+            return
         if not parts:
             yield folder
             return

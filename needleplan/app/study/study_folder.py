@@ -6,41 +6,30 @@
     cases/CASE/                      the files of a phantom whose plans are kept
     results.parquet, times.parquet   all rows, once all are there
 
-A cell is finished once its file is there, which is written after its plan.
+A cell is finished once its file is there, which is written after its plan and tells the hash of it.
 """
 
 import fcntl
-import json
+import hashlib
 import os
-import zlib
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from needleplan.app.folder import PlanFolder
 from needleplan.app.phantom_files import MANIFEST_NAME
 from needleplan.app.study.cell_work import plan_name
+from needleplan.app.study.finished_cell import ROW_REMEDY, FinishedCell, read_finished, unpacked, write_finished
 from needleplan.app.study.seeds import case_seed
 from needleplan.app.study.software import version_difference
-from needleplan.app.study.study import STUDY_VERSION, Cell, Row, Study, StudyCase, Times
-from needleplan.app.study.study_record import input_hashes, read_record, record_of
-from needleplan.app.study.study_state import STATUSES
+from needleplan.app.study.study import Cell, Row, Study, StudyCase, Times
+from needleplan.app.study.study_record import RECORD_NAME, input_hashes, read_record, record_of
 from needleplan.errors import CaseError, OptionError, PlanFileError
 from needleplan.io.bounded import read_whole
-from needleplan.io.plan_file import write_bytes, write_json, write_text
+from needleplan.io.plan_file import MAXIMUM_BYTES, write_bytes, write_json
 from needleplan.io.study_table import write_results, write_times
-from needleplan.io.value_json import from_json, parse_strict, to_json
-
-ROW_SCHEMA = "needleplan.study_row"
-_MAXIMUM_ROW_BYTES = 1_000_000
-#: What helps against a damaged row.
-_REMEDY = "remove it and resume the study"
-Part = TypeVar("Part", Row, Times)
-
-#: A plan of hundreds of needles, unpacked.
-_MAXIMUM_UNPACKED_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +41,7 @@ class StudyFolder:
     @property
     def record(self) -> Path:
         """What was asked, of which inputs, by which software."""
-        return self.root / "study.json"
+        return self.root / RECORD_NAME
 
     @property
     def results(self) -> Path:
@@ -65,16 +54,35 @@ class StudyFolder:
         return self.root / "times.parquet"
 
     def row_file(self, case: str, cell: str) -> Path:
-        """File of a finished cell."""
-        return self.root / "rows" / case / f"{cell}.json"
+        """File of a finished cell; errors as of ``_folder``, as those of the next two."""
+        return self._folder("rows", case) / f"{cell}.json"
 
     def plan_folder(self, case: str, plan: str) -> PlanFolder:
         """Folder of a plan."""
-        return PlanFolder(self.root / "plans" / case / plan)
+        return PlanFolder(self._folder("plans", case, plan))
 
     def case_folder(self, case: str) -> Path:
         """Folder of a phantom's files."""
-        return self.root / "cases" / case
+        return self._folder("cases", case)
+
+    def _folder(self, *names: str) -> Path:
+        """A folder below this one, which need not be there yet.
+
+        Raises:
+            PlanFileError: a file stands in its place, or a link, through which files elsewhere would be
+                written over.
+        """
+        place = self.root
+        for name in names:
+            place = place / name
+            try:
+                mode = place.lstat().st_mode
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(mode):
+                what = "is a symbolic link" if stat.S_ISLNK(mode) else "is a file"
+                raise PlanFileError(f"{place}: this {what}, where a folder of the study must be: {ROW_REMEDY}")
+        return place
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -157,9 +165,10 @@ class StudyFolder:
             )
 
     def finished(self, case: StudyCase) -> set[str]:
-        """Names of the finished cells of a case."""
+        """Names of the finished cells of a case; errors as of ``_folder``, also for its plans and files."""
+        rows, *_ = (self._folder(name, case.name) for name in ("rows", "plans", "cases"))
         try:
-            return {entry.name[:-5] for entry in os.scandir(self.root / "rows" / case.name) if _is_row(entry.name)}
+            return {entry.name[:-5] for entry in os.scandir(rows) if _is_row(entry.name)}
         except FileNotFoundError:
             return set()
 
@@ -169,79 +178,88 @@ class StudyFolder:
         return next((row.case_hash for row in rows if row.case_hash), "")
 
     def read_row(self, case: str, cell: str) -> Row:
-        """Row of a finished cell.
+        """Row of a finished cell; errors as of ``read_finished``."""
+        return self._read(case, cell).row
 
-        Raises:
-            PlanFileError: the file is damaged or another cell's.
-        """
-        row = self._read(case, cell, "row", Row)
-        if row.status not in STATUSES:
-            raise PlanFileError(
-                f"{self.row_file(case, cell)}: status is {row.status!r}, and must be one of {', '.join(STATUSES)}: "
-                f"{_REMEDY}"
-            )
-        return row
-
-    def row_of(self, case: StudyCase, cell: Cell, study_seed: int) -> Row:
-        """Row of a finished cell of a study; errors as of ``read_row``, also where factors or seed differ."""
-        row = self.read_row(case.name, cell.name)
+    def cell_of(self, case: StudyCase, cell: Cell, study_seed: int) -> FinishedCell:
+        """A finished cell of a study; errors as of ``read_finished``, also where factors, seed or plan differ."""
+        found = self._read(case.name, cell.name)
+        row, path = found.row, self.row_file(case.name, cell.name)
         factors = Row.factors_of(case, cell, case_seed(study_seed, case), row.case_hash)
         for name, value in factors.items():
             if getattr(row, name) != value and not (name == "robot" and _same_robot(row, cell)):
                 raise PlanFileError(
-                    f"{self.row_file(case.name, cell.name)}: {name} is {getattr(row, name)!r}, where the study has "
-                    f"{value!r}: {_REMEDY}"
+                    f"{path}: {name} is {getattr(row, name)!r}, where the study has {value!r}: {ROW_REMEDY}"
                 )
-        return row
-
-    def read_times(self, case: str, cell: str) -> Times:
-        """Times of a finished cell; errors as of ``read_row``."""
-        return self._read(case, cell, "times", Times)
-
-    def _read(self, case: str, cell: str, part: str, kind: type[Part]) -> Part:
-        path = self.row_file(case, cell)
-        if not path.is_file():
-            raise PlanFileError(f"{path}: what stands there is no file of a finished cell: {_REMEDY}")
-        try:
-            data = parse_strict(read_whole(path, _MAXIMUM_ROW_BYTES).decode("utf-8", errors="replace"), str(path))
-            if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (
-                ROW_SCHEMA,
-                STUDY_VERSION,
-            ):
-                raise PlanFileError(f"{path}: its schema must say {ROW_SCHEMA!r} and its version {STUDY_VERSION}")
-            found = from_json(kind, data.get(part), f"{path}: {part}")
-        except (CaseError, PlanFileError) as error:
-            raise PlanFileError(f"{error}: {_REMEDY}") from error
-        if (found.case, found.cell) != (case, cell):
-            raise PlanFileError(f"{path}: it is the file of another cell: {_REMEDY}")
+        place = f"plans/{case.name}/{plan_name(cell)}/plan.json"
+        if row.plan_file not in ("", place):
+            raise PlanFileError(
+                f"{path}: plan_file is {row.plan_file!r:.100}, and must be empty or {place}: {ROW_REMEDY}"
+            )
         return found
 
+    def row_of(self, case: StudyCase, cell: Cell, study_seed: int) -> Row:
+        """Row of a finished cell of a study; errors as of ``cell_of``."""
+        return self.cell_of(case, cell, study_seed).row
+
+    def read_times(self, case: str, cell: str) -> Times:
+        """Times of a finished cell; errors as of ``read_finished``."""
+        return self._read(case, cell).times
+
+    def plan_digest(self, row: Row) -> str | None:
+        """SHA-256 (hex) of the file of a row's plan; None where it is gone, empty where it is no file of a plan."""
+        _, case, plan, _ = row.plan_file.split("/")
+        path = self.plan_folder(case, plan).plan
+        if not path.exists():
+            return None
+        try:
+            return hashlib.sha256(read_whole(path, MAXIMUM_BYTES)).hexdigest()
+        except CaseError:
+            return ""
+
+    def _read(self, case: str, cell: str) -> FinishedCell:
+        return read_finished(self.row_file(case, cell), case, cell)
+
     def write_cell(self, row: Row, times: Times, plan: bytes = b"", tables: tuple[bytes, ...] = ()) -> None:
-        """A finished cell: its plan first where there is one, packed, then its file."""
+        """A finished cell: its plan first where there is one, packed, then its file.
+
+        Whatever lies in the plan's folder, the plan stands there afterwards as it was computed.
+        """
+        digest = ""
         if plan and row.plan_file:
-            folder = PlanFolder((self.root / row.plan_file).parent)
-            if not folder.plan.is_file():
-                for path, content in zip((folder.applicators, folder.zones), tables, strict=False):
-                    write_bytes(path, unpacked(content))
-                write_bytes(folder.plan, unpacked(plan))
-        whole = {"schema": ROW_SCHEMA, "version": STUDY_VERSION, "row": to_json(row), "times": to_json(times)}
-        text = json.dumps(whole, allow_nan=False, ensure_ascii=False)
-        write_text(self.row_file(row.case, row.cell), f"{text}\n")
+            content = unpacked(plan)
+            _, case, name, _ = row.plan_file.split("/")
+            folder = self.plan_folder(case, name)
+            # It tells the hash of the plan that it was written for, so it is written anew when the case is closed.
+            source_file(folder).unlink(missing_ok=True)
+            for path, table in zip((folder.applicators, folder.zones), tables, strict=False):
+                _write_where_other(path, unpacked(table))
+            _write_where_other(folder.plan, content)
+            digest = hashlib.sha256(content).hexdigest()
+        write_finished(self.row_file(row.case, row.cell), FinishedCell(row, times, digest))
 
     def lacks_source(self, case: StudyCase, cells: tuple[Cell, ...]) -> list[PlanFolder]:
         """Plan folders of a case that do not say yet which case they are for."""
         folders = [self.plan_folder(case.name, name) for name in sorted({plan_name(cell) for cell in cells})]
-        return [each for each in folders if each.plan.is_file() and not (each.root / "source.json").is_file()]
+        return [each for each in folders if each.plan.is_file() and not source_file(each).is_file()]
 
     def close_case(self, case: StudyCase, cells: tuple[Cell, ...], files: Mapping[str, bytes]) -> None:
-        """Write a phantom's files, and into the case's plan folders which case they are for."""
+        """Write a phantom's files, and into the case's plan folders which case they are for.
+
+        Raises:
+            PlanFileError: one of the plans was damaged since it was written.
+        """
         manifest, folder = case.manifest, self.case_folder(case.name)
         for name in sorted(files, key=lambda each: each == MANIFEST_NAME):
             write_bytes(folder / Path(name).name, files[name])
         if manifest is None:
             manifest = folder / MANIFEST_NAME
         for lacking in self.lacks_source(case, cells):
-            lacking.write_source(manifest, case.data)
+            try:
+                lacking.write_source(manifest, case.data)
+            except PlanFileError as error:
+                rows = self._folder("rows", case.name)
+                raise PlanFileError(f"{error}: remove {rows} and resume the study") from error
 
     def write_tables(self, study: Study) -> None:
         """results.parquet and times.parquet of all cells, in the study's order; all must be finished."""
@@ -253,16 +271,15 @@ class StudyFolder:
         write_times(self.times, times, study.name, digest)
 
 
-def unpacked(content: bytes) -> bytes:
-    """What ``zlib.compress`` packed; raises PlanFileError where it is damaged or too large."""
-    inflater = zlib.decompressobj()
-    try:
-        plain = inflater.decompress(content, _MAXIMUM_UNPACKED_BYTES)
-    except zlib.error as error:
-        raise PlanFileError(f"what a worker sent is damaged ({error})") from error
-    if not inflater.eof:
-        raise PlanFileError(f"what a worker sent is cut short, or larger than {_MAXIMUM_UNPACKED_BYTES} bytes")
-    return plain
+def source_file(folder: PlanFolder) -> Path:
+    """The file of a plan folder that says which case its plan is for."""
+    return folder.root / "source.json"
+
+
+def _write_where_other(path: Path, content: bytes) -> None:
+    """Write a file unless it holds that already, as where cells share a plan."""
+    if not (path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content):
+        write_bytes(path, content)
 
 
 def _same_robot(row: Row, cell: Cell) -> bool:

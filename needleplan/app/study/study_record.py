@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from needleplan.errors import CaseError, PlanFileError
 from needleplan.io.bounded import read_whole
 from needleplan.io.value_json import parse_strict, to_json
 
+#: Name of the record in the folder of a study.
+RECORD_NAME = "study.json"
 RECORD_SCHEMA = "needleplan.study"
+#: The schema stands first in the record.
+_HEAD_BYTES = 200
 #: The record of a study of a hundred thousand cases has some tens of megabytes.
 _MAXIMUM_BYTES = 1_000_000_000
 
@@ -37,6 +42,21 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record["outputs"].get("plans"), bool):
         raise PlanFileError(f"{path}: outputs.plans must be true or false")
     return record
+
+
+def is_study_folder(folder: Path) -> bool:
+    """True where a folder holds the results of a study, as the beginning of its study.json says."""
+    path = folder / RECORD_NAME
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            return (
+                re.search(rb'"schema"\s*:\s*"%b"' % re.escape(RECORD_SCHEMA.encode()), stream.read(_HEAD_BYTES))
+                is not None
+            )
+    except OSError:
+        return False
 
 
 def record_of(study: Study, versions: Mapping[str, str]) -> dict[str, Any]:

@@ -225,13 +225,14 @@ class StudyRun:
         self.state.cases_done += 1
 
     def _close(self, flight: _Flight, case: StudyCase) -> None:
-        """A case whose cells are all finished: its files."""
-        files: dict[str, bytes] = {}
-        if self.study.outputs.plans and case.phantom is not None:
-            with self._cluster_asked():
-                files = flight.future.result(timeout=_FILES_S)
-        with told_writing(self.folder):
-            self.folder.close_case(case, self.study.cells, files)
+        """A case whose cells are all finished: its files where plans are kept, which name them."""
+        if self.study.outputs.plans:
+            files: dict[str, bytes] = {}
+            if case.phantom is not None:
+                with self._cluster_asked():
+                    files = flight.future.result(timeout=_FILES_S)
+            with told_writing(self.folder):
+                self.folder.close_case(case, self.study.cells, files)
         self.state.cases_done += 1
 
     def _look(self) -> None:

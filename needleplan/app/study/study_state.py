@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from needleplan.app.study.study import Row, Study
 
@@ -26,6 +27,7 @@ class StudySummary:
         processor_s: processor time of what it computed.
         without_files: see ``StudyState``.
         plans_gone: see ``StudyState``.
+        plans_altered: see ``StudyState``.
     """
 
     cases: int
@@ -38,7 +40,8 @@ class StudySummary:
     wall_s: float
     processor_s: float
     without_files: dict[str, str]
-    plans_gone: int
+    plans_gone: dict[str, Path]
+    plans_altered: dict[str, Path]
 
 
 @dataclass(slots=True)
@@ -63,7 +66,9 @@ class StudyState:
         since_s: when the run began, by ``time.monotonic``.
         without_files: why the files of a case could not be made, by its name; its plans are there, but nothing that
             reads them with the case.
-        plans_gone: plans that rows of earlier runs name and that are no longer there.
+        plans_gone: files of plans that rows of earlier runs name and that are no longer there, relative to the
+            study's folder, and for each the file of the first of these rows.
+        plans_altered: the same for plans that are there, but not as they were written.
     """
 
     name: str
@@ -82,7 +87,8 @@ class StudyState:
     processor_s: float = 0.0
     since_s: float = field(default_factory=time.monotonic)
     without_files: dict[str, str] = field(default_factory=dict)
-    plans_gone: int = 0
+    plans_gone: dict[str, Path] = field(default_factory=dict)
+    plans_altered: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
     def of(cls, study: Study) -> "StudyState":
@@ -132,5 +138,5 @@ class StudyState:
         return StudySummary(
             self.cases, self.cells, self.kept, self.computed, self.twice,
             {status: self.total(status) for status in STATUSES}, self.limited, self.elapsed_s, self.processor_s,
-            dict(self.without_files), self.plans_gone,
+            dict(self.without_files), dict(self.plans_gone), dict(self.plans_altered),
         )  # fmt: skip

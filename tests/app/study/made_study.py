@@ -29,6 +29,12 @@ SMALL = PhantomParameters(
 LIGHT = Effort(
     entry_spacing_mm=60.0, aims=1, search_paths=0, paths_per_aim=3, points=150, refine=False, scenarios=20
 )
+#: Figures that every plan with needles has.
+FIGURES = {
+    "target_ml": 4.0, "target_depth_mm": 60.0, "candidates": 900, "feasible": 40, "insertions": 2, "ablations": 3,
+    "energy_s": 600.0, "target_coverage_fraction": 1.0, "margin_coverage_fraction": 0.9, "minimal_margin_mm": 2.5,
+    "over_ablation_ml": 11.0, "zone_ml": 30.0, "deepest_mm": 80.0,
+}  # fmt: skip
 
 
 def made_study(cases: int, cells: int, log: Path, names: tuple[str, ...] = (), **words) -> Study:
@@ -69,9 +75,8 @@ def work(task: CaseTask, topic: str, key: str, seconds: float = 0.0) -> dict[str
         with Path(task.case.data).open("a", encoding="utf-8") as log:
             log.write(f"{task.case.name} {cell.name}\n")
         share = int.from_bytes(hashlib.sha256(f"{seed} {cell.name}".encode()).digest()[:4], "big") / 2**32
-        row = Row(
-            **Row.factors_of(task.case, cell, seed, "0" * 64), status="complete", target_coverage_fraction=share
-        )
+        figures = FIGURES | {"target_coverage_fraction": share}
+        row = Row(**Row.factors_of(task.case, cell, seed, "0" * 64), status="complete", **figures)
         times = Times(task.case.name, cell.name, plan_s=seconds, worker=str(os.getpid()))
         teller.tell(
             {"finished": cell.name, "row": to_json(row), "times": to_json(times), "plan": b"", "tables": []}
@@ -97,7 +102,8 @@ def work_without_files(task: CaseTask, topic: str, key: str) -> dict[str, bytes]
     teller, seed = DaskTeller(topic, key), case_seed(task.seed, task.case)
     for cell in task.cells:
         name = f"plans/{task.case.name}/{plan_name(cell)}/plan.json"
-        row = Row(**Row.factors_of(task.case, cell, seed, "0" * 64), status="complete", plan_file=name)
+        factors = Row.factors_of(task.case, cell, seed, "0" * 64)
+        row = Row(**factors, status="complete", plan_file=name, **FIGURES)
         told = {"row": to_json(row), "times": to_json(Times(task.case.name, cell.name)), "tables": []}
         teller.tell({"finished": cell.name, "plan": zlib.compress(b"{}"), **told})
     raise RuntimeError("no files")

@@ -20,7 +20,7 @@ from needleplan.app.study.engine import run_study
 from needleplan.app.study.software import software_versions
 from needleplan.app.study.study import Breathing, Cell, StudyCase
 from needleplan.devices.catalogue import load_catalogue
-from needleplan.errors import DeviceError, NetworkError
+from needleplan.errors import DeviceError, NetworkError, PlanFileError
 from needleplan.io.study_table import read_rows
 from needleplan.plan import Likelihood
 from needleplan.planning import make_plan
@@ -88,6 +88,15 @@ def test_a_search_that_its_time_ends_is_told(patient):
         CASE, Cell(), 1, patient, work_cell(patient, Cell(), replace(LIGHT, time_limit_s=1e-6), 1, Stages()), ""
     )
     assert row.time_limited
+
+
+def test_figures_that_no_table_takes_make_no_row(patient):
+    result = work_cell(patient, Cell(), LIGHT, 1, Stages())
+    wrong = replace(result.plan, metrics=replace(result.plan.metrics, zone_ml=1e9))
+    with pytest.raises(
+        PlanFileError, match=r"the row: zone_ml is 1000000000\.0, and must lie between 0 and 1000000 ml"
+    ):
+        cell_row(CASE, Cell(), 1, patient, replace(result, plan=wrong), "")
 
 
 def test_a_power_alone_is_offered_and_its_tables_are_read_back(tmp_path, patient):
@@ -198,3 +207,20 @@ def test_a_study_of_phantoms_has_plan_folders_and_the_same_bytes_by_two_workers(
     summary = run_study(study, tmp_path / "one", workers=1, resume=True)
     assert summary.computed == 0
     assert load_planned(PlanFolder((tmp_path / "one" / rows[0].plan_file).parent), None).plan.insertions
+
+
+@pytest.mark.long
+def test_a_plan_that_was_altered_is_named_and_comes_back_once_its_row_is_removed(tmp_path):
+    study, out = small_study(1, (Cell(), Cell(robot="needle_arm7"))), tmp_path / "out"
+    run_study(study, out, workers=1)
+    path = out / read_rows(out / "results.parquet")[0].plan_file
+    folder, before = PlanFolder(path.parent), path.read_bytes()
+    path.write_bytes(before.replace(b'"order": 1', b'"order": 2', 1))
+    assert path.read_bytes() != before
+    altered = run_study(study, out, workers=1, resume=True).plans_altered
+    assert list(altered) == [str(path.relative_to(out))]
+    altered[str(path.relative_to(out))].unlink()
+    summary = run_study(study, out, workers=1, resume=True)
+    assert (summary.kept, summary.computed) == (1, 1) and path.read_bytes() == before
+    assert folder.read_plan().insertions and load_planned(folder, None).plan.insertions
+    assert not run_study(study, out, workers=1, resume=True).plans_altered

@@ -1,5 +1,6 @@
 """The study command: what it prints, where it stops, and how it shows how far it is."""
 
+import logging
 import threading
 import time
 from argparse import ArgumentParser
@@ -98,6 +99,22 @@ def test_who_answers_but_is_no_scheduler_is_told_and_leaves_no_client(tmp_path, 
     server.shutdown()
     server.server_close()
     assert not made and time.monotonic() - begun < 20.0
+
+
+def test_no_log_of_the_cluster_speaks_between_our_sentences_and_all_get_their_levels_back():
+    names = ("distributed", "distributed.client", "distributed.core", "tornado.application", "asyncio")
+    loggers = [logging.getLogger(name) for name in names]
+    former = [each.level for each in loggers]
+    try:
+        # As a configuration of Dask gives some a level of their own.
+        for each in loggers:
+            each.setLevel(logging.WARNING)
+        with study_client(workers=1):
+            assert not any(each.isEnabledFor(logging.CRITICAL) for each in loggers)
+        assert {each.level for each in loggers} == {logging.WARNING}
+    finally:
+        for each, level in zip(loggers, former, strict=True):
+            each.setLevel(level)
 
 
 def test_a_disk_that_is_full_during_the_analysis_is_one_sentence(tmp_path, monkeypatch):

@@ -110,6 +110,38 @@ def test_names_are_good_for_folders(tmp_path: Path) -> None:
     assert (tmp_path / found[0]).parent == tmp_path
 
 
+def test_names_fit_into_folders_with_the_name_of_their_table_and_stay_different(tmp_path: Path) -> None:
+    for end in "ab":
+        manifest(tmp_path / f"{'患' * 80}{end}" / "case.toml")
+    table = "x" * 40
+    found = names(tmp_path, f'name = "{table}"\nmanifests = "*"')
+    assert len(set(found)) == 2 and all(name.startswith(f"{table}-患患") for name in found)
+    assert all(100 < len(name.encode()) <= 143 for name in found)
+    for name in found:
+        (tmp_path / name).mkdir()
+    # One that fits stays as it is, with its table.
+    manifest(tmp_path / "few" / ("y" * 100) / "case.toml")
+    assert names(tmp_path, f'name = "{table}"\nmanifests = "few/*"') == [f"{table}-{'y' * 100}"]
+
+
+def test_no_glob_looks_into_results_of_a_study(cohort: Path) -> None:
+    out = cohort / "cohort" / "out"
+    manifest(out / "cases" / "phantom-0" / "case.toml")
+    manifest(out / "case.toml")
+    manifest(out / "study.json", '{"schema": "other", "needleplan.study": 1}')
+    patterns = [("cohort/**/case.toml", ["a", "b", "c"]), ("cohort/*", ["a", "b", "d"])]
+    assert [names(cohort, f'manifests = "{text}"') for text, _ in patterns] == [
+        ["a", "b", "c", "out", "phantom-0"],
+        ["a", "b", "d", "out"],
+    ]
+    manifest(out / "study.json", '{\n "schema": "needleplan.study",\n "version": 1')
+    assert [names(cohort, f'manifests = "{text}"') for text, _ in patterns] == [each for _, each in patterns]
+    with pytest.raises(OptionError, match=r"no case at 'cohort/out/cases/\*'; .* outside the results of studies"):
+        read(cohort, 'manifests = "cohort/out/cases/*"')
+    # Who names such a patient himself wants him.
+    assert names(cohort, 'manifests = "cohort/out/cases/phantom-0"') == ["phantom-0"]
+
+
 def test_links_in_circles_pipes_and_huge_trees_end(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cohort / "cohort" / "circle").symlink_to(cohort / "cohort")
     (cohort / "cohort" / "self").symlink_to(cohort / "cohort" / "self")

@@ -1,16 +1,25 @@
 """What stands in the folder of a study is the study's, or is refused with the file that is not."""
 
 import json
+import typing
+import zlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from made_study import made_study, work
+from made_study import FIGURES, SMALL, made_study, work
+from made_study_rows import made_cells, made_row
 
+from needleplan.anatomy.phantom import make_phantom
+from needleplan.app.phantom_files import save_phantom
 from needleplan.app.study import engine
+from needleplan.app.study.cell_work import plan_name
 from needleplan.app.study.engine import run_study
+from needleplan.app.study.row_checks import ROW_RANGES, TIMES_RANGES, require_row
 from needleplan.app.study.seeds import case_seed
-from needleplan.app.study.study import Cell, Row, Times
+from needleplan.app.study.study import Breathing, Cell, Outputs, Row, Times
 from needleplan.app.study.study_folder import StudyFolder
+from needleplan.app.study_command import _lacking
 from needleplan.errors import OptionError, PlanFileError
 
 
@@ -23,7 +32,34 @@ def finished(tmp_path):
     for case in study.cases:
         for cell in study.cells:
             factors = Row.factors_of(case, cell, case_seed(study.seed, case), "0" * 64)
-            folder.write_cell(Row(**factors, status="complete"), Times(case.name, cell.name))
+            folder.write_cell(Row(**factors, status="complete", **FIGURES), Times(case.name, cell.name))
+    return study, folder
+
+
+PLAN = b'{"needles": 2}'
+TABLES = (b"applicators", b"zones")
+
+
+def write_planned(study, folder, case, cell):
+    """A finished cell with a plan and tables, as its worker sends them."""
+    factors = Row.factors_of(case, cell, case_seed(study.seed, case), "0" * 64)
+    row = Row(**factors, status="complete", plan_file=f"plans/{case.name}/{plan_name(cell)}/plan.json", **FIGURES)
+    folder.write_cell(row, Times(case.name, cell.name), zlib.compress(PLAN), tuple(map(zlib.compress, TABLES)))
+    return row
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """(study, folder) with a row for every cell; the two cells of a case share a plan."""
+    cells = (Cell(), Cell(breathing=Breathing("deep", 25.0)))
+    study = replace(made_study(2, 1, tmp_path / "log", outputs=Outputs(True, False, False)), cells=cells)
+    folder = StudyFolder(tmp_path / "out")
+    folder.root.mkdir()
+    folder.open(study, engine.software_versions(), False)
+    for case in study.cases:
+        for cell in cells:
+            row = write_planned(study, folder, case, cell)
+        (folder.root / row.plan_file).with_name("source.json").write_text("{}", encoding="utf-8")
     return study, folder
 
 
@@ -51,6 +87,27 @@ def test_sound_rows_make_tables_without_any_worker(finished):
         ({"status": "splendid"}, "status is 'splendid', and must be one of complete, partial, infeasible, failed"),
         ({"reason": "\ud800"}, "cut inside a letter"),
         ({"case": "another"}, "it is the file of another cell"),
+        (dict.fromkeys(FIGURES), "candidates is missing, and belongs to a row of status 'complete'"),
+        ({"energy_s": None}, "energy_s is missing, and belongs to a row of status 'complete'"),
+        ({"status": "failed"}, "target_ml is 4.0, and must be missing where the status is 'failed'"),
+        ({"status": "infeasible"}, "insertions is 2, and must be missing where the status is 'infeasible'"),
+        ({"chance_covered": 5.0}, "chance_covered is 5.0, and must lie between 0 and 1:"),
+        ({"target_coverage_fraction": -7}, "target_coverage_fraction is -7.0, and must lie between 0 and 1:"),
+        ({"insertions": -5}, "insertions is -5, and must lie between 1 and 100000:"),
+        ({"insertions": 2**63 - 1}, "insertions is 9223372036854775807, and must lie between 1 and 100000:"),
+        (
+            {"minimal_margin_mm": -1.7e308},
+            r"minimal_margin_mm is -1.7e\+308, and must lie between -10000 and 10000 mm",
+        ),
+        ({"over_ablation_ml": 1.7e308}, r"over_ablation_ml is 1.7e\+308, and must lie between 0 and 1000000 ml"),
+        ({"feasible": 901}, "feasible is 901, and cannot be more than the candidates, 900"),
+        ({"chance_covered": 0.5}, "chance_covered is 0.5, and must be missing where there is no error budget"),
+        ({"runs": 0}, "runs is 0, and must be missing where there is no strategy"),
+        ({"structures_punctured": 5}, "structures_punctured is 5, and must be missing where runs is None"),
+        ({"case_hash": "zz<script>"}, "case_hash is 'zz<script>', and must be 64 digits of a hash"),
+        ({"plan_file": "/etc/hostname"}, "plan_file is '/etc/hostname', and must be empty or plans/CASE/PLAN"),
+        ({"plan_file": "../tiny/x/plan.json"}, "plan_file is '../tiny/x/plan.json', and must be empty or"),
+        ({"plan_file": "x" * 5000}, "plan_file is 'xxx"),
     ],
 )
 def test_a_row_that_is_not_of_its_cell_is_refused_before_anything_is_written(finished, changed, message):
@@ -65,6 +122,43 @@ def test_a_row_that_is_not_of_its_cell_is_refused_before_anything_is_written(fin
     assert not folder.results.exists() and not folder.times.exists()
     with pytest.raises(PlanFileError, match=message):
         folder.write_tables(study)
+
+
+def test_figures_that_nothing_can_have_made_are_refused():
+    """Of a row that has a budget and a strategy, so that each of its figures may be there."""
+    row = made_row("phantom-3", made_cells(strategies=("gated",), budgets=("robot",), robots=("needle_arm7",))[0])
+    assert row.insertions and row.runs and require_row(row, "x") is row
+    for changed, message in (
+        ({"chance_covered": 5.0}, "chance_covered is 5.0, and must lie between 0 and 1"),
+        ({"chance_margin_high": None}, "chance_margin_high is missing"),
+        ({"chance_margin_high": 0.0}, "chance_margin_low, chance_margin, chance_margin_high are .* must not fall"),
+        ({"runs": 0, "procedure_s": None}, "structures_punctured is 0, and must be missing where runs is 0"),
+        ({"procedure_s": None}, "procedure_s is missing"),
+        ({"plan_file": "plans/other/0123456789ab/plan.json"}, "plan_file is .*, and must be empty or plans/"),
+    ):
+        with pytest.raises(PlanFileError, match=rf"^x: {message}"):
+            require_row(replace(row, **changed), "x")
+
+
+@pytest.mark.parametrize("kind", [Row, Times])
+def test_every_number_has_its_range(kind):
+    ranges = {Row: ROW_RANGES, Times: TIMES_RANGES}[kind]
+    hints = typing.get_type_hints(kind)
+    numbers = [name for name, hint in hints.items() if {int, float} & {hint, *typing.get_args(hint)}]
+    assert sorted(ranges) == sorted(numbers)
+    units = {"_mm": "mm", "_ml": "ml", "_s": "s", "_w": "W", "_mb": "MB"}
+    assert all(allowed.unit == units[name[name.rindex("_") :]] for name, allowed in ranges.items() if allowed.unit)
+
+
+def test_times_that_nothing_can_have_taken_are_refused(finished):
+    study, folder = finished
+    path = folder.row_file(study.cases[0].name, study.cells[0].name)
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(whole | {"times": whole["times"] | {"processor_s": -1e300}}), encoding="utf-8")
+    with pytest.raises(
+        PlanFileError, match=r"processor_s is -1e\+300, and must lie between 0 and 1000000000 s: rem"
+    ):
+        resume(study, folder)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": "needleplan.study_row", "version": 1}'])
@@ -115,3 +209,105 @@ def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
         StudyFolder(tmp_path / "out" / "below").locked(),
     ):
         pass
+
+
+def test_plans_that_are_gone_or_not_as_they_were_written_are_counted_and_named(planned):
+    study, folder = planned
+    sound = resume(study, folder)
+    assert sound.kept == 4 and sound.plans_gone == sound.plans_altered == {}
+    names = [f"plans/{case.name}/{plan_name(study.cells[0])}/plan.json" for case in study.cases]
+    first = [folder.row_file(case.name, min(cell.name for cell in study.cells)) for case in study.cases]
+    (folder.root / names[0]).unlink()
+    for content in (PLAN.replace(b"2", b"3"), b"", b"{"):
+        (folder.root / names[1]).write_bytes(content)
+        found = resume(study, folder)
+        assert found.plans_gone == {names[0]: first[0]} and found.plans_altered == {names[1]: first[1]}
+    (folder.root / names[1]).unlink()
+    (folder.root / names[1]).mkdir()
+    assert resume(study, folder).plans_altered == {names[1]: first[1]}
+    gone, altered = _lacking(found)
+    assert gone == (
+        f"  1 plan that rows name is no longer there ({names[0]}): to make it again, remove {first[0]} and run it "
+        "again with --resume"
+    )
+    assert (
+        f"1 plan that rows name is damaged or altered ({names[1]}): to make it again, remove {first[1]}" in altered
+    )
+    both = _lacking(replace(found, plans_gone=found.plans_gone | found.plans_altered, plans_altered={}))
+    assert both[0].startswith(f"  2 plans that rows name are no longer there (the first: {names[0]}): ")
+
+
+def test_a_cell_that_is_computed_again_writes_its_plan_anew_whatever_lies_there(planned):
+    study, folder = planned
+    case, cell = study.cases[0], study.cells[0]
+    place = (folder.root / "plans" / case.name / plan_name(cell)).resolve()
+    files = {"plan.json": PLAN, "applicators.csv": TABLES[0], "zones.csv": TABLES[1]}
+    for name in files:
+        (place / name).write_bytes(b"altered")
+    write_planned(study, folder, case, cell)
+    assert {name: (place / name).read_bytes() for name in files} == files
+    # What told the hash of the former plan is written with that of this one when the case is closed.
+    assert [each.root.resolve() for each in folder.lacks_source(case, study.cells)] == [place]
+    before = (place / "plan.json").stat().st_mtime_ns
+    write_planned(study, folder, case, study.cells[1])
+    assert (place / "plan.json").stat().st_mtime_ns == before
+
+
+def test_a_plan_that_is_damaged_before_its_case_is_closed_is_told_with_what_helps(planned, tmp_path):
+    study, folder = planned
+    case = study.cases[0]
+    (folder.root / "plans" / case.name / plan_name(study.cells[0]) / "source.json").unlink()
+    save_phantom(make_phantom(SMALL, np.random.default_rng(0)), tmp_path / "patient", 6.0)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "patient").iterdir()}
+    with pytest.raises(PlanFileError, match=rf"plan\.json: .*: remove .*rows/{case.name} and resume the study"):
+        folder.close_case(case, study.cells, files)
+
+
+def test_a_row_tells_the_hash_of_its_plan(planned):
+    study, folder = planned
+    path = folder.row_file(study.cases[0].name, study.cells[0].name)
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    for plan in (None, "", "zz", 3):
+        path.write_text(json.dumps(whole | {"plan": plan}), encoding="utf-8")
+        with pytest.raises(PlanFileError, match=r"plan must be the SHA-256 of the plan's file, not .*: remove it"):
+            resume(study, folder)
+
+
+@pytest.mark.parametrize(
+    "place", ["rows", "plans", "cases", "rows/case-0001", "plans/case-0001", "cases/case-0001"]
+)
+def test_links_and_files_where_folders_of_the_study_must_be_are_refused(finished, tmp_path, place):
+    study, folder = finished
+    path, elsewhere = folder.root / place, tmp_path / "elsewhere"
+    if path.exists():
+        path.rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+        path.parent.mkdir(exist_ok=True)
+    before = sorted(elsewhere.rglob("*"))
+    path.symlink_to(elsewhere)
+    with pytest.raises(
+        PlanFileError, match=rf"{path}: this is a symbolic link, where a folder of the study must be"
+    ):
+        resume(study, folder)
+    assert sorted(elsewhere.rglob("*")) == before
+    path.unlink()
+    path.write_text("mine", encoding="utf-8")
+    with pytest.raises(PlanFileError, match=rf"{path}: this is a file, .*: remove it and resume the study"):
+        resume(study, folder)
+    assert not folder.results.exists()
+
+
+def test_no_plan_is_written_through_a_link_and_no_row_read(planned, tmp_path):
+    study, folder = planned
+    case, cell = study.cases[0], study.cells[0]
+    place = folder.root / "plans" / case.name / plan_name(cell)
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PlanFileError, match=f"{place}: this is a symbolic link"):
+        write_planned(study, folder, case, cell)
+    row = folder.row_file(case.name, cell.name)
+    row.rename(tmp_path / "row.json")
+    row.symlink_to(tmp_path / "row.json")
+    with pytest.raises(PlanFileError, match=f"{row}: what stands there is no file of a finished cell"):
+        resume(study, folder)

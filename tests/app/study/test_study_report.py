@@ -11,7 +11,7 @@ from made_study_rows import made_cells, made_row, made_rows, made_times
 from needleplan.app.study import study_report_rows
 from needleplan.app.study.analysis import analyse
 from needleplan.app.study.analysis_outputs import analyse_folder
-from needleplan.app.study.study import Study, StudyCase
+from needleplan.app.study.study import Row, Study, StudyCase
 from needleplan.app.study.study_record import record_of
 from needleplan.app.study.study_report import study_page, write_study_report
 from needleplan.errors import CaseError, PlanFileError
@@ -19,6 +19,7 @@ from needleplan.io.plan_file import write_json
 from needleplan.io.study_table import write_results, write_times
 
 HOSTILE = "</script><img onerror=alert(1) src=x>"
+PLAN = "0123456789ab"
 CELLS = made_cells(strategies=("free-breathing",), budgets=("robot",))
 
 
@@ -36,13 +37,16 @@ def folder(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("study")
     rows = made_rows(12, 1, CELLS)
     rows[0] = made_row(HOSTILE, CELLS[0], 1)
-    rows[1] = made_row('a \u202e & "b"', CELLS[1], 1, status="failed", reason=f"{HOSTILE} $x_1$")
-    linked = made_row("with a report", CELLS[0], 2, status="complete", plan_file="plans/with a report/p1/plan.json")
-    outside = made_row("outside", CELLS[0], 2, status="complete", plan_file="../elsewhere/plan.json")
-    (out / "plans/with a report/p1").mkdir(parents=True)
-    (out / "plans/with a report/p1/report.html").write_text("plan")
-    (out.parent / "elsewhere").mkdir(exist_ok=True)
-    (out.parent / "elsewhere/report.html").write_text("not ours")
+    rows[1] = Row.failed(StudyCase('a \u202e & "b"'), CELLS[1], 1, f"{HOSTILE} $x_1$")
+    linked, outside = (
+        made_row(name, CELLS[0], 2, plan_file=f"plans/{name}/{PLAN}/plan.json")
+        for name in ("with a report", "outside")
+    )
+    (out / "plans/with a report" / PLAN).mkdir(parents=True)
+    (out / "plans/with a report" / PLAN / "report.html").write_text("plan")
+    (out.parent / "elsewhere" / PLAN).mkdir(parents=True, exist_ok=True)
+    (out.parent / "elsewhere" / PLAN / "report.html").write_text("not ours")
+    (out / "plans/outside").symlink_to(out.parent / "elsewhere")
     return made_folder(out, [*rows, linked, outside], name=f"study {HOSTILE}")
 
 
@@ -86,7 +90,7 @@ def test_it_tells_statuses_reasons_indicators_and_how_it_was_made(page_file):
 def test_only_reports_within_the_folder_are_linked(page_file):
     text = page_file.read_text(encoding="utf-8")
     links = [attributes["href"] for tag, attributes in Tags(text).found if tag == "a"]
-    assert links == ["./plans/with%20a%20report/p1/report.html"]
+    assert links == [f"./plans/with%20a%20report/{PLAN}/report.html"]
 
 
 def test_a_page_lists_no_more_rows_than_it_says(folder, monkeypatch, tmp_path):
