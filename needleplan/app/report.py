@@ -162,20 +162,25 @@ def _scene(scene: Mapping[str, object] | None, viewer: ViewerPiece | None) -> Ht
 
 
 def _drawn_within(scene: Mapping[str, object] | None) -> Html:
-    """How far the light surfaces of the scene lie from the true ones."""
+    """How far the surfaces of the scene lie from those of the pictures and from those that are measured."""
     if scene is None:
         return Html("")
     rows = [
-        (name, f"{faces:,}", f"{usual:.2f} mm", f"{farthest:.2f} mm")
-        for name, faces, usual, farthest in light_surfaces(scene)
-    ]
+        (
+            one.name, f"{one.faces:,}", f"{one.usual_mm:.2f} mm", f"{one.farthest_mm:.2f} mm",
+            f"{one.measured_mm:.2f} mm",
+        )
+        for one in light_surfaces(scene)
+    ]  # fmt: skip
     words = (
-        "For the scene the surfaces were made of fewer faces. Measured both ways between them and the surfaces of "
-        "the pictures, 99.9 % of the points lie within the first distance and all of them within the second. "
-        "Cavities that are closed within bones are not drawn. "
-        "Nothing is computed from them: every figure on this page comes from the surfaces above."
+        "For the scene the surfaces of the pictures were made of fewer faces. Measured both ways between the two, "
+        "99.9 % of the points lie within the first distance and all of them within the second. The third is the "
+        "greatest distance, both ways, between what is drawn and the surface that margin and clearances are "
+        "measured on, at every corner of either and in the middle of every drawn face; where nothing was smoothed "
+        "it is the second. Cavities closed within bones are not drawn. Nothing is computed from the scene: "
+        "every figure on this page comes from the surfaces above, and the scene's planes are cut from them."
     )
-    head = ("in the scene", "faces", "99.9 % within", "farthest")
+    head = ("in the scene", "faces", "99.9 % within", "farthest", "from what is measured")
     return Html(element("h3", "As drawn in the scene") + element("p", words, class_="mute") + table(head, rows, 0))
 
 

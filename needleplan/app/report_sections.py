@@ -41,6 +41,12 @@ _VERDICTS = {
     PlanStatus.INFEASIBLE: "No needle path satisfies the hard constraints.",
 }
 
+_SMOOTHED_FOR_DRAWING = (
+    "Segmented targets and obstacles are smoothed for drawing, by no more than half the diagonal of a voxel: in "
+    "the pictures and in the scene, not in the scene's planes. Margin, its histogram and map, clearances and "
+    "volumes are those of the surfaces that are not smoothed, which keep the steps of the voxels."
+)
+
 
 def names_of(plan: Plan, anatomy: Anatomy) -> tuple[str, ...]:
     """Every name that a sentence of the report may hold: of the case and of its structures."""
@@ -232,7 +238,9 @@ def structures_section(anatomy: Anatomy) -> Html:
     substitute = anatomy.case.entry_substitute
     note = element("p", substitute.note) if substitute is not None and not skin else Html("")
     header = ("structure", "role", "volume", "faces", "surface within", "cut by the image")
-    return Html(note + table(header, rows, 2))
+    smoothed = [surface for surface in anatomy.surfaces if surface.smooth is not None]
+    drawn = element("p", _SMOOTHED_FOR_DRAWING, class_="mute") if smoothed else Html("")
+    return Html(note + table(header, rows, 2) + drawn)
 
 
 def provenance_section(plan: Plan, anatomy: Anatomy, notes: Sequence[str]) -> Html:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from needleplan.app.page.scene_bodies import STEP_MM, scene_body
 from needleplan.app.page.scene_breath import SceneBreath, breath_of, breath_values
 from needleplan.app.page.scene_growth import ZONE_BOUND_MM, growth_moments, growth_note
 from needleplan.app.page.scene_margin import margin_colours, margin_section
-from needleplan.app.page.scene_meshes import LightMesh, bound_mm, lightened, without_cavities
+from needleplan.app.page.scene_meshes import LightMesh, apart_mm, bound_mm, lightened, without_cavities
 from needleplan.app.page.scene_planes import GrownTarget, SlicedBody, planes_of_scene
 from needleplan.app.page.scene_robot import robot_surfaces
 from needleplan.app.page.scene_values import SceneValue, numbers
@@ -35,6 +36,12 @@ _SHELL_BOUND_MM = 0.25
 #: Room about target and zones in the first view.
 _ROOM_MM = 40.0
 
+#: Said beneath the scene where a segmented surface was smoothed for drawing.
+_SMOOTHED = (
+    "Segmented structures are smoothed in this picture{target}. Margin and clearances are measured to the "
+    "voxels as they were segmented, which the planes show."
+)
+
 ProgressCallback = Callable[[str, float], None]
 
 
@@ -47,6 +54,7 @@ class _Draft:
     bodies: list[dict[str, SceneValue]] = field(default_factory=list)
     sliced: list[SlicedBody] = field(default_factory=list)
     target: LightMesh | None = None
+    target_off_mm: float = 0.0
 
     def add(
         self, body: str, name: str, group: str, colour: str, opacity: float, light: LightMesh, *,
@@ -82,7 +90,8 @@ def build_scene(
 
     Returns:
         Keys ``schema``, ``version``, ``title``, ``centre_mm``, ``radius_mm``, ``axes``, ``toward``, ``up``,
-        ``bodies``, ``needles``, ``breath``, ``growth``, ``planes``, ``margin``. Lengths are mm in patient LPS.
+        ``note``, ``bodies``, ``needles``, ``breath``, ``growth``, ``planes``, ``margin``. Lengths are mm in
+        patient LPS.
 
     Raises:
         PlanFileError: the route does not hold what a route holds.
@@ -116,6 +125,7 @@ def build_scene(
         "axes": {name: numbers(axes[:, k]) for k, name in enumerate(("left", "posterior", "superior"))},
         "toward": numbers(toward),
         "up": numbers(axes[:, 2] if abs(float(toward @ axes[:, 2])) < 0.95 else -axes[:, 1]),
+        "note": _smoothing_note(draft),
         "bodies": draft.bodies,
         "needles": [_needle(planned, insertion) for insertion in plan.insertions],
         "breath": draft.breath.value(),
@@ -127,11 +137,15 @@ def build_scene(
 
 def _add_structure(draft: _Draft, surface: StructureSurface) -> None:
     look = look_of(surface)
-    drawn = surface.drawn_mesh
-    light = lightened(without_cavities(drawn) if surface.role is Role.BONE else drawn, bound_mm(surface))
+    drawn, measured = surface.drawn_mesh, surface.mesh
+    if surface.role is Role.BONE:
+        drawn, measured = without_cavities(drawn), without_cavities(measured)
+    light = lightened(drawn, bound_mm(surface))
+    # Where nothing was smoothed, the drawn surface was made of the measured one, and its distance is known.
+    off_mm = light.farthest_mm if surface.smooth is None else apart_mm(light.mesh, measured)
     target = surface.role is Role.TARGET
     if surface.name == draft.planned.anatomy.target.name:
-        draft.target = light
+        draft.target, draft.target_off_mm = light, off_mm
     body = f"{'t' if target else 's'}:{surface.name}"
     # A hull is hardly seen with the opacity of pictures that brighten its rim.
     opacity = _TARGET_OPACITY if target else min(1.0, look.opacity + (0.12 if look.opacity < 0.3 else 0.0))
@@ -140,8 +154,17 @@ def _add_structure(draft: _Draft, surface: StructureSurface) -> None:
         moved_mm=draft.breath.of_structure(surface, light.mesh),
         # A region that is no tissue would hide what lies in it.
         shown=surface.role not in (Role.ENTRY_REGION, Role.NO_GO, Role.ALLOWED),
+        measured_mm=round(off_mm, 2),
     )  # fmt: skip
-    draft.sliced.append(SlicedBody(body, surface.drawn_mesh, look.fill > 0, near=target))
+    draft.sliced.append(SlicedBody(body, surface.mesh, look.fill > 0, near=target))
+
+
+def _smoothing_note(draft: _Draft) -> str | None:
+    anatomy = draft.planned.anatomy
+    if all(surface.smooth is None for surface in anatomy.surfaces):
+        return None
+    smoothed = anatomy.target.smooth is not None
+    return _SMOOTHED.format(target=f", the target by up to {draft.target_off_mm:.1f} mm" if smoothed else "")
 
 
 def _add_margin(draft: _Draft) -> None:
@@ -178,6 +201,8 @@ def _add_zones(draft: _Draft) -> dict[str, SceneValue] | None:
             LightMesh(moment.surface, ZONE_BOUND_MM, ZONE_BOUND_MM),
             moved_mm=draft.breath.of_target(moment.surface.vertices_mm), moment=k,
         )  # fmt: skip
+        # The slices reach over the last moment, which holds all others.
+        draft.sliced.append(SlicedBody(body, moment.fine, False, near=k == len(moments) - 1))
     delivering = [insertion for insertion in planned.plan.insertions if insertion.ablations]
     for insertion in delivering:
         fine = moments[-1].fine if len(delivering) == 1 else union_surface(model.zone([insertion]))
@@ -186,7 +211,6 @@ def _add_zones(draft: _Draft) -> dict[str, SceneValue] | None:
             f"z:{insertion.order}", f"zone of needle {insertion.order}", "zones", needle_color(insertion.order),
             _ZONE_OPACITY, light, shown=False, moved_mm=draft.breath.of_target(light.mesh.vertices_mm),
         )  # fmt: skip
-    draft.sliced.append(SlicedBody("z:all", moments[-1].fine, False, near=True))
     return {
         "label": "zones as they grow",
         "moments": [
@@ -205,9 +229,27 @@ def _needle(planned: PlannedCase, insertion: Insertion) -> dict[str, SceneValue]
     }  # fmt: skip
 
 
-def light_surfaces(scene: Mapping[str, SceneValue]) -> Iterator[tuple[str, int, float, float]]:
-    """For each structure of a scene its name, faces, and the two distances that ``LightMesh`` tells."""
+class DrawnSurface(NamedTuple):
+    """What a scene draws of a structure, and how far that lies from what it stands for.
+
+    Attributes:
+        name: the structure, as a reader calls it.
+        faces: number of triangles.
+        usual_mm: 99.9 % of the points lie within this of the surface that was made light.
+        farthest_mm: all of them do.
+        measured_mm: greatest distance from the surface that margin and clearances are measured on.
+    """
+
+    name: str
+    faces: int
+    usual_mm: float
+    farthest_mm: float
+    measured_mm: float
+
+
+def light_surfaces(scene: Mapping[str, SceneValue]) -> Iterator[DrawnSurface]:
+    """Each structure of a scene as it is drawn."""
     for body in scene["bodies"]:
         if body["group"] in ("structures", "target"):
             usual, farthest = body["error_mm"]
-            yield body["name"], body["faces"]["shape"][0], usual, farthest
+            yield DrawnSurface(body["name"], body["faces"]["shape"][0], usual, farthest, body["measured_mm"])

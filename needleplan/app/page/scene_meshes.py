@@ -82,6 +82,20 @@ def lightened(mesh: SurfaceMesh, within_mm: float) -> LightMesh:
     return LightMesh(_ordered(mesh), 0.0, 0.0) if found is None else found
 
 
+def apart_mm(drawn: SurfaceMesh, measured: SurfaceMesh) -> float:
+    """Greatest distance in mm, both ways, between a drawn surface and the one that figures are measured on.
+
+    Asked at every vertex of either and in the middle of every drawn face, so that of a drawn face no more can be
+    missed than what lies between its corners and its middle.
+    """
+    points = np.concatenate([drawn.vertices_mm, drawn.face_centres_mm])
+    there, back = (
+        SurfaceDistance(measured).distance_mm(points),
+        SurfaceDistance(drawn).distance_mm(measured.vertices_mm),
+    )
+    return float(max(there.max(), back.max()))
+
+
 def without_cavities(mesh: SurfaceMesh) -> SurfaceMesh:
     """The mesh without those of its closed pieces that face inwards, which nobody sees from outside."""
     from scipy.sparse import coo_matrix

@@ -106,9 +106,9 @@ def planes_of_scene(
     return {
         "views": sorted(views, key=lambda view: order[view["id"]]),
         "note": f"{_spacing_words({name: spacing[name] for name in order})}, in radiological convention: the "
-        "patient's right is at the left of axial and coronal slices. Contours are cut from the drawn surfaces "
-        f"before these were made light, and lie within {NEAR_TOLERANCE_MM:g} mm of them near the target, "
-        f"{FAR_TOLERANCE_MM:g} mm farther off.",
+        "patient's right is at the left of axial and coronal slices. Contours of structures are cut from the "
+        "surfaces that margin and clearances are measured on, with the steps of their voxels, and lie within "
+        f"{NEAR_TOLERANCE_MM:g} mm of them near the target, {FAR_TOLERANCE_MM:g} mm farther off.",
     }
 
 

@@ -188,3 +188,14 @@ def made_scene():
         "planes": _planes(),
         "margin": _margin(),
     }
+
+
+def grown_scene():
+    """The same with contours of every moment of growth in the slices through the centre."""
+    made = made_scene()
+    for view in made["planes"]["views"]:
+        (middle,) = [one for one in view["slices"] if one["offset_mm"] == 0.0]
+        middle["contours"] += [
+            {"body": f"g:{k}", "loops": [ring(6.0 + 5.0 * k).tolist()], "filled": False} for k in range(3)
+        ]
+    return made

@@ -119,7 +119,7 @@ def test_it_says_why_and_what_went_in(opened):
     for words in (
         "Needle 1: what was demanded", "skin angle", "at most 60.00 deg", "Needle 1: what it costs",
         "other ways in", "places of the skin offer a way", "cd" * 32, "ab" * 32, "needleplan report …/mine",
-        "numpy", "99.9 % within",
+        "numpy", "99.9 % within", "from what is measured",
     ):  # fmt: skip
         assert words in text, words
 

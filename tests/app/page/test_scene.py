@@ -13,6 +13,7 @@ from planned_patient import oblique, planned_patient
 from needleplan.ablation.volume import zone_volume_ml
 from needleplan.anatomy.distance import SurfaceDistance
 from needleplan.anatomy.mesh import SurfaceMesh
+from needleplan.anatomy.surface_nets import surfaces_from_mask
 from needleplan.app.folder import PlanFolder
 from needleplan.app.outputs import report_route
 from needleplan.app.page.document import scene_text
@@ -20,7 +21,7 @@ from needleplan.app.page.scene import build_scene, light_surfaces
 from needleplan.app.page.scene_breath import breath_of, breath_values
 from needleplan.app.page.scene_growth import growth_moments, growth_note
 from needleplan.app.page.scene_margin import margin_colours, margin_section
-from needleplan.app.page.scene_meshes import FACE_COUNTS, lightened, without_cavities
+from needleplan.app.page.scene_meshes import FACE_COUNTS, apart_mm, lightened, without_cavities
 from needleplan.app.page.scene_planes import GrownTarget, simplified_loop
 from needleplan.app.page.scene_robot import robot_surfaces, route_fits
 from needleplan.app.page.scene_values import (
@@ -33,6 +34,7 @@ from needleplan.app.page.scene_values import (
 )
 from needleplan.case.model import Role
 from needleplan.errors import OptionError, PlanFileError
+from needleplan.grid import Grid, VoxelMask
 from needleplan.io.plan_file import write_json
 from needleplan.plan import PhysicsVerdict
 from robots.catalogue import DEFAULT_ROBOT
@@ -115,6 +117,73 @@ def test_large_surfaces_with_flat_ends_keep_their_bound_too():
     points = light.mesh.triangles_mm.mean(axis=1)
     assert np.quantile(np.abs(SurfaceDistance(mesh).signed_distance_mm(points)), 0.99) <= 0.5
     assert light.mesh.volume_mm3 == pytest.approx(mesh.volume_mm3, rel=0.01)
+
+
+def test_two_surfaces_lie_apart_by_the_farthest_place_of_either():
+    ball = ellipsoid((0.0, 0.0, 0.0), (20.0, 20.0, 20.0), 30)
+    horned = SurfaceMesh(np.where(ball.vertices_mm[:, 2:] > 19.99, [[0, 0, 27.0]], ball.vertices_mm), ball.faces)
+    assert apart_mm(horned, ball) == pytest.approx(7.0, abs=0.01)
+    assert apart_mm(ball, horned) == pytest.approx(7.0, abs=0.01)
+
+
+def stepped():
+    """The patient with a target of voxels of 4 mm, which is smoothed for drawing."""
+    planned = lying()
+    target = planned.anatomy.target
+    mesh = target.mesh
+    box = mesh.bounds_mm
+    shape = tuple(int(n) for n in np.ceil((box[1] - box[0]) / 4.0) + 2)
+    place = np.diag([4.0, 4.0, 4.0, 1.0])
+    place[:3, 3] = box[0] - 2.0
+    grid = Grid(shape, place)
+    inside = SurfaceDistance(mesh).contains(grid.centres_mm()).reshape(shape)
+    made = surfaces_from_mask(VoxelMask(grid, inside))
+    cut = np.zeros(len(made.boundary.faces), dtype=bool)
+    voxels = dataclasses.replace(target, mesh=made.boundary, smooth=made.smooth, cut_faces=cut)
+    surfaces = tuple(voxels if surface is target else surface for surface in planned.anatomy.surfaces)
+    return dataclasses.replace(
+        planned, anatomy=dataclasses.replace(planned.anatomy, surfaces=surfaces), assessment=None
+    )
+
+
+def test_a_smoothed_target_says_how_far_it_lies_from_what_is_measured_and_the_planes_show_that():
+    planned = stepped()
+    target = planned.anatomy.target
+    made = build_scene(planned, deforming=False, growing=False)
+    drawn = mesh_of(body(made, "t:tumour"))
+    true_mm = max(
+        SurfaceDistance(target.mesh).distance_mm(drawn.vertices_mm).max(),
+        SurfaceDistance(drawn).distance_mm(target.mesh.vertices_mm).max(),
+    )
+    told = {one.name: one.measured_mm for one in light_surfaces(made)}
+    assert 1.5 < true_mm < 4.0 and true_mm - 0.02 <= told["tumour"] < true_mm + 0.3
+    assert f"the target by up to {told['tumour']:.1f} mm" in made["note"]
+    assert told["liver"] == body(made, "s:liver")["error_mm"][1]
+    assert scene()["note"] is None
+    centre, off = np.asarray(made["centre_mm"]), []
+    for view in made["planes"]["views"]:
+        axis, right, down = (np.asarray(view[name]) for name in ("axis", "right", "down"))
+        for one in view["slices"]:
+            for loop in (lo for c in one["contours"] if c["body"] == "t:tumour" for lo in c["loops"]):
+                points = centre + unquantised(loop) @ np.stack([right, down]) + one["offset_mm"] * axis
+                off.append(SurfaceDistance(target.mesh).distance_mm(points).max())
+    assert len(off) > 15 and max(off) < 0.1
+
+
+def test_the_planes_hold_the_zones_of_every_moment():
+    made = scene()
+    moments = {one["id"]: one["moment"] for one in made["bodies"] if "moment" in one}
+    assert len(moments) > 3
+    for view in made["planes"]["views"]:
+        cut = {c["body"] for one in view["slices"] for c in one["contours"]}
+        assert set(moments) <= cut
+    middle = min(made["planes"]["views"][0]["slices"], key=lambda one: abs(one["offset_mm"]))
+    wide = {
+        c["body"]: max(np.ptp(unquantised(loop), axis=0).max() for loop in c["loops"])
+        for c in middle["contours"] if c["body"] in moments
+    }  # fmt: skip
+    in_order = [wide[name] for name in sorted(wide, key=lambda name: moments[name])]
+    assert in_order[0] < in_order[-1] - 3.0 and (np.diff(in_order) > -0.5).all()
 
 
 def test_closed_cavities_alone_are_left_out():
@@ -282,7 +351,7 @@ def test_a_second_tumour_breathes_with_the_liver_about_it(deforming):
 
 def test_breath_is_that_of_the_rehearsal():
     planned = planned_patient()
-    done = outcome([], "amplitude-gating", trace(np.array([0.0, 3.0, 9.0, 2.0])))
+    done = outcome([], "amplitude-gating", trace(np.array([0.0, 2.0, 3.0, 9.0])))
     found = breath_of(planned.anatomy, [done], deforming=False)
     moved = np.asarray(done.trace.displacement_mm)
     assert found.label == done.motion and "amplitude-gating" in found.note

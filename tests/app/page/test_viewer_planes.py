@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_scene import CENTRE_MM, made_scene
+from made_scene import CENTRE_MM, grown_scene, made_scene
 from viewer_page import open_viewer
 
 _EDITABLE = "{ editable: true, onMove: (...move) => window.moves.push(move) }"
@@ -149,6 +149,40 @@ def test_without_webgl_a_sentence_and_all_else(without_webgl):
     assert without_webgl.state()["slices"]["sagittal"] == 2
 
 
+def test_the_planes_follow_the_growth_also_without_webgl(chromium, tmp_path):
+    scene = grown_scene()
+    page = open_viewer(chromium, tmp_path, scene, before=_NO_WEBGL)
+    zones = page.page.locator(".np-plane").first.locator("path.np-zones")
+
+    def widths():
+        return [round(one.evaluate("(path) => path.getBBox().width")) for one in zones.all()]
+
+    # The planned zone, which does not grow, and that of the moment.
+    assert widths() == [38, 32]
+    page.page.get_by_role("slider", name="Zone growth").fill("0")
+    assert widths() == [38, 12]
+    assert "0:00 min, 0.9 ml" in page.page.locator(".np-course output").last.inner_text()
+    assert "Dashed: zones at the moment of growth" in page.page.locator(".np-planes .np-note").inner_text()
+    assert not page.page.get_by_role("slider", name="Breathing").is_visible()
+    page.page.close()
+
+
+def test_without_webgl_no_slider_is_offered_that_changes_nothing(without_webgl):
+    assert without_webgl.page.get_by_role("slider", name="Zone growth").count() == 0
+    assert without_webgl.page.get_by_role("slider", name="Breathing").count() == 0
+
+
+def test_the_note_of_a_scene_stands_beneath_it_on_screen_and_on_paper(viewer):
+    viewer.remount({**made_scene(), "note": "Smoothed by 2.7 mm <b>"})
+    note = viewer.page.locator(".np-stage .np-scene-note")
+    assert note.inner_text() == "Smoothed by 2.7 mm <b>" and note.is_visible()
+    viewer.page.emulate_media(media="print")
+    assert note.is_visible()
+    viewer.page.emulate_media(media="screen")
+    viewer.remount(made_scene())
+    assert note.count() == 0
+
+
 def test_a_damaged_scene_is_told_and_the_page_stands(chromium, tmp_path):
     scene = made_scene()
     scene["bodies"][0]["faces"]["shape"] = [7, 3]
@@ -208,4 +242,6 @@ def test_a_lost_scene_is_told_and_the_planes_stay(viewer):
     viewer.until(lambda state: not state["webgl"])
     assert "reload the page" in viewer.page.locator(".np-no-scene").inner_text()
     assert viewer.page.locator(".np-plane path.np-contour").count() == 12
+    for name in ("Breathing", "Zone growth"):
+        assert not viewer.page.get_by_role("slider", name=name).is_visible()
     viewer.run("v.setBreath(0.5); v.setGrowth(1); v.setNeedle(1, [0, 0, 0], [1, 1, 1]);")

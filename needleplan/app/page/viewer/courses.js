@@ -55,6 +55,12 @@ class Course {
     this.run();
   }
 
+  /** Shows the slider, or takes it away and stops it. */
+  offer(offered) {
+    if (!offered) this.pause();
+    this.node.hidden = !offered;
+  }
+
   pause() {
     this.playing = false;
     clearTimeout(this.timer);

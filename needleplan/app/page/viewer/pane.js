@@ -1,6 +1,6 @@
 // The scene's place in the page: canvas, marks over it and view buttons, or one sentence where nothing is drawn.
 
-import { button, element, newId } from "./dom.js";
+import { button, element, foreign, newId } from "./dom.js";
 import { listenToGestures } from "./gestures.js";
 import { Overlay } from "./overlay.js";
 import { Stage } from "./stage.js";
@@ -13,9 +13,9 @@ const HELP =
   "right button, two fingers or Shift with arrow keys move; 0 resets.";
 const SIDES = ["front", "back", "left", "right", "above", "below"];
 
-/** Holds the stage (null without WebGL); `look(name)` hears of view buttons, `moved(…)` of handles. */
+/** Holds the stage (null without WebGL); `look(name)` hears of view buttons, `moved(…)` of handles, `lost()` of its end. */
 export class ScenePane {
-  constructor(scene, view, { editable, moved, look }) {
+  constructor(scene, view, { editable, moved, look, lost }) {
     this.scene = scene;
     this.look = look;
     const id = newId("scene");
@@ -32,6 +32,7 @@ export class ScenePane {
     this.help = element("p", { class: "np-note np-help" }, HELP);
     this.views = element("div", { class: "np-views", role: "group", "aria-label": "Views" });
     this.parts = [this.frame, this.text, this.help, this.views];
+    if (scene.note) this.parts.push(element("p", { class: "np-note np-scene-note" }, foreign(scene.note)));
     const context = Stage.contextOf(this.canvas);
     if (!context) {
       this.stage = null;
@@ -40,7 +41,10 @@ export class ScenePane {
     }
     this.stage = new Stage(this.canvas, context, view, () => this.overlay.update(this.stage));
     listenToGestures(this.canvas, view, this.stage);
-    this.canvas.addEventListener("webglcontextlost", () => this.sayNoScene(LOST));
+    this.canvas.addEventListener("webglcontextlost", () => {
+      this.sayNoScene(LOST);
+      lost();
+    });
     this.observer = new ResizeObserver(() => this.fit());
     this.observer.observe(this.frame);
   }

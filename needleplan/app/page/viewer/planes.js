@@ -122,18 +122,9 @@ class PlanePanel {
     }
     if (index !== this.index) return;
     const drawn = this.paths[index].map((path) => ({ ...path, body: this.planes.bodyOf(path.contour.body) }));
-    // Where a view has contours of one moment only, they stand for the whole growth.
-    const moments = new Set(
-      view.slices
-        .flatMap((slice) => slice.contours)
-        .map((contour) => this.planes.bodyOf(contour.body)?.moment ?? null)
-        .filter((moment) => moment !== null),
-    );
-    const seen = (body) =>
-      body?.shown && (body.moment === null || moments.size < 2 || body.moment === this.planes.growth());
     this.contours.replaceChildren(
       ...drawn
-        .filter(({ body }) => seen(body))
+        .filter(({ body }) => body?.visibleAt(this.planes.growth()))
         .map(({ contour, outline, body }) =>
           svg(
             "path",
@@ -213,9 +204,9 @@ class PlanePanel {
   }
 }
 
-/** The planes of a scene; needles are seen from the scene's centre. */
+/** The planes of a scene; needles are seen from the scene's centre, `growing` are ids of bodies of one moment. */
 export class Planes {
-  constructor(source, { needles, bodyOf, growth }) {
+  constructor(source, { needles, bodyOf, growth, growing }) {
     this.needles = needles;
     this.bodyOf = bodyOf;
     this.growth = growth;
@@ -224,8 +215,12 @@ export class Planes {
     );
     this.panels = [];
     for (const view of source.views) this.panels.push(new PlanePanel(view, this));
+    const ids = new Set(source.views.flatMap((view) => view.slices).flatMap((s) => s.contours.map((c) => c.body)));
+    /** Whether the planes hold contours of growing zones, so that they change with the moment. */
+    this.grow = growing.some((id) => ids.has(id));
+    const zones = this.grow ? "zones at the moment of growth that is chosen" : "zones";
     const key =
-      "Filled or thin: structures. Thick: target. Dashed: zones. Dotted: margin. Ring with cross: a needle " +
+      `Filled or thin: structures. Thick: target. Dashed: ${zones}. Dotted: margin. Ring with cross: a needle ` +
       "crosses here. Dashed line with its number's colour: the needle as it runs in front of or behind the plane.";
     this.node = element(
       "section",

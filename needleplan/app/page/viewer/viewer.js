@@ -34,6 +34,7 @@ class Viewer {
       editable,
       moved: (...move) => this.handleMoved(...move),
       look: (name) => this.look(name),
+      lost: () => this.offerCourses(),
     });
     this.planes =
       scene.planes &&
@@ -41,6 +42,7 @@ class Viewer {
         needles: this.needles,
         bodyOf: (id) => this.bodies.get(id),
         growth: () => this.growth,
+        growing: scene.bodies.filter((body) => (body.moment ?? null) !== null).map((body) => body.id),
       });
     this.build();
     for (const needle of scene.needles) this.setNeedle(needle.order, needle.entry_mm, needle.tip_mm, needle);
@@ -58,8 +60,7 @@ class Viewer {
   build() {
     const { scene } = this;
     const courses = element("div", { class: "np-courses" });
-    // A breath moves the scene alone; growth changes the planes too.
-    if (scene.breath && this.stage) {
+    if (scene.breath) {
       this.breathCourse = new BreathCourse(scene.breath, (share) => this.takeBreath(share));
       courses.append(this.breathCourse.node);
     }
@@ -67,6 +68,7 @@ class Viewer {
       this.growthCourse = new GrowthCourse(scene.growth, (k) => this.takeGrowth(k));
       courses.append(this.growthCourse.node);
     }
+    this.offerCourses();
     this.margin = element("section", { class: "np-margins", "aria-label": "Margin" });
     const stage = element("div", { class: "np-stage" }, ...this.pane.parts, courses);
     const main = element("div", { class: "np-main" }, this.list.node, stage);
@@ -75,6 +77,12 @@ class Viewer {
     this.root.append(this.shell);
     this.pane.fit();
     this.pane.listViews([...this.needles.values()]);
+  }
+
+  /** Offers a slider where it changes what is seen: a breath moves the scene alone, growth may change the planes. */
+  offerCourses() {
+    this.breathCourse?.offer(this.stage !== null);
+    this.growthCourse?.offer(this.stage !== null || Boolean(this.planes?.grow));
   }
 
   async fill() {
