@@ -11,6 +11,7 @@ from needleplan.coverage.options import DEFAULT_LEVELS, CoverageOptions, Thermal
 from needleplan.coverage.pair_limits import PULSE_MODALITIES
 from needleplan.devices.catalogue import DeviceCatalogue, load_catalogue
 from needleplan.errors import OptionError
+from needleplan.plan import MOST_OF_EACH
 from needleplan.plan_physics import PhysicsPlanning
 from needleplan.planning import PlanningOptions
 from needleplan.trajectory.preset import load_preset
@@ -32,6 +33,8 @@ def planning_from(options: Namespace) -> tuple[PlanningOptions, EllipsoidTableMo
     # Told here, before a case is read. Pulses have no table of zones, and the planner says what they need.
     if zone_model.catalogue.applicator(search.applicator).modality not in PULSE_MODALITIES:
         zone_model.table(search.applicator)
+    if options.max_insertions > MOST_OF_EACH:
+        raise OptionError(f"a plan has at most {MOST_OF_EACH} insertions, so --max-insertions cannot be more")
     physics = PhysicsPlanning(options.tumour, rounds=options.physics_rounds)
     planning = dataclasses.replace(
         search,

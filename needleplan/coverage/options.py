@@ -6,7 +6,6 @@ from enum import StrEnum
 from needleplan.case.model import Role
 from needleplan.coverage.region import LARGEST_MARGIN_MM
 from needleplan.errors import OptionError
-from needleplan.plan import MOST_OF_EACH
 
 
 class Level(StrEnum):
@@ -120,8 +119,6 @@ class CoverageOptions:
             )
         if min(self.maximum_insertions, self.paths_per_aim, self.setting_count, self.point_count) < 1:
             raise OptionError("numbers of insertions, paths, settings and points must be at least 1")
-        if self.maximum_insertions > MOST_OF_EACH:
-            raise OptionError(f"a plan has at most {MOST_OF_EACH} insertions, not {self.maximum_insertions}")
         if self.needles_at_once is not None and self.needles_at_once < 1:
             raise OptionError(f"at least one needle must be in the patient at once, not {self.needles_at_once}")
         if not (0.5 <= self.pull_back_mm <= 100 and 0 <= self.path_separation_deg <= 180):

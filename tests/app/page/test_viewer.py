@@ -33,13 +33,17 @@ def test_opens_without_a_word_and_without_the_network(opened):
 
 
 def test_nothing_is_drawn_while_nothing_changes(viewer):
-    viewer.page.wait_for_timeout(400)
-    before = viewer.state()["frames"]
-    viewer.page.wait_for_timeout(400)
-    assert viewer.state()["frames"] == before
+    # The first frames may be late on a busy machine; then there is none.
+    seen = [-1, viewer.state()["frames"]]
+    while seen[-1] != seen[-2] and len(seen) < 20:
+        viewer.page.wait_for_timeout(400)
+        seen.append(viewer.state()["frames"])
+    assert len(seen) < 20, seen
+    viewer.page.wait_for_timeout(1000)
+    assert viewer.state()["frames"] == seen[-1]
     viewer.run("v.look('left');")
     viewer.page.wait_for_timeout(400)
-    assert viewer.state()["frames"] > before
+    assert viewer.state()["frames"] > seen[-1]
 
 
 def test_the_scene_is_drawn_and_turns_under_the_mouse(viewer):
