@@ -123,7 +123,8 @@ class PlanFolder:
         return self.root / "report.html"
 
     @property
-    def _source(self) -> Path:
+    def source(self) -> Path:
+        """Which case the plan is for."""
         return self.root / "source.json"
 
     def write_skin_map(self, skin: SkinMap) -> None:
@@ -164,7 +165,7 @@ class PlanFolder:
             read_manifest(case).identity,
             plan_hash(read_plan(self.plan)),
         )
-        write_json(self._source, to_json(source))
+        write_json(self.source, to_json(source))
 
     def load(self, data: Path | None = None) -> tuple[Plan, Case]:
         """The plan and its case, which must still be the case that was planned.
@@ -178,7 +179,7 @@ class PlanFolder:
             CaseError: the case cannot be read.
         """
         plan = self.read_plan()
-        if not self._source.is_file():
+        if not self.source.is_file():
             raise PlanFileError(f"{self.root}: there is no source.json that names the case of the plan")
         source = self.read_source()
         root = data if data is not None else (None if source.data is None else self.root / source.data)
@@ -212,7 +213,7 @@ class PlanFolder:
         if not self.plan.is_file():
             raise PlanFileError(f"{self.root}: no plan.json; make one with: needleplan plan CASE --out DIR")
         plan = read_plan(self.plan)
-        if self._source.is_file() and self.read_source().plan not in (None, plan_hash(plan)):
+        if self.source.is_file() and self.read_source().plan not in (None, plan_hash(plan)):
             raise PlanFileError(
                 f"{self.plan}: the plan is not the one that was written here, so what was computed for that "
                 "does not hold for it; put plan.json back as it was, or plan the case again"
@@ -231,20 +232,20 @@ class PlanFolder:
 
     def read_source(self) -> CaseSource:
         """Where the case came from; raises PlanFileError where that is damaged."""
-        text = read_whole(self._source, 100_000).decode("utf-8", errors="replace")
-        content = parse_strict(text, str(self._source))
+        text = read_whole(self.source, 100_000).decode("utf-8", errors="replace")
+        content = parse_strict(text, str(self.source))
         if isinstance(content, dict):
             # Folders of before these were kept hold none.
             content.setdefault("identity", to_json(CaseIdentity()))
             content.setdefault("plan", None)
-        source = from_json(CaseSource, content, str(self._source))
+        source = from_json(CaseSource, content, str(self.source))
         for name, path in (("case", source.case), ("data", source.data)):
             try:
                 if path is not None:
                     # It is printed wherever something is wrong with it.
                     require_plain(path)
             except PydanticCustomError as error:
-                raise PlanFileError(f"{self._source}: {name}: {error.message()}") from error
+                raise PlanFileError(f"{self.source}: {name}: {error.message()}") from error
         if source.schema != _SOURCE_SCHEMA:
-            raise PlanFileError(f"{self._source}: its schema must say {_SOURCE_SCHEMA!r}")
+            raise PlanFileError(f"{self.source}: its schema must say {_SOURCE_SCHEMA!r}")
         return source

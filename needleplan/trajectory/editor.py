@@ -236,16 +236,16 @@ class TrajectoryEditor:
         # Rounded, so that of equally near paths the first is taken, also after a motion of the case.
         order = np.argsort(np.round(moved, 6), kind="stable")
         order = order[np.linalg.norm(tip - entry, axis=1)[order] > SHORTEST_MM]
-        order = order[[self._accepts(entry[k], tip[k]) for k in order]]
         first_place, count = 0, _FIRST_CANDIDATES
         while first_place < len(order):
-            near = order[first_place : first_place + count]
-            measured = self._columns(entry[near], normal[near], tip[near])
-            feasible = np.flatnonzero(measured.feasible)
-            if feasible.size:
-                best = measured.subset(feasible[:1])
-                # Of one path alone, as after a move: it is its own Pareto front.
-                return self._step(dataclasses.replace(best, front=np.ones(1, dtype=np.bool_)))
+            near = [k for k in order[first_place : first_place + count] if self._accepts(entry[k], tip[k])]
+            if near:
+                measured = self._columns(entry[near], normal[near], tip[near])
+                feasible = np.flatnonzero(measured.feasible)
+                if feasible.size:
+                    best = measured.subset(feasible[:1])
+                    # Of one path alone, as after a move: it is its own Pareto front.
+                    return self._step(dataclasses.replace(best, front=np.ones(1, dtype=np.bool_)))
             first_place, count = first_place + count, 2 * count
         return None
 

@@ -12,6 +12,7 @@ from needleplan.coverage.pair_limits import PULSE_MODALITIES
 from needleplan.coverage.region import LARGEST_MARGIN_MM
 from needleplan.devices.catalogue import DeviceCatalogue, builtin_catalogue, builtin_catalogue_with
 from needleplan.errors import NeedleplanError, OptionError
+from needleplan.plan import MOST_OF_EACH
 from needleplan.uncertainty.presets import preset_names
 from robots.catalogue import list_robots, load_robot
 from sim.strategies import STRATEGIES
@@ -24,8 +25,6 @@ NOTHING = {"power_w": "all", "probes": "any", "strategy": "none", "robot": "none
 
 #: The breathing that needs no table.
 QUIET = Breathing()
-
-_MOST_PROBES = 100
 
 
 class FactorReader:
@@ -131,9 +130,9 @@ def _number(factor: str, value: object, low: float, high: float) -> float:
 
 
 def _probes(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_PROBES:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_OF_EACH:
         raise OptionError(
-            f"probes is {shown(value)}; it must be a whole number from 1 to {_MOST_PROBES}, or "
+            f"probes is {shown(value)}; it must be a whole number from 1 to {MOST_OF_EACH}, or "
             f"{written('probes', None)}"
         )
     return value

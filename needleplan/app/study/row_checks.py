@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from needleplan.app.study.study import Row, Times
 from needleplan.app.study.study_state import STATUSES
 from needleplan.errors import PlanFileError
+from needleplan.plan import MOST_OF_EACH
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ _MANY = Range(0, 10**12)
 ROW_RANGES = {
     "power_w": Range(0.0, 1_000_000.0, "W"),
     "margin_mm": _LENGTH,
-    "probes": _FEW,
+    "probes": Range(1, MOST_OF_EACH),
     "breathing_peak_mm": _LENGTH,
     "seed": Range(0, 2**63 - 1),
     "target_ml": _VOLUME,
@@ -51,8 +52,8 @@ ROW_RANGES = {
     "target_vessel_mm": _SIGNED_LENGTH,
     "candidates": _MANY,
     "feasible": _MANY,
-    "insertions": Range(1, 100_000),
-    "ablations": Range(1, 1_000_000),
+    "insertions": Range(1, MOST_OF_EACH),
+    "ablations": Range(1, MOST_OF_EACH**2),
     "energy_s": _TIME,
     "lower_bound": _FEW,
     "target_coverage_fraction": _SHARE,

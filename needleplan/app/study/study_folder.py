@@ -231,7 +231,7 @@ class StudyFolder:
             _, case, name, _ = row.plan_file.split("/")
             folder = self.plan_folder(case, name)
             # It tells the hash of the plan that it was written for, so it is written anew when the case is closed.
-            source_file(folder).unlink(missing_ok=True)
+            folder.source.unlink(missing_ok=True)
             for path, table in zip((folder.applicators, folder.zones), tables, strict=False):
                 _write_where_other(path, unpacked(table))
             _write_where_other(folder.plan, content)
@@ -241,7 +241,7 @@ class StudyFolder:
     def lacks_source(self, case: StudyCase, cells: tuple[Cell, ...]) -> list[PlanFolder]:
         """Plan folders of a case that do not say yet which case they are for."""
         folders = [self.plan_folder(case.name, name) for name in sorted({plan_name(cell) for cell in cells})]
-        return [each for each in folders if each.plan.is_file() and not source_file(each).is_file()]
+        return [each for each in folders if each.plan.is_file() and not each.source.is_file()]
 
     def close_case(self, case: StudyCase, cells: tuple[Cell, ...], files: Mapping[str, bytes]) -> None:
         """Write a phantom's files, and into the case's plan folders which case they are for.
@@ -269,11 +269,6 @@ class StudyFolder:
         names = [cell.name for cell in study.cells]
         times = (self.read_times(case.name, name) for case in study.cases for name in names)
         write_times(self.times, times, study.name, digest)
-
-
-def source_file(folder: PlanFolder) -> Path:
-    """The file of a plan folder that says which case its plan is for."""
-    return folder.root / "source.json"
 
 
 def _write_where_other(path: Path, content: bytes) -> None:

@@ -93,8 +93,8 @@ def test_sound_rows_make_tables_without_any_worker(finished):
         ({"status": "infeasible"}, "insertions is 2, and must be missing where the status is 'infeasible'"),
         ({"chance_covered": 5.0}, "chance_covered is 5.0, and must lie between 0 and 1:"),
         ({"target_coverage_fraction": -7}, "target_coverage_fraction is -7.0, and must lie between 0 and 1:"),
-        ({"insertions": -5}, "insertions is -5, and must lie between 1 and 100000:"),
-        ({"insertions": 2**63 - 1}, "insertions is 9223372036854775807, and must lie between 1 and 100000:"),
+        ({"insertions": -5}, "insertions is -5, and must lie between 1 and 100:"),
+        ({"insertions": 2**63 - 1}, "insertions is 9223372036854775807, and must lie between 1 and 100:"),
         (
             {"minimal_margin_mm": -1.7e308},
             r"minimal_margin_mm is -1.7e\+308, and must lie between -10000 and 10000 mm",
