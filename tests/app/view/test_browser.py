@@ -175,14 +175,101 @@ def test_moves_typed_before_and_after_the_page_is_loaded_anew_are_two_steps(page
 
 def test_a_broken_demand_is_said_plainly(page, planned):
     middle = planned.anatomy.obstacles[0].mesh.vertices_mm.mean(axis=0)
-    for axis, value in zip("xyz", middle, strict=True):
-        page.tab.fill(f"#tip-{axis}", f"{value:.1f}")
-        page.tab.keyboard.press("Tab")
+    typed(page, "tip", middle)
     page.until("!needleplanPage.connection.state.needles[0].feasible")
     assert "NOT FEASIBLE" in page.tab.inner_text("#verdict") and "BROKEN" in page.column()
     page.settled()
     assert "hard demands are broken" in page.tab.inner_text("#status")
     assert page.said == []
+
+
+class HeldUp:
+    """Moves of a page that wait on their way to the server until `go`."""
+
+    def __init__(self, page):
+        self.routes = []
+        self.waits = True
+        page.tab.route("**/move", lambda route: self.routes.append(route) if self.waits else route.continue_())
+
+    def go(self):
+        self.waits = False
+        for route in self.routes:
+            route.continue_()
+
+
+def typed(page, end, point_mm):
+    for axis, value in zip("xyz", point_mm, strict=True):
+        page.tab.fill(f"#{end}-{axis}", f"{value:.1f}")
+        page.tab.keyboard.press("Tab")
+
+
+def shown_mm(page, end):
+    return [float(page.tab.input_value(f"#{end}-{axis}")) for axis in "xyz"]
+
+
+def test_coordinates_typed_faster_than_the_server_answers_are_all_taken(page):
+    before = page.needle()["tip_mm"]
+    wanted = [round(value + step, 1) for value, step in zip(before, (3.0, -2.0, 4.0), strict=True)]
+    way = HeldUp(page)
+    page.tab.fill("#tip-x", f"{wanted[0]:.1f}")
+    page.tab.keyboard.press("Tab")
+    page.tab.fill("#tip-y", f"{wanted[1]:.1f}")
+    # The answer to the first comes while the second is typed.
+    way.go()
+    page.until("needleplanPage.connection.state.needles[0].moved && !needleplanPage.connection.busy")
+    assert shown_mm(page, "tip")[:2] == wanted[:2]
+    page.tab.keyboard.press("Tab")
+    page.tab.fill("#tip-z", f"{wanted[2]:.1f}")
+    page.tab.keyboard.press("Tab")
+    page.settled()
+    assert page.needle()["tip_mm"] == wanted and shown_mm(page, "tip") == wanted
+    # All three before any answer.
+    other = [round(value - 1.0, 1) for value in wanted]
+    way = HeldUp(page)
+    typed(page, "tip", other)
+    way.go()
+    page.settled()
+    assert page.needle()["tip_mm"] == other and shown_mm(page, "tip") == other
+    # Who leaves a field without a number in it sees what is.
+    page.tab.fill("#tip-x", "")
+    page.tab.focus("#entry-x")
+    assert shown_mm(page, "tip") == other and page.needle()["tip_mm"] == other
+    assert page.said == []
+
+
+def test_a_place_on_the_way_that_is_refused_does_not_refuse_the_place_typed(page):
+    before = page.needle()["tip_mm"]
+    wanted = [round(value + step, 1) for value, step in zip(before, (3.0, -2.0, 4.0), strict=True)]
+    way = HeldUp(page)
+    page.tab.fill("#tip-x", "5000")
+    page.tab.keyboard.press("Tab")
+    page.tab.keyboard.press("Shift+Tab")
+    typed(page, "tip", wanted)
+    way.go()
+    page.settled()
+    assert page.needle()["tip_mm"] == wanted and shown_mm(page, "tip") == wanted
+    assert page.tab.inner_text("#error") == ""
+    # One alone is refused with its sentence, and the field shows where the tip is.
+    page.tab.fill("#tip-x", "5000")
+    page.tab.keyboard.press("Tab")
+    page.until("document.getElementById('error').textContent.includes('out of the patient')")
+    assert shown_mm(page, "tip") == wanted and page.needle()["tip_mm"] == wanted
+
+
+def test_an_undo_asked_before_a_move_was_refused_takes_nothing_back(page):
+    version = page.state()["version"]
+    page.tab.fill("#tip-x", f"{page.needle()['tip_mm'][0] + 3.0:.1f}")
+    page.tab.keyboard.press("Tab")
+    page.until(f"needleplanPage.connection.state.version > {version} && !needleplanPage.connection.busy")
+    moved = page.needle()["tip_mm"]
+    way = HeldUp(page)
+    page.tab.fill("#tip-x", "5000")
+    page.tab.keyboard.press("Tab")
+    page.tab.click("#undo")
+    way.go()
+    page.until("document.getElementById('error').textContent.includes('out of the patient')")
+    page.until("!needleplanPage.connection.busy")
+    assert page.needle()["tip_mm"] == moved and page.state()["can_undo"]
 
 
 def test_two_tabs_show_one_plan_and_a_stale_edit_is_a_sentence(page, address):

@@ -90,36 +90,48 @@ export class Connection {
     this.heard(state);
   }
 
-  /** Asks for an edit. A move takes the place of one of the same gesture that still waits. */
-  edit(address, content) {
+  /** Asks for an edit. A move takes the place of one of the same gesture that still waits. `settled` is called when it
+   * was answered, refused or given up, after the state was told. */
+  edit(address, content, settled = () => {}) {
     if (!this.state) {
       this.refused("The server has not answered yet, so nothing can be changed.");
+      settled();
       return;
     }
     const last = this.waiting.at(-1);
-    if (address === "move" && last?.address === "move" && last.content.gesture === content.gesture) this.waiting.pop();
-    this.waiting.push({ address, content });
+    if (address === "move" && last?.address === "move" && last.content.gesture === content.gesture) this.waiting.pop().settled();
+    this.waiting.push({ address, content, settled });
     if (!this.busy) this.send();
   }
 
   async send() {
     this.busy = true;
     while (this.waiting.length) {
-      const { address, content } = this.waiting.shift();
+      const { address, content, settled } = this.waiting.shift();
       const began = performance.now();
       try {
         const state = await (await ask(address, { version: this.state.version, ...content })).json();
         this.answers.push(performance.now() - began);
         if (this.answers.length > 1000) this.answers.shift();
         this.take(state);
+        settled();
         this.refused("");
       } catch (error) {
-        this.waiting.length = 0;
+        const givenUp = this.waiting.splice(this.movesThatStand(error));
         await this.fetchAgain();
+        [settled, ...givenUp.map((one) => one.settled)].forEach((tell) => tell());
         this.refused(error instanceof Refusal ? error.message : "The server did not answer, so nothing was changed.");
       }
     }
     this.busy = false;
+  }
+
+  /** How many of the edits that wait mean the same after one was refused: moves name a place, whatever was before;
+   * an undo would take another step back. After an edit of someone else none is sure. */
+  movesThatStand(error) {
+    if (!(error instanceof Refusal) || error.status !== 400) return 0;
+    const other = this.waiting.findIndex((one) => one.address !== "move");
+    return other < 0 ? this.waiting.length : other;
   }
 
   async fetchAgain() {

@@ -3,6 +3,7 @@
 import { constraintsTable, element, objectivesTable, shown } from "./tables.js";
 
 const ENDS = { entry: "Entry", tip: "Tip" };
+const TYPING = "typing";
 const AXES = ["x, to the left", "y, to the back", "z, to the head"];
 
 /** A coordinate as its field shows it. */
@@ -11,7 +12,7 @@ function coordinate(mm) {
 }
 
 /**
- * The panel of the chosen needle; `edit(address, content)` is told of every change. `tab` is a name that no other page
+ * The panel of the chosen needle; `edit(address, content, settled)` is told of every change. `tab` is a name that no other page
  * has, nor this one after it was loaded anew: gestures are told apart by it.
  */
 export class NeedlePanel {
@@ -20,6 +21,8 @@ export class NeedlePanel {
     this.order = null;
     this.needles = [];
     this.gestures = 0;
+    // By field, while it holds what somebody typed and not what the server said: TYPING, or the gesture that waits.
+    this.held = new Map();
     this.build();
   }
 
@@ -30,7 +33,9 @@ export class NeedlePanel {
     const groups = Object.entries(ENDS).map(([end, title]) => {
       this.fields[end] = AXES.map((axis, k) => {
         const field = element("input", { type: "number", step: "0.5", id: `${end}-${"xyz"[k]}`, "aria-label": `${title} ${axis}, mm` });
+        field.addEventListener("input", () => this.held.set(field, TYPING));
         field.addEventListener("change", () => this.typed(end));
+        field.addEventListener("blur", () => this.release(TYPING));
         return field;
       });
       const lock = element("input", { type: "checkbox", id: `lock-${end}` });
@@ -55,22 +60,38 @@ export class NeedlePanel {
     return made;
   }
 
+  /** Asks for the point that the fields of an end tell, also where the answer to the field before is still awaited. */
   typed(end) {
     const now = this.state.needles.find((one) => one.order === this.order)[`${end}_mm`];
+    const fields = this.fields[end];
+    const held = fields.filter((field) => this.held.has(field));
     // A field shows a rounded number: one that nobody edited means the coordinate as it is.
-    const point = this.fields[end].map((field, k) => (field.value === coordinate(now[k]) ? now[k] : field.valueAsNumber));
+    const point = fields.map((field, k) =>
+      (held.includes(field) && field.value !== coordinate(now[k]) ? field.valueAsNumber : now[k]));
     if (!point.every(Number.isFinite)) {
-      this.show(this.state);
+      this.release(TYPING);
       return;
     }
     this.gestures += 1;
-    this.edit("move", { order: this.order, end, point_mm: point, gesture: `typed ${this.tab} ${this.gestures}`, done: true });
+    const gesture = this.gestures;
+    held.forEach((field) => this.held.set(field, gesture));
+    this.edit("move", { order: this.order, end, point_mm: point, gesture: `typed ${this.tab} ${gesture}`, done: true },
+      () => this.release(gesture));
+  }
+
+  /** Lets fields show again what the server said: those that somebody left, or whose gesture was answered. */
+  release(what) {
+    const released = [...this.held].filter(([, holder]) => holder === what).map(([field]) => field);
+    if (!released.length) return;
+    released.forEach((field) => this.held.delete(field));
+    this.show(this.state);
   }
 
   /** Chooses the needle that is shown. */
   choose(order) {
     if (this.order === order) return;
     this.order = order;
+    this.held.clear();
     if (this.state) this.show(this.state);
   }
 
@@ -81,7 +102,10 @@ export class NeedlePanel {
       this.root.replaceChildren(element("p", {}, "The plan holds no needle, so there is nothing to edit."));
       return;
     }
-    if (!state.needles.some((one) => one.order === this.order)) this.order = state.needles[0].order;
+    if (!state.needles.some((one) => one.order === this.order)) {
+      this.order = state.needles[0].order;
+      this.held.clear();
+    }
     this.showChoices(state.needles);
     const needle = state.needles.find((one) => one.order === this.order);
     if (!this.root.contains(this.verdict)) this.root.replaceChildren(...this.body);
@@ -93,10 +117,9 @@ export class NeedlePanel {
     for (const end of Object.keys(ENDS)) {
       const locked = needle.locked[end];
       this.fields[end].forEach((field, k) => {
-        const text = coordinate(needle[`${end}_mm`][k]);
-        // What somebody is typing is left alone.
-        if (document.activeElement !== field || field.readOnly !== locked || field.dataset.version !== `${state.version}`) field.value = text;
-        field.dataset.version = `${state.version}`;
+        if (field.readOnly !== locked) this.held.delete(field);
+        // What somebody types, or typed and is not answered yet, is left alone whatever news come meanwhile.
+        if (!this.held.has(field)) field.value = coordinate(needle[`${end}_mm`][k]);
         field.readOnly = locked;
       });
       this.locks[end].checked = locked;

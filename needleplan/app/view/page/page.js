@@ -22,7 +22,7 @@ page.connection = connection;
 // Parts of a gesture are one step; no two pages name theirs alike.
 const tab = crypto.getRandomValues(new Uint32Array(2)).join("-");
 const panel = new NeedlePanel({ root: place("needle"), choices: place("choices"), columns: place("columns"), tab },
-  (address, content) => connection.edit(address, content));
+  (address, content, settled) => connection.edit(address, content, settled));
 const comparison = new Comparison(page);
 
 /** A handle was moved in the scene. */
