@@ -239,9 +239,9 @@ class StudyFolder:
         write_finished(self.row_file(row.case, row.cell), FinishedCell(row, times, digest))
 
     def lacks_source(self, case: StudyCase, cells: tuple[Cell, ...]) -> list[PlanFolder]:
-        """Plan folders of a case that do not say yet which case they are for."""
+        """Plan folders of a case that do not say yet, or in a damaged file, which case they are for."""
         folders = [self.plan_folder(case.name, name) for name in sorted({plan_name(cell) for cell in cells})]
-        return [each for each in folders if each.plan.is_file() and not each.source.is_file()]
+        return [each for each in folders if each.plan.is_file() and not _tells_case(each)]
 
     def close_case(self, case: StudyCase, cells: tuple[Cell, ...], files: Mapping[str, bytes]) -> None:
         """Write a phantom's files, and into the case's plan folders which case they are for.
@@ -269,6 +269,15 @@ class StudyFolder:
         names = [cell.name for cell in study.cells]
         times = (self.read_times(case.name, name) for case in study.cases for name in names)
         write_times(self.times, times, study.name, digest)
+
+
+def _tells_case(folder: PlanFolder) -> bool:
+    """True where a plan's folder says which case it is for, in a file that can be read."""
+    try:
+        folder.read_source()
+    except (CaseError, PlanFileError):
+        return False
+    return True
 
 
 def _write_where_other(path: Path, content: bytes) -> None:

@@ -206,7 +206,14 @@ def test_a_study_of_phantoms_has_plan_folders_and_the_same_bytes_by_two_workers(
         path.unlink()
     summary = run_study(study, tmp_path / "one", workers=1, resume=True)
     assert summary.computed == 0
-    assert load_planned(PlanFolder((tmp_path / "one" / rows[0].plan_file).parent), None).plan.insertions
+    folder = PlanFolder((tmp_path / "one" / rows[0].plan_file).parent)
+    assert load_planned(folder, None).plan.insertions
+    # So are those that were damaged.
+    sound = folder.source.read_bytes()
+    for damaged in (b"", b"{", sound.replace(b"needleplan.source", b"other")):
+        folder.source.write_bytes(damaged)
+        assert run_study(study, tmp_path / "one", workers=1, resume=True).computed == 0
+        assert folder.source.read_bytes() == sound
 
 
 @pytest.mark.long
