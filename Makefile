@@ -1,6 +1,7 @@
 # make demo  plans, moves the robot, rehearses and reports on the built-in patient
 # make demos  three films of rehearsals into out/films/
-# make test  installs what the tests need and runs them
+# make test  installs what the tests need and runs them, but for those that are marked long
+# make test-long  runs the tests that are marked long
 # make docs  builds the site of the documents into out/docs/, every warning an error
 # make install  makes .venv/ with everything that both need; make check  runs every gate
 
@@ -8,7 +9,7 @@ PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo demos test check lint docs clean
+.PHONY: install demo demos test test-long check lint docs clean
 
 install: $(STAMP)
 
@@ -26,7 +27,10 @@ demos: $(STAMP)
 	@$(VENV)/bin/python examples/films.py --out out/films
 
 test: $(STAMP)
-	@$(VENV)/bin/python -m pytest -n auto --dist loadfile
+	@$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not long"
+
+test-long: $(STAMP)
+	@$(VENV)/bin/python -m pytest -n auto --dist loadfile -m long
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .
@@ -37,7 +41,7 @@ lint: $(STAMP)
 docs: $(STAMP)
 	@$(VENV)/bin/python docs/build_site.py --out out/docs
 
-check: lint docs test
+check: lint docs test test-long
 
 clean:
 	rm -rf out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -24,7 +24,7 @@ class PlanStatus(StrEnum):
 
     COMPLETE = "complete"  #: target plus margin is covered and every hard constraint holds
     PARTIAL = "partial"  #: every hard constraint holds but not all that was asked for is covered or known
-    INFEASIBLE = "infeasible"  #: no needle path satisfies the hard constraints
+    INFEASIBLE = "infeasible"  #: no needle path satisfies the hard constraints, or needles moved by hand break one
 
 
 @dataclass(frozen=True, slots=True)

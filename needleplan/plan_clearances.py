@@ -15,6 +15,11 @@ from needleplan.trajectory.table import TrajectoryTable
 REPORTED_CLEARANCE_CAP_MM = 60.0
 
 
+def is_capped(clearance_mm: float) -> bool:
+    """Whether a clearance in a plan is measured no farther, so that the true one is at least this."""
+    return clearance_mm >= REPORTED_CLEARANCE_CAP_MM
+
+
 def with_clearances(
     insertions: Sequence[Insertion], applicator: Applicator, queries: AnatomyQueries
 ) -> list[Insertion]:

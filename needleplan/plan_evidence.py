@@ -21,6 +21,7 @@ from needleplan.coverage.pair_limits import PairLimits
 from needleplan.coverage.protection import ProtectedStructure, Protection
 from needleplan.coverage.puncture_order import PunctureOrder
 from needleplan.devices.catalogue import Applicator
+from needleplan.percentages import percent_down, percent_up
 from needleplan.plan import CoverageProof, Evidence, Insertion, LevelOutcome, Metrics, PlanStatus
 from needleplan.trajectory.search import SearchResolution
 
@@ -93,15 +94,15 @@ def judge_coverage(
     points = len(matrix.region.points_mm)
     evidence = [Evidence("coverage", f"Target plus margin is {certificate.sentence}.")]
     reached = (
-        f"{100 * metrics.target_coverage_fraction:.1f} % of the target and "
-        f"{100 * metrics.margin_coverage_fraction:.1f} % of target plus margin are covered, the least margin is "
+        f"{percent_down(metrics.target_coverage_fraction)} of the target and "
+        f"{percent_down(metrics.margin_coverage_fraction)} of target plus margin are covered, the least margin is "
         f"{metrics.minimal_margin_mm:.1f} mm"
     )
     if missing:
         evidence.append(
             Evidence(
                 "feasible paths",
-                f"{100 * missing / points:.1f} % of target plus margin cannot be shown covered by any offered "
+                f"{percent_up(missing / points)} of target plus margin cannot be shown covered by any offered "
                 f"ablation on a feasible path; {reached}.",
                 "Allow a smaller margin, smaller clearances or a steeper skin angle, or choose "
                 f"{_larger(covering)}.",
@@ -114,11 +115,11 @@ def judge_coverage(
 
 def _insertions_evidence(covering: Covering, options: CoverageOptions, reached: str) -> Evidence:
     allowed, bound = options.maximum_insertions, covering.selection.lower_bound
-    share = 100.0 * covering.matrix.value_of(covering.selection.paths) / covering.selection.value_bound
+    share = covering.matrix.value_of(covering.selection.paths) / covering.selection.value_bound
     most = (
-        f"the part that is covered is worth {min(100.0, share):.1f} % of the most that so many insertions may "
-        f"reach by balls within one zone on the offered paths, the target counted {TARGET_WEIGHT:g} times as much "
-        "as its margin and the needles not yet moved"
+        f"the part that is covered is worth {percent_down(min(1.0, share))} of the most that so many insertions "
+        f"may reach by balls within one zone on the offered paths, the target counted {TARGET_WEIGHT:g} times as "
+        "much as its margin and the needles not yet moved"
     )
     if np.isinf(bound) and covering.selection.loose_bound <= allowed:
         return Evidence(
@@ -180,7 +181,7 @@ def limits_evidence(covering: Covering, protection: Protection) -> tuple[Evidenc
             Evidence(
                 structure.name,
                 f"Its thermal margin of {structure.margin_mm:g} mm forbids the ablations that would cover "
-                f"{100 * opened.mean():.1f} % of the balls of target plus margin; the nearest of these lies "
+                f"{percent_up(float(opened.mean()))} of the balls of target plus margin; the nearest of these lies "
                 f"{gap_mm:.1f} mm from it.",
                 _moved_away([structure], [float(away[opened].max())]),
             )
@@ -194,7 +195,8 @@ def limits_evidence(covering: Covering, protection: Protection) -> tuple[Evidenc
             Evidence(
                 " and ".join(structure.name for structure in structures),
                 f"Their thermal margins together forbid the ablations that would cover "
-                f"{100 * together.mean():.1f} % of the balls of target plus margin; none of them does so alone.",
+                f"{percent_up(float(together.mean()))} of the balls of target plus margin; none of them does "
+                "so alone.",
                 _moved_away(structures, [float(farther[k]) for k in guilty]),
             )
         )
@@ -228,7 +230,7 @@ def organ_evidence(
         ), False
     left = healthy_fraction(queries, host, zone)
     finding = (
-        f"{100 * left:.1f} % of {host.name} outside the target lies outside all zones; {100 * fraction:g} % must."
+        f"{percent_down(left)} of {host.name} outside the target lies outside all zones; {100 * fraction:g} % must."
     )
     remedy = "" if left >= fraction else "Allow less of the organ to remain, or a smaller margin."
     return (Evidence("healthy organ", finding, remedy),), left >= fraction

@@ -19,6 +19,7 @@ from needleplan.devices.applicator_physics import CryoProbe, applicator_physics
 from needleplan.devices.tissues import builtin_tissues
 from needleplan.errors import DeviceError, OptionError, PhysicsError
 from needleplan.frames import FloatArray
+from needleplan.percentages import percent_down
 from needleplan.plan import Evidence, Insertion, PhysicsVerdict
 
 #: Depths of the same zone may differ by this.
@@ -162,8 +163,8 @@ def _shortfall(loop: PhysicsLoop, verdict: PhysicsVerdict) -> Evidence:
     metrics = verdict.metrics
     return Evidence(
         "physics",
-        f"By {verdict.model} {100 * metrics.target_coverage_fraction:.1f} % of the target and "
-        f"{100 * metrics.margin_coverage_fraction:.1f} % of target plus margin are destroyed, the least margin is "
-        f"{metrics.minimal_margin_mm:.1f} mm. {loop.reason}",
+        f"By {verdict.model} {percent_down(metrics.target_coverage_fraction)} of the target and "
+        f"{percent_down(metrics.margin_coverage_fraction)} of target plus margin are destroyed, the least margin "
+        f"is {metrics.minimal_margin_mm:.1f} mm. {loop.reason}",
         "Ask for a larger margin, an applicator with more power, or blocked flow in the vessels beside the target.",
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.anatomy.queries import AnatomyQueries
+from needleplan.percentages import percent_down, percent_up
 from needleplan.plan import Evidence, Insertion
 from needleplan.uncertainty.likelihoods import ErrorOptions, Robustness
 from needleplan.uncertainty.presets import preset_budget
@@ -60,7 +61,7 @@ def _evidence(choice: RobustChoice, options: ErrorOptions) -> Evidence:
     rows = "; ".join(
         f"{row.extra_margin_mm:g} mm more: {row.insertions} insertions, {row.ablations} ablations, "
         f"{row.treatment_minutes:.0f} min, {row.over_ablation_ml:.0f} ml of healthy tissue, "
-        f"{100 * row.probability:.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})"
+        f"{percent_down(row.probability)} ({percent_down(row.low)} to {percent_up(row.high)})"
         for row in choice.price
     )
     confirmed = choice.confirmed
@@ -72,7 +73,7 @@ def _evidence(choice: RobustChoice, options: ErrorOptions) -> Evidence:
         head += f" for the greatest chance that {what}"
     return Evidence(
         "robustness",
-        f"{head}; in scenarios drawn afresh it is {100 * confirmed.probability:.1f} % "
-        f"({100 * confirmed.low:.1f} to {100 * confirmed.high:.1f}). The price: {rows}.",
+        f"{head}; in scenarios drawn afresh it is {percent_down(confirmed.probability)} "
+        f"({percent_down(confirmed.low)} to {percent_up(confirmed.high)}). The price: {rows}.",
         "" if choice.met else "Place the needles more exactly (another error budget), or choose a larger zone.",
     )

@@ -16,6 +16,7 @@ from needleplan.errors import DeviceError, OptionError, PlanFileError
 from needleplan.io.plan_file import read_outcome, read_plan, write_plan
 from needleplan.io.value_json import from_json, parse_strict, to_json
 from needleplan.outcome import Trace
+from needleplan.percentages import percent_down
 from needleplan.plan import PlanStatus
 from needleplan.planning import PlanningOptions, find_paths, make_plan
 from needleplan.trajectory.sampling import SamplingOptions
@@ -98,6 +99,7 @@ def test_the_same_case_gives_the_same_plan(planned):
     assert without_times(again) == without_times(planned[0].plan)
 
 
+@pytest.mark.long
 def test_plans_that_share_a_search_are_those_that_search_themselves(planned):
     planning, queries = planned
     paths = find_paths(queries, OPTIONS)
@@ -110,6 +112,7 @@ def test_plans_that_share_a_search_are_those_that_search_themselves(planned):
         make_plan(queries, other, paths=paths)
 
 
+@pytest.mark.long
 def test_a_search_that_its_time_ends_is_noted_for_whoever_asks(planned):
     hurried = dataclasses.replace(OPTIONS, coverage=dataclasses.replace(OPTIONS.coverage, time_limit_s=1e-6))
     with searches_ended_by_time() as ended:
@@ -157,6 +160,7 @@ def test_an_infeasible_case_ends_with_evidence(walled_in):
     assert walled_in.evidence[0].subject == "clearance to bone" and walled_in.evidence[0].remedy
 
 
+@pytest.mark.long
 def test_too_few_insertions_are_said_to_be_too_few():
     options = dataclasses.replace(
         OPTIONS,
@@ -168,6 +172,9 @@ def test_too_few_insertions_are_said_to_be_too_few():
     assert plan.status is PlanStatus.PARTIAL and len(plan.insertions) == 1
     assert plan.proof.status == "limited" and plan.proof.lower_bound > 1
     assert any(e.subject in ("number of insertions", "needles among each other") for e in plan.evidence)
+    told = " ".join(e.finding for e in plan.evidence)
+    target, margin = plan.metrics.target_coverage_fraction, plan.metrics.margin_coverage_fraction
+    assert f"{percent_down(target)} of the target and {percent_down(margin)} of target plus margin are" in told
 
 
 def test_impossible_options_are_refused_before_any_work():

@@ -19,6 +19,7 @@ from needleplan.app.summary import print_where
 from needleplan.app.whole_folder import whole_folder
 from needleplan.errors import OptionError
 from needleplan.io.plan_file import write_json, write_text
+from needleplan.percentages import chance_in_percent
 from needleplan.viz.canvas import Picture
 from robots.catalogue import list_robots, load_robot
 from robots.ros_message import write_trajectory_bag
@@ -113,7 +114,7 @@ def _figures(found: Carried) -> tuple[str, ...]:
     if not errors:
         return (reached, alternatives, *("–",) * (len(_LABELS) - 2))
     clearance = found.patient_clearance_m
-    chances = [f"{chance.probability:.0%}" for chance in found.chances[:2]] or ["–", "–"]
+    chances = [chance_in_percent(chance)[0] for chance in found.chances[:2]] or ["–", "–"]
     return (
         reached,
         alternatives,

@@ -2,7 +2,7 @@
 
 import argparse
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +158,8 @@ def print_confirmation(console: "Console", found: "Confirmation", planned: dict[
     from rich.markup import escape
     from rich.table import Table
 
+    from needleplan.percentages import percent_down, percent_up
+
     margins, asked = found.margins, found.options.margin_mm
     shares = margins.shares
     verdict = (
@@ -175,21 +177,21 @@ def print_confirmation(console: "Console", found: "Confirmation", planned: dict[
         table.add_column(heading, justify="left" if not heading else "right")
     full = found.full_cover_mm
     rows = [
-        ("least margin", _least(found), _planned(planned, "least_margin_mm", "{:+.1f} mm")),
+        ("least margin", _least(found), _planned(planned, "least_margin_mm", "{:+.1f} mm".format)),
         ("mean margin, no rule", f"{margins.mean_mm:+.1f} mm", ""),
-        ("surface outside the zone", f"{shares.uncovered:.1%}", ""),
-        (f"surface with 0 to {asked:g} mm", f"{shares.short:.1%}", ""),
-        (f"surface with {asked:g} mm or more", f"{shares.reached:.1%}", ""),
-        ("tumour covered", f"{found.coverage:.1%}", _planned(planned, "tumour_coverage", "{:.1%}")),
+        ("surface outside the zone", percent_up(shares.uncovered), ""),
+        (f"surface with 0 to {asked:g} mm", percent_up(shares.short), ""),
+        (f"surface with {asked:g} mm or more", percent_down(shares.reached), ""),
+        ("tumour covered", percent_down(found.coverage), _planned(planned, "tumour_coverage", percent_down)),
         ("tumour left", f"{found.residue.left_ml:.2f} ml of {found.tumour_ml:.1f} ml", ""),
         (f"left of tumour and {asked:g} mm", f"{found.shortfall.left_ml:.2f} ml", ""),
         ("covered as a whole up to", "–" if full is None else f"{full} mm", ""),
-        ("zone", f"{found.zone_ml:.1f} ml", _planned(planned, "zone_ml", "{:.1f} ml")),
+        ("zone", f"{found.zone_ml:.1f} ml", _planned(planned, "zone_ml", "{:.1f} ml".format)),
     ]
     for row in rows:
         table.add_row(*row[: 3 if planned else 2])
     console.print(table)
-    covered = ", ".join(f"{one.margin_mm} mm {one.covered:.0%}" for one in found.volumetric)
+    covered = ", ".join(f"{one.margin_mm} mm {percent_down(one.covered)}" for one in found.volumetric)
     console.print(
         f"  single margins of smooth surfaces err by up to about {found.resolution_mm:.1f} mm because of the "
         "voxels; edges are rounded",
@@ -219,8 +221,8 @@ def _least(found: "Confirmation") -> str:
     return f"{found.margins.least_mm:+.1f} mm (90 %: {found.spread.low_mm:+.1f} to {found.spread.high_mm:+.1f})"
 
 
-def _planned(planned: dict[str, Any] | None, key: str, form: str) -> str:
-    return form.format(planned[key]) if planned else ""
+def _planned(planned: dict[str, Any] | None, key: str, told: Callable[[float], str]) -> str:
+    return told(planned[key]) if planned else ""
 
 
 def _print_pieces(console: "Console", residue: "Residue", what: str) -> None:

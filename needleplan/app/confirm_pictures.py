@@ -103,7 +103,7 @@ def _painted(found: Confirmation, bins: tuple[MarginBin, ...]) -> RgbArray:
     length = bar_length_mm(tall * cell[0] / cell[1], 0.2)
     bottom = size[1] - 24
     draw_scale_bar(page, 24, bottom, length * cell[1] / tall, f"{length} mm", size=11)
-    entries = [LegendEntry(f"{one.label}: {one.share:.1%}", one.color) for one in bins]
+    entries = [LegendEntry(f"{one.label}: {one.percent}", one.color) for one in bins]
     if left_out.any():
         entries.append(LegendEntry("left out by the capsule", _LEFT_OUT))
     mark = 200.0
@@ -208,7 +208,7 @@ def _bars(found: Confirmation, bins: tuple[MarginBin, ...]) -> RgbArray:
         color = next(one.color for one in bins if one.low_mm <= left < one.high_mm)
         axes.bar(left, value / (right - left), right - left, align="edge", color=color, ec=_PRINT, lw=0.6)
     for one in bins:
-        axes.bar(0, 0, color=one.color, ec=_PRINT, lw=0.6, label=f"{one.label}: {one.share:.1%}")
+        axes.bar(0, 0, color=one.color, ec=_PRINT, lw=0.6, label=f"{one.label}: {one.percent}")
     axes.plot(margins.least_mm, 0.0, marker="X", ms=12, mfc="#ffffff", mec="#000000", mew=1.4, clip_on=False,
               zorder=9, ls="none", label=f"least margin: {margins.least_mm:+.1f} mm")  # fmt: skip
     if found.spread is not None:

@@ -210,6 +210,11 @@ class PlanFolder:
         Raises:
             PlanFileError: the folder holds no plan, or a damaged or changed one.
         """
+        if self.root.is_file():
+            raise PlanFileError(
+                f"{self.root}: this is a file, and the folder of a plan is asked for; name the folder around it: "
+                f"{self.root.parent}"
+            )
         if not self.plan.is_file():
             raise PlanFileError(f"{self.root}: no plan.json; make one with: needleplan plan CASE --out DIR")
         plan = read_plan(self.plan)

@@ -10,11 +10,13 @@ import numpy as np
 from needleplan.app.plan_sheet_drawing import axial_drawing, side_drawing
 from needleplan.app.plan_sheet_findings import findings_html
 from needleplan.app.plan_sheet_style import STYLE
-from needleplan.app.report_template import Html, bdi, element, page, percent
+from needleplan.app.report_template import Html, bdi, element, page
 from needleplan.case.model import Case
 from needleplan.frames import FloatArray
 from needleplan.io.plan_file import plan_hash, write_text
+from needleplan.percentages import percent_down
 from needleplan.plan import Ablation, Insertion, Plan
+from needleplan.plan_clearances import is_capped
 from needleplan.trajectory.gantry_angles import USUAL_TILT_DEG, gantry_angles, positive_side
 from needleplan.viz.canvas import png_bytes
 from needleplan.viz.orientation import anatomical_axes, direction_letters
@@ -127,7 +129,8 @@ def _needle(insertion: Insertion, case: Case, target_mm: FloatArray) -> Html:
         "; ".join(_delivery(a, insertion) for a in insertion.ablations),
     ]
     said += [Html(" &nbsp; "), element("b", "nearest"), " "]
-    said += [Html(", ".join(f"{bdi(readable(name))} {value:.1f} mm" for name, value in near) or "nothing known")]
+    passed = [f"{bdi(readable(name))} {v:.1f} mm{' or more' if is_capped(v) else ''}" for name, v in near]
+    said += [Html(", ".join(passed) or "nothing known")]
     said += [Html(" &nbsp; "), element("b", "entry from target"), " ", _offset(insertion, case, target_mm)]
     return element("tbody", first, element("tr", element("td", *said, colspan="7")))
 
@@ -181,9 +184,9 @@ def _achieves(plan: Plan) -> Html:
     return element(
         "p",
         element("b", plan.status.value),
-        f": {count}; by the planning model {percent(metrics.target_coverage_fraction)} of the target and "
-        f"{percent(metrics.margin_coverage_fraction)} of target and {metrics.margin_mm:g} mm margin, least margin "
-        f"{_number(metrics.minimal_margin_mm)} mm (± {metrics.margin_error_bound_mm:.1f})",
+        f": {count}; by the planning model {percent_down(metrics.target_coverage_fraction)} of the target and "
+        f"{percent_down(metrics.margin_coverage_fraction)} of target and {metrics.margin_mm:g} mm margin, "
+        f"least margin {_number(metrics.minimal_margin_mm)} mm (± {metrics.margin_error_bound_mm:.1f})",
     )
 
 

@@ -1,6 +1,7 @@
 """What a plan says against itself, as its sheet shows it: physics, findings that ask for something, and chances."""
 
-from needleplan.app.report_template import Html, element, percent
+from needleplan.app.report_template import Html, element
+from needleplan.percentages import chance_in_percent, is_success, percent_down
 from needleplan.plan import Evidence, Plan
 
 #: Letters that one finding, and all of them together, may take: one page holds six needles beside them.
@@ -55,19 +56,19 @@ def _physics(plan: Plan) -> Html:
     return element(
         "p",
         element("b", f"by physics {'covered' if found.covered else 'NOT covered'}: "),
-        f"{percent(metrics.target_coverage_fraction)} of the target and "
-        f"{percent(metrics.margin_coverage_fraction)} of target and {metrics.margin_mm:g} mm margin, least margin "
-        f"{least} mm (± {metrics.margin_error_bound_mm:.1f}), by {_short(found.model)}",
+        f"{percent_down(metrics.target_coverage_fraction)} of the target and "
+        f"{percent_down(metrics.margin_coverage_fraction)} of target and {metrics.margin_mm:g} mm margin, "
+        f"least margin {least} mm (± {metrics.margin_error_bound_mm:.1f}), by {_short(found.model)}",
     )
 
 
 def _chances(plan: Plan) -> Html:
     """How likely it is to succeed and to harm, the likeliest harm first."""
-    good = [each for each in plan.likelihoods if each.event.startswith(("the target", "the margin"))]
+    good = [each for each in plan.likelihoods if is_success(each.event)]
     harm = sorted((each for each in plan.likelihoods if each not in good), key=lambda each: -each.probability)
     shown: list[str] = []
     for each in good + harm:
-        shown.append(f"{_short(each.event)} {percent(each.probability)}")
+        shown.append(f"{_short(each.event)} {chance_in_percent(each)[0]}")
         if len("; ".join(shown)) > MAXIMUM_CHANCES and len(shown) > 1:
             shown.pop()
             break

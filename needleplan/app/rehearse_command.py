@@ -25,6 +25,7 @@ from needleplan.io.plan_file import plan_hash, write_json
 from needleplan.io.value_json import to_json
 from needleplan.motion.contract import RespiratoryMotion
 from needleplan.outcome import RehearsalRun
+from needleplan.percentages import chance_in_percent, percent_down, percent_up
 from needleplan.uncertainty.rehearsal_statistics import Estimate, StrategyStatistics
 from needleplan.viz.canvas import save_png
 from needleplan.viz.palette import readable
@@ -184,10 +185,8 @@ def print_study(console: Console, study: RehearsalStudy) -> None:
         )
     for made in study.budgets:
         budget = made.rehearsed.budget
-        chances = "; ".join(
-            f"{chance.event} {100 * chance.probability:.1f} % ({100 * chance.low:.1f} to {100 * chance.high:.1f} %)"
-            for chance in made.chances[:2]
-        )
+        told = ((chance.event, *chance_in_percent(chance)) for chance in made.chances[:2])
+        chances = "; ".join(f"{event} {share} ({bounds})" for event, share, bounds in told)
         console.print(
             f"  error budget of {made.strategy}: SD {budget.lateral_mm.std:.2f} mm across, "
             f"{budget.depth_mm.std:.2f} mm along, {budget.angle_deg.std:.2f} degrees; "
@@ -225,14 +224,15 @@ def _errors_table(study: RehearsalStudy, name: str, label: str) -> Table:
 def _results_table(study: RehearsalStudy) -> Table:
     table = _table("results", ("runs", "placed", "not", "cover, %", "least margin", "time, s", "breaths"))
     for item in study.strategies:
-        covered = Estimate(*(100 * x for x in (item.covered.probability, item.covered.low, item.covered.high)))
+        chance = item.covered
+        covered = f"{percent_down(chance.probability)}\n{percent_down(chance.low)} to {percent_up(chance.high)}"
         margin = item.least_margin_mm
         table.add_row(
             escape(item.strategy),
             str(item.runs),
             str(item.needles),
             str(item.not_carried_out),
-            _told(covered, 0, lines=True),
+            covered.replace(" %", ""),
             _told(None if margin is None else margin.median, 1, lines=True),
             _told(item.duration_s, 0, lines=True),
             _told(item.breaths, 0, lines=True),

@@ -21,6 +21,7 @@ from needleplan.app.report_sections import (
     key_figures,
     provenance_section,
     robot_section,
+    structure_names,
     structures_section,
     summary_section,
 )
@@ -75,12 +76,13 @@ def write_report(
         scene: what ``build_scene`` made; without it the page holds still pictures alone and runs no script.
         paths: what ``paths_section`` wrote: why each needle goes where it goes.
         inputs: what ``plan_inputs`` found of the files that the plan was made from.
-        command: the command line that writes the report, without paths.
+        command: the command line that writes the report, without names of files and folders.
 
     Returns:
         ``path``.
     """
     drawn = {picture.name: picture for picture in pictures}
+    structures = structure_names(plan, anatomy)
     viewer = None if scene is None else viewer_html(scene, still=_still(drawn), without_scripts=_stills(drawn))
     shown = drawn if scene is None else {name: one for name, one in drawn.items() if name not in REPLACED}
     sections = [
@@ -92,10 +94,10 @@ def write_report(
         ("Planes", _shown(shown, "planes", "needle-planes")),
         ("Margin", _shown(shown, "margins", "tumour")),
         ("Coverage proof", proof_section(plan)),
-        ("Physics", physics_section(plan)),
-        ("Chances", chances_section(plan)),
-        ("Robot", robot_section(route)),
-        ("Rehearsal in the breathing patient", _rehearsed(path, shown, rehearsals, film)),
+        ("Physics", physics_section(plan, structures)),
+        ("Chances", chances_section(plan, structures)),
+        ("Robot", robot_section(route, structures)),
+        ("Rehearsal in the breathing patient", _rehearsed(path, shown, rehearsals, film, structures)),
         ("Further pictures", _others(shown)),
         ("Structures", Html(structures_section(anatomy) + _drawn_within(scene))),
         ("Audit trail", audit_section(plan, inputs, command)),
@@ -185,10 +187,19 @@ def _drawn_within(scene: Mapping[str, object] | None) -> Html:
 
 
 def _rehearsed(
-    path: Path, drawn: Mapping[str, Picture], rehearsals: Sequence[Rehearsal], film: Path | None
+    path: Path,
+    drawn: Mapping[str, Picture],
+    rehearsals: Sequence[Rehearsal],
+    film: Path | None,
+    structures: Sequence[str],
 ) -> Html:
     breathing = [_shown(drawn, name) for name in drawn if name.startswith("breathing")]
-    return Html(rehearsals_section(rehearsals) + _film(path, film) + "".join(breathing) + logs_section(rehearsals))
+    return Html(
+        rehearsals_section(rehearsals, structures)
+        + _film(path, film)
+        + "".join(breathing)
+        + logs_section(rehearsals, structures)
+    )
 
 
 def _shown(drawn: Mapping[str, Picture], *names: str) -> Html:

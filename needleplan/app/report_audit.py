@@ -1,11 +1,14 @@
 """The audit trail of a report: digests of what went in, versions of what computed, and how it was asked."""
 
+import argparse
 import hashlib
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from needleplan.app.argument_groups import folder_path
+from needleplan.app.cli import build_parser
+from needleplan.app.completion_names import known_names
 from needleplan.app.folder import PlanFolder
 from needleplan.app.report_template import Html, bdi, element, table
 from needleplan.app.study.software import software_versions
@@ -18,6 +21,8 @@ from needleplan.plan import Plan
 _CHUNK_BYTES = 1 << 20
 #: Names of structures that are listed beside a file that holds many.
 _NAMES_LISTED = 6
+#: Stands for a name that was left out.
+_LEFT_OUT = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +70,53 @@ def plan_inputs(folder: PlanFolder) -> tuple[Input, ...]:
 
 
 def command_words(arguments: Sequence[str]) -> str:
-    """A command line with the folders of its paths left away, as they may hold the name of a user."""
-    if not arguments:
+    """A command line of needleplan without the names of files and folders, which may name a person.
+
+    Options stay with their values, but for values that may be a file or a folder; words that belong to no option
+    are such.
+
+    Args:
+        arguments: the words of the command line, the program first.
+
+    Returns:
+        The words, ``…`` for each that was left out; empty where another program was called.
+    """
+    program = Path(arguments[0]) if arguments else Path()
+    if "needleplan" not in (program.stem, program.parent.name if program.stem == "__main__" else ""):
         return ""
-    words = [Path(arguments[0]).name, *(_nameless(word) for word in arguments[1:])]
-    return " ".join(words).replace("__main__.py", "needleplan")
+    parser: argparse.ArgumentParser = build_parser()
+    told, owner = ["needleplan"], None
+    for word in arguments[1:]:
+        commands = _subcommands(parser)
+        option, equals, value = word.partition("=")
+        found = next((each for each in parser._actions if option in each.option_strings), None)
+        if word in commands:
+            parser = commands[word]
+            told.append(word)
+        elif found is not None:
+            told.append(f"{option}={_nameless(value, found)}" if equals else word)
+            owner = None if equals or found.nargs == 0 else found
+        else:
+            told.append(_nameless(word, owner))
+            owner = None
+    return " ".join(told)
 
 
-def _nameless(word: str) -> str:
-    start, equals, value = word.partition("=")
-    if equals and start.startswith("--"):
-        return f"{start}={_nameless(value)}"
-    return f"…/{Path(word).name}" if os.sep in word else word
+def _subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return action.choices
+    return {}
+
+
+def _nameless(value: str, action: argparse.Action | None) -> str:
+    """A value as it is, or ``…`` where it may be a file or a folder; ``action`` is its option, if it has one."""
+    if action is None or action.type in (Path, folder_path):
+        return _LEFT_OUT
+    # Of a name or a file, the names that needleplan knows are none of a person.
+    if "FILE" in str(action.metavar) and value not in known_names().get(action.dest, ()):
+        return _LEFT_OUT
+    return value
 
 
 def audit_section(plan: Plan, inputs: Sequence[Input] = (), command: str = "") -> Html:

@@ -1,6 +1,9 @@
 """Sections of the report on the coverage: what was proven, what physics says, and how likely it is to succeed."""
 
-from needleplan.app.report_template import Html, bdi, element, percent, table
+from collections.abc import Sequence
+
+from needleplan.app.report_template import Html, bdi, element, table, with_names
+from needleplan.percentages import chance_in_percent, percent_down, percent_up
 from needleplan.plan import Metrics, Plan
 
 
@@ -16,7 +19,7 @@ def proof_section(plan: Plan) -> Html:
             "lower bound, offered paths and balls",
             "–" if proof.offered_bound is None else f"{proof.offered_bound:g}",
         ),
-        ("gap", f"{100 * proof.gap:.1f} %"),
+        ("gap", percent_up(proof.gap)),
         ("solver", f"{proof.solver}: {proof.status}"),
         ("ablations offered", f"{proof.candidates:,}"),
         ("points to cover", f"{proof.points:,}"),
@@ -36,35 +39,32 @@ def proof_section(plan: Plan) -> Html:
     return Html(element("p", words) + table(("", ""), rows) + goals)
 
 
-def physics_section(plan: Plan) -> Html:
-    """Coverage by the planning model and by the solver, side by side."""
+def physics_section(plan: Plan, structures: Sequence[str]) -> Html:
+    """Coverage by the planning model and by the solver, side by side; ``structures`` are named in its notes."""
     verdict = plan.physics
     if verdict is None or plan.metrics is None:
         return Html("")
     names = ("target covered", "target and margin covered", "least margin", "volume of the zones")
     rows = list(zip(names, _figures(plan.metrics), _figures(verdict.metrics), strict=True))
-    notes = "".join(element("p", note, class_="mute") for note in verdict.notes)
+    notes = "".join(element("p", with_names(note, structures), class_="mute") for note in verdict.notes)
     head = f"By {verdict.model} ({verdict.criterion}), all needles together with the patient's vessels."
     return Html(element("p", head) + table(("", "planning model", "solver"), rows) + notes)
 
 
 def _figures(metrics: Metrics) -> tuple[str, ...]:
     return (
-        percent(metrics.target_coverage_fraction),
-        percent(metrics.margin_coverage_fraction),
+        percent_down(metrics.target_coverage_fraction),
+        percent_down(metrics.margin_coverage_fraction),
         f"{metrics.minimal_margin_mm:+.1f} mm",
         f"{metrics.zone_ml:.0f} ml",
     )
 
 
-def chances_section(plan: Plan) -> Html:
-    """How likely success and harm are."""
+def chances_section(plan: Plan, structures: Sequence[str]) -> Html:
+    """How likely success and harm are; ``structures`` are named in the events."""
     if not plan.likelihoods:
         return Html("")
-    rows = [
-        (bdi(one.event), percent(one.probability), f"{percent(one.low)} to {percent(one.high)}")
-        for one in plan.likelihoods
-    ]
+    rows = [(bdi(with_names(one.event, structures)), *chance_in_percent(one)) for one in plan.likelihoods]
     budget = plan.provenance.options.get("errors.budget", "")
     confidence = plan.provenance.options.get("errors.confidence")
     share = f"{100 * confidence:g} % bounds" if isinstance(confidence, float) else "Bounds"

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from needleplan.app.pipeline import PlannedCase
-from needleplan.app.report_template import Html, bdi, element, markup, percent, table
+from needleplan.app.report_template import Html, bdi, element, markup, table
 from needleplan.app.view.demands import PlanDemands, demands_of
 from needleplan.frames import FloatArray
+from needleplan.percentages import percent_down
 from needleplan.plan import Insertion
 from needleplan.trajectory.comparison import DISTINCT_MM, ObjectiveDifference, RunnerUp, compare_with_runners_up
 from needleplan.trajectory.measured import CLEARANCE_CAP_MM, MeasuredPaths
@@ -112,14 +113,18 @@ def _demands(paths: TrajectoryTable) -> list[tuple[str, ...]]:
         soft = "" if column.hard else " (only costs)"
         # Where the limit is no figure, the sentence says more than the name.
         demand = Html(bdi(readable(column.name if column.unit else column.sentence)) + soft)
-        bound = f"{'at least' if column.at_least else 'at most'} {in_unit(column.limit, column.unit)}"
+        bound = f"{'at least' if column.at_least else 'at most'} {_in_unit(column.limit, column.unit)}"
         more = " or more" if _capped(column, 0) else ""
-        rows.append((demand, _measured(column, 0), bound, f"{in_unit(hand, column.unit)}{more}", kept))
+        rows.append((demand, _measured(column, 0), bound, f"{_in_unit(hand, column.unit)}{more}", kept))
     return rows
 
 
 def _measured(column: ConstraintColumn, row: int) -> str:
-    return f"{in_unit(float(column.values[row]), column.unit)}{' or more' if _capped(column, row) else ''}"
+    return f"{_in_unit(float(column.values[row]), column.unit)}{' or more' if _capped(column, row) else ''}"
+
+
+def _in_unit(value: float, unit: str) -> str:
+    return f"{value:.2f}°" if unit == "deg" else in_unit(value, unit)
 
 
 def _capped(column: ConstraintColumn, row: int) -> bool:
@@ -132,8 +137,8 @@ def _costs(ways: WaysIn) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for column in ways.table.objectives:
         part = float(column.weight * column.cost[0])
-        share = percent(part / total) if total > 0 else "–"
-        value = in_unit(float(column.values[0]), column.unit)
+        share = percent_down(part / total) if total > 0 else "–"
+        value = _in_unit(float(column.values[0]), column.unit)
         rows.append((bdi(readable(column.name)), value, f"{column.cost[0]:.3f}", f"{column.weight:g}", share))
     rows.append(("together", "", f"{total:.3f}", "", ""))
     return rows
@@ -206,7 +211,7 @@ def _rejected(ways: WaysIn) -> Html:
             bdi(readable(c.name))
             + markup(
                 f": {_measured(c, row)}, {'at least' if c.at_least else 'at most'} "
-                f"{in_unit(c.limit, c.unit)} is demanded"
+                f"{_in_unit(c.limit, c.unit)} is demanded"
             )
             for c in failed
         )

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from needleplan.app.report_template import Html, bdi, element, percent, table
+from needleplan.app.report_template import Html, bdi, element, table, with_names
 from needleplan.assess import Assessment
 from needleplan.outcome import CLOSEST_CAP_MM, EventKind, Outcome
+from needleplan.percentages import percent_down
 from needleplan.plan import Metrics
 from needleplan.viz.palette import readable
 
@@ -30,8 +31,13 @@ class Rehearsal:
     assessment: Assessment | None
 
 
-def rehearsals_section(rehearsals: Sequence[Rehearsal]) -> Html:
-    """The rehearsals side by side, and how near their needles came to each structure."""
+def rehearsals_section(rehearsals: Sequence[Rehearsal], structures: Sequence[str]) -> Html:
+    """The rehearsals side by side, and how near their needles came to each structure.
+
+    Args:
+        rehearsals: with the strategy that was chosen, and in free breathing.
+        structures: names that a sentence may hold.
+    """
     if not rehearsals:
         return Html("")
     outcomes = [rehearsal.outcome for rehearsal in rehearsals]
@@ -55,15 +61,17 @@ def rehearsals_section(rehearsals: Sequence[Rehearsal]) -> Html:
         ("breaths", *(f"{o.breaths:.1f}" for o in outcomes)),
         ("needle waited, s", *(f"{sum(n.waited_s for n in o.needles):.1f}" for o in outcomes)),
         ("times that the needle was stopped", *(str(_count(o, EventKind.STOP)) for o in outcomes)),
-        ("target covered", *(_score(r, lambda m: percent(m.target_coverage_fraction)) for r in rehearsals)),
+        ("target covered", *(_score(r, lambda m: percent_down(m.target_coverage_fraction)) for r in rehearsals)),
         (
             "target and margin covered",
-            *(_score(r, lambda m: percent(m.margin_coverage_fraction)) for r in rehearsals),
+            *(_score(r, lambda m: percent_down(m.margin_coverage_fraction)) for r in rehearsals),
         ),
         ("least margin, mm", *(_score(r, lambda m: f"{m.minimal_margin_mm:+.1f}") for r in rehearsals)),
     ]
     missed = [
-        element("p", f"{_title(outcome)}: needle {order} was not placed: {reason}", class_="low")
+        element(
+            "p", f"{_title(outcome)}: needle {order} was not placed: ", with_names(reason, structures), class_="low"
+        )
         for outcome in outcomes
         for order, reason in outcome.not_reached
     ]
@@ -71,8 +79,13 @@ def rehearsals_section(rehearsals: Sequence[Rehearsal]) -> Html:
     return Html(table(header, rows, 0) + "".join(missed) + _approaches(outcomes))
 
 
-def logs_section(rehearsals: Sequence[Rehearsal]) -> Html:
-    """What happened when: stops, faults, punctures, scans, corrections, holds; the controller's states left out."""
+def logs_section(rehearsals: Sequence[Rehearsal], structures: Sequence[str]) -> Html:
+    """What happened when: stops, faults, punctures, scans, corrections, holds; the controller's states left out.
+
+    Args:
+        rehearsals: with the strategy that was chosen, and in free breathing.
+        structures: names that a sentence may hold.
+    """
     parts = []
     for outcome in (rehearsal.outcome for rehearsal in rehearsals):
         events = [event for event in outcome.events if event.kind is not EventKind.STATE]
@@ -84,7 +97,7 @@ def logs_section(rehearsals: Sequence[Rehearsal]) -> Html:
                 element("span", event.kind.value, class_="low")
                 if event.kind in (EventKind.STOP, EventKind.FAULT)
                 else event.kind.value,
-                event.text,
+                with_names(event.text, structures),
             )
             for event in events[:MOST_ENTRIES]
         ]  # fmt: skip

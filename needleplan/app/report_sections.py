@@ -1,5 +1,6 @@
 """The parts of the report, each from the values that it speaks of to a piece of HTML."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,12 @@ import numpy as np
 
 from needleplan.anatomy.model import Anatomy
 from needleplan.app.report_rehearsals import Rehearsal
-from needleplan.app.report_template import Html, bdi, element, percent, table, with_names
+from needleplan.app.report_template import Html, bdi, element, table, with_names
+from needleplan.app.view.judging import EDITED
 from needleplan.case.model import Role
-from needleplan.plan import Insertion, Plan, PlanStatus
+from needleplan.percentages import percent_down
+from needleplan.plan import Evidence, Insertion, Plan, PlanStatus
+from needleplan.plan_clearances import is_capped
 from needleplan.trajectory.gantry_angles import gantry_angles
 from needleplan.viz.palette import readable
 
@@ -40,6 +44,9 @@ _VERDICTS = {
     PlanStatus.PARTIAL: "Every hard constraint holds, but not all that was asked for is covered or known.",
     PlanStatus.INFEASIBLE: "No needle path satisfies the hard constraints.",
 }
+#: Of infeasible plans that hold needles: the planner keeps none that breaks a demand, so these were changed since.
+_BROKEN = "The needles, moved by hand, break hard demands:"
+_BROKEN_UNKNOWN = "The needles break hard demands; which ones, the plan does not say."
 
 _SMOOTHED_FOR_DRAWING = (
     "Segmented targets and obstacles are smoothed for drawing, by no more than half the diagonal of a voxel: in "
@@ -48,33 +55,49 @@ _SMOOTHED_FOR_DRAWING = (
 )
 
 
-def names_of(plan: Plan, anatomy: Anatomy) -> tuple[str, ...]:
-    """Every name that a sentence of the report may hold: of the case and of its structures."""
+def structure_names(plan: Plan, anatomy: Anatomy) -> tuple[str, ...]:
+    """The name of every structure that a sentence of the report may hold."""
     measured = (name for insertion in plan.insertions for name in insertion.clearances_mm)
-    names = (plan.case_name, *(surface.name for surface in anatomy.surfaces), *measured)
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys((*(surface.name for surface in anatomy.surfaces), *measured)))
 
 
 def summary_section(plan: Plan, anatomy: Anatomy) -> Html:
-    """Status, verdict and evidence."""
-    names = names_of(plan, anatomy)
+    """Status, verdict and evidence, the demands that are broken first."""
     badge = element("span", plan.status.value, class_=f"badge {plan.status.value}")
+    broken, verdict = _broken(plan), _VERDICTS[plan.status]
+    if plan.status is PlanStatus.INFEASIBLE and plan.insertions:
+        verdict = _BROKEN if broken else _BROKEN_UNKNOWN
+    told = [_evidence_list(broken, plan, anatomy), element("p", "Besides:")] if broken else []
+    told.append(_evidence_list([each for each in plan.evidence if each not in broken], plan, anatomy))
+    return Html(element("p", badge, " ", verdict, class_="verdict") + "".join(told))
+
+
+def _broken(plan: Plan) -> Sequence[Evidence]:
+    """The hard demands that needles moved by hand break: told between what was moved and what is covered."""
+    if plan.status is not PlanStatus.INFEASIBLE or not was_edited(plan):
+        return ()
+    return tuple(itertools.takewhile(lambda each: each.subject != "coverage", plan.evidence[1:]))
+
+
+def was_edited(plan: Plan) -> bool:
+    """Whether needles of the plan were moved by hand."""
+    return bool(plan.evidence) and plan.evidence[0].subject == EDITED
+
+
+def _evidence_list(told: Sequence[Evidence], plan: Plan, anatomy: Anatomy) -> Html:
+    structures, others = structure_names(plan, anatomy), (plan.case_name,)
     items = []
-    for evidence in plan.evidence:
-        remedy = (
-            (
-                Html(" "),
-                element("span", "What would change it: ", with_names(evidence.remedy, names), class_="mute"),
-            )
-            if evidence.remedy
-            else ()
-        )
-        finding = with_names(evidence.finding, names)
-        items.append(element("li", element("b", bdi(evidence.subject)), ": ", finding, *remedy))
-    return Html(
-        element("p", badge, " ", _VERDICTS[plan.status], class_="verdict")
-        + (element("ul", *items, class_="evidence") if items else "")
-    )
+    for evidence in told:
+        parts = [
+            element("b", bdi(with_names(evidence.subject, structures, others))),
+            ": ",
+            with_names(evidence.finding, structures, others),
+        ]
+        if evidence.remedy:
+            remedy = with_names(evidence.remedy, structures, others)
+            parts += [" ", element("span", "What would change it: ", remedy, class_="mute")]
+        items.append(element("li", *parts))
+    return element("ul", *items, class_="evidence") if items else Html("")
 
 
 def key_figures(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Html:
@@ -83,8 +106,8 @@ def key_figures(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Html:
     boxes: list[tuple[str, ...]] = []
     if metrics is not None:
         boxes = [
-            (percent(metrics.target_coverage_fraction), "of the target inside the zones"),
-            (percent(metrics.margin_coverage_fraction), f"of target and {metrics.margin_mm:g} mm margin"),
+            (percent_down(metrics.target_coverage_fraction), "of the target inside the zones"),
+            (percent_down(metrics.margin_coverage_fraction), f"of target and {metrics.margin_mm:g} mm margin"),
             (
                 f"{metrics.minimal_margin_mm:+.1f} mm",
                 f"least margin, within {metrics.margin_error_bound_mm:.1f} mm",
@@ -94,7 +117,7 @@ def key_figures(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Html:
     clearances = [(value, name) for insertion in plan.insertions for name, value in insertion.clearances_mm.items()]
     if clearances:
         value, name = min(clearances)
-        boxes.append((f"{value:.1f} mm", "least clearance, to ", bdi(readable(name))))
+        boxes.append((_clearance(value), "least clearance, to ", bdi(readable(name))))
     if metrics is not None:
         boxes.append((f"{metrics.zone_ml:.0f} ml", f"zone, {metrics.over_ablation_ml:.0f} ml beyond the margin"))
     for rehearsal in rehearsals:
@@ -162,7 +185,7 @@ def clearances_section(plan: Plan, anatomy: Anatomy) -> Html:
     for name in order:
         values = [insertion.clearances_mm.get(name) for insertion in plan.insertions]
         cells = [
-            "–" if value is None else element("span", f"{value:.1f} mm", class_="low" if value < 0 else "plain")
+            "–" if value is None else element("span", _clearance(value), class_="low" if value < 0 else "plain")
             for value in values
         ]
         rows.append((bdi(readable(name)), *cells))
@@ -171,27 +194,33 @@ def clearances_section(plan: Plan, anatomy: Anatomy) -> Html:
     return Html(table(header, rows) + element("p", text, class_="mute"))
 
 
+def _clearance(value_mm: float) -> str:
+    return f"{value_mm:.1f} mm{' or more' if is_capped(value_mm) else ''}"
+
+
 def candidates_section(plan: Plan) -> Html:
     """How many paths were examined, and what rejected the others."""
     text = (
         f"{plan.candidate_count:,} candidate paths were examined and {plan.feasible_count:,} passed every hard "
         "constraint. A path may be rejected by more than one."
     )
+    if was_edited(plan):
+        text += " These are the paths of the search, before needles were moved by hand."
     rejected = [(name, count) for name, count in plan.rejected.items() if count > 0]
     rejected.sort(key=lambda item: -item[1])
     total = max(1, plan.candidate_count)
-    rows = [(bdi(readable(name)), f"{count:,}", f"{100 * count / total:.1f} %") for name, count in rejected]
+    rows = [(bdi(readable(name)), f"{count:,}", percent_down(count / total)) for name, count in rejected]
     return Html(element("p", text) + (table(("rejected by", "paths", "share of all"), rows) if rows else Html("")))
 
 
-def robot_section(route: Mapping[str, object] | None) -> Html:
-    """Whether and how exactly the arm reaches each insertion."""
+def robot_section(route: Mapping[str, object] | None, structures: Sequence[str]) -> Html:
+    """Whether and how exactly the arm reaches each insertion; ``structures`` are named in its reasons and notes."""
     if route is None:
         return Html("")
 
     def number(table_row: Mapping[str, object], key: str, factor: float, digits: int, unit: str) -> str:
         value = table_row.get(key)
-        return f"{factor * value:.{digits}f} {unit}".strip() if isinstance(value, int | float) else "–"
+        return f"{factor * value:.{digits}f}{unit}" if isinstance(value, int | float) else "–"
 
     insertions = route.get("insertions")
     rows = []
@@ -201,16 +230,18 @@ def robot_section(route: Mapping[str, object] | None) -> Html:
             reason = str(item.get("reason", ""))
             rows.append(
                 (
-                    str(item.get("order", "–")), f"{status}: {reason}" if reason else status,
-                    number(item, "position_error_m", 1e3, 3, "mm"),
+                    str(item.get("order", "–")),
+                    with_names(f"{status}: {reason}" if reason else status, structures),
+                    number(item, "position_error_m", 1e3, 3, " mm"),
                     number(item, "axis_error_rad", 180 / math.pi, 3, "°"),
-                    number(item, "limit_margin", 100, 0, "%"),
-                    number(item, "patient_clearance_m", 1e3, 0, "mm"),
-                    number(item, "duration_s", 1, 1, "s"),
+                    number(item, "limit_margin", 100, 0, " %"),
+                    number(item, "patient_clearance_m", 1e3, 0, " mm"),
+                    number(item, "duration_s", 1, 1, " s"),
                 )
             )  # fmt: skip
-    notes = route.get("notes")
-    sentences = [element("p", str(note), class_="mute") for note in notes] if isinstance(notes, list) else []
+    listed = route.get("notes")
+    notes = [with_names(str(note), structures) for note in listed] if isinstance(listed, list) else []
+    sentences = [element("p", note, class_="mute") for note in notes]
     return Html(
         element(
             "p", f"{route.get('robot', 'robot')}: routes by inverse kinematics, confirmed by forward kinematics."
@@ -245,14 +276,14 @@ def structures_section(anatomy: Anatomy) -> Html:
 
 def provenance_section(plan: Plan, anatomy: Anatomy, notes: Sequence[str]) -> Html:
     """Case, version, options, times, and what a reader must know."""
-    made, names = plan.provenance, names_of(plan, anatomy)
-    sentences = [with_names(note, names) for note in (*made.notes, *notes)]
+    made, structures, others = plan.provenance, structure_names(plan, anatomy), (plan.case_name,)
+    sentences = [with_names(note, structures, others) for note in (*made.notes, *notes)]
     findings = [
         element(
             "li",
             f"{f.severity.value}: ",
-            *((bdi(f.structure), ": ") if f.structure else ()),
-            with_names(f"{f.message} {f.remedy}", names),
+            *((bdi(readable(f.structure)), ": ") if f.structure else ()),
+            with_names(f"{f.message} {f.remedy}", structures, others),
         )
         for f in anatomy.case.findings
     ]

@@ -2,10 +2,14 @@
 
 import base64
 import hashlib
-import math
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
+
+from needleplan.viz.palette import readable
+
+#: An angle as sentences of the planner have it.
+_DEGREES = re.compile(r"(?<=\d) deg\b")
 
 
 class Html(str):
@@ -32,19 +36,32 @@ def bdi(text: str) -> Html:
     return element("bdi", text)
 
 
-def with_names(sentence: str, names: Iterable[str]) -> Html:
-    """A sentence of this program's in which those names stand by themselves.
+def with_names(sentence: str, structures: Iterable[str], others: Iterable[str] = ()) -> Html:
+    """A sentence of this program's with names and angles as the tables have them.
 
-    Marks of the direction of writing within a name turn nothing of the sentence round then, such as its figures.
-    Names of ASCII letters have no such marks and stay as they are.
+    Structures are named as a reader expects it, and an angle has its sign. Names of letters other than ASCII stand
+    by themselves: marks of the direction of writing within them turn nothing of the sentence round then, such as
+    its figures.
+
+    Args:
+        sentence: text that is no HTML.
+        structures: names of structures that it may hold, written as in the case or as a reader expects it.
+        others: other names that it may hold.
     """
-    forms = {form for name in names for form in (name, name.replace("_", " ")) if not form.isascii()}
-    if not forms:
-        return Html(markup(sentence))
+    shown = {form: readable(name) for name in structures for form in (name, readable(name))}
+    shown = {name: name for name in others} | shown
     # Of two names that begin alike the longer one is meant.
-    pattern = "|".join(re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form)))
-    parts = re.split(f"({pattern})", sentence)
-    return Html("".join(bdi(part) if k % 2 else markup(part) for k, part in enumerate(parts)))
+    forms = sorted((form for form in shown if form), key=lambda form: (-len(form), form))
+    # A name of ASCII letters is one where it stands as a word; other scripts have no such bounds.
+    patterns = [rf"(?<!\w){re.escape(form)}(?!\w)" if form.isascii() else re.escape(form) for form in forms]
+    parts = re.split(f"({'|'.join(patterns)})", sentence) if patterns else [sentence]
+    told = []
+    for k, part in enumerate(parts):
+        if k % 2 == 0:
+            told.append(markup(_DEGREES.sub("°", part)))
+        else:
+            told.append(markup(shown[part]) if part.isascii() else bdi(shown[part]))
+    return Html("".join(told))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> Html:
@@ -63,12 +80,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: in
         body.append(element("tr", *cells))
     content = element("table", head if any(header) else Html(""), element("tbody", *body))
     return element("div", content, class_="wide")
-
-
-def percent(share: float) -> str:
-    """A share in percent that says 100 only where nothing is missing."""
-    shown = math.floor(share * 1000 + 1e-9) / 10
-    return f"{shown:.1f} %" if shown < 100 else "100 %"
 
 
 def section(title: str, *content: str) -> Html:

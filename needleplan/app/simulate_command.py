@@ -46,8 +46,13 @@ def planned_and_breathing(
     _tried(options)
     with progress_bar(console, "reading plan and case") as progress:
         planned = load_planned(folder, options.data, progress)
-    if planned.plan.status is PlanStatus.INFEASIBLE:
+    if not planned.plan.insertions:
         raise OptionError(f"{folder.plan}: the plan holds no insertion, so there is nothing to rehearse")
+    if planned.plan.status is PlanStatus.INFEASIBLE:
+        raise OptionError(
+            f"{folder.plan}: the plan's needles break hard demands, so it is not rehearsed; 'needleplan report' "
+            "tells which"
+        )
     breathing = breathing_from(options, BreathingAxes.of(planned.anatomy.case))
     for note in breathing.notes:
         console.print(f"  {escape(options.trace.name)}: {escape(str(note))}", soft_wrap=True)

@@ -9,9 +9,26 @@ from typing import TYPE_CHECKING
 
 from needleplan.app.argument_groups import folder_path
 
+#: Most rows, or cases, that the end of a run names to be removed.
+_NAMED = 20
+
 if TYPE_CHECKING:
     from needleplan.app.study.study import Study
     from needleplan.app.study.study_state import StudySummary
+
+
+def _results_folder(text: str) -> Path:
+    """The path of a folder, which is printed wherever something is told of it."""
+    from pydantic_core import PydanticCustomError
+
+    from needleplan.case.strict_tables import require_plain
+
+    folder = folder_path(text)
+    try:
+        require_plain(text)
+    except PydanticCustomError:
+        raise argparse.ArgumentTypeError(f"must be a path without control characters, not {text!r:.100}") from None
+    return folder
 
 
 def _number(text: str) -> int:
@@ -25,7 +42,7 @@ def _number(text: str) -> int:
 def add_study(parser: argparse.ArgumentParser) -> None:
     """The options of ``study``."""
     parser.add_argument("study", type=Path, metavar="STUDY", help="the study file, study.toml")
-    parser.add_argument("--out", type=folder_path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--out", type=_results_folder, metavar="DIR", help="folder for the results")
     parser.add_argument("--workers", type=_number, metavar="N", help="processes on this machine (one a core)")
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="an existing Dask cluster instead, as tcp://HOST:PORT"
@@ -112,12 +129,22 @@ def _lacking(summary: "StudySummary") -> list[str]:
         )
     for plans, what in ((summary.plans_gone, "no longer there"), (summary.plans_altered, "damaged or altered")):
         if plans:
-            name, row = next(iter(plans.items()))
             told = "1 plan that rows name is" if len(plans) == 1 else f"{len(plans)} plans that rows name are"
-            named = name if len(plans) == 1 else f"the first: {name}"
-            lines.append(
-                f"  {told} {what} ({named}): to make it again, remove {row} and run it again with --resume"
-            )
+            again = "it again, remove this" if len(plans) == 1 else "them again, remove these"
+            lines.append(f"  {told} {what}: to make {again} and run it again with --resume")
+            lines += _removed(list(plans.values()))
+    return lines
+
+
+def _removed(rows: list[Path]) -> list[str]:
+    """The files of rows that are to be removed, one a line; of many the folders of their cases, computed whole."""
+    places = rows if len(rows) <= _NAMED else sorted({row.parent for row in rows})
+    more = len(places) - _NAMED
+    lines = [f"    {place}" for place in places[:_NAMED]]
+    if more > 0:
+        lines.append(
+            f"    and the folders of {more} more case{'' if more == 1 else 's'}, named once these are done"
+        )
     return lines
 
 

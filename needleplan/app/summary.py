@@ -9,7 +9,9 @@ from rich.table import Table
 
 from needleplan.app.paths import ListedPath, PathStudy
 from needleplan.outcome import EventKind, Outcome
+from needleplan.percentages import chance_in_percent, percent_down, percent_up
 from needleplan.plan import Metrics, Plan, PlanStatus
+from needleplan.plan_clearances import is_capped
 from needleplan.viz.palette import readable
 
 _STATUS_STYLE = {
@@ -35,7 +37,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     if plan.proof is not None:
         proof = plan.proof
         console.print(
-            f"  insertions: {proof.insertions}, lower bound {proof.lower_bound:g}, gap {100 * proof.gap:.0f} % "
+            f"  insertions: {proof.insertions}, lower bound {proof.lower_bound:g}, gap {percent_up(proof.gap)} "
             f"({proof.solver}: {proof.status}, of {proof.candidates} ablations offered)"
         )
         for level in proof.levels[1:]:
@@ -47,10 +49,8 @@ def print_plan(console: Console, plan: Plan) -> None:
     if plan.physics is not None:
         print_metrics(console, plan.physics.metrics, f"by physics ({plan.physics.model})")
     for chance in plan.likelihoods:
-        console.print(
-            f"  chance that {escape(chance.event)}: {100 * chance.probability:.1f} % "
-            f"({100 * chance.low:.1f} to {100 * chance.high:.1f} %)"
-        )
+        told, bounds = chance_in_percent(chance)
+        console.print(f"  chance that {escape(chance.event)}: {told} ({bounds})")
     if plan.insertions:
         console.print(_insertions(plan))
 
@@ -122,9 +122,10 @@ def _choices(paths: Sequence[ListedPath]) -> Table:
 def print_metrics(console: Console, metrics: Metrics, label: str = "predicted") -> None:
     """Coverage and margin in one line."""
     console.print(
-        f"  {label}: target covered {100 * metrics.target_coverage_fraction:.1f} %, with {metrics.margin_mm:g} mm "
-        f"margin {100 * metrics.margin_coverage_fraction:.1f} %, least margin {metrics.minimal_margin_mm:+.1f} mm "
-        f"(± {metrics.margin_error_bound_mm:.1f}), healthy tissue {metrics.over_ablation_ml:.0f} ml"
+        f"  {label}: target covered {percent_down(metrics.target_coverage_fraction)}, with "
+        f"{metrics.margin_mm:g} mm margin {percent_down(metrics.margin_coverage_fraction)}, least margin "
+        f"{metrics.minimal_margin_mm:+.1f} mm (± {metrics.margin_error_bound_mm:.1f}), "
+        f"healthy tissue {metrics.over_ablation_ml:.0f} ml"
     )
 
 
@@ -143,7 +144,7 @@ def _insertions(plan: Plan) -> Table:
                 f"{'generator' if a.power_w is None else f'{a.power_w:g} W'} {a.duration_s / 60:.3g} min"
                 for a in insertion.ablations
             ),
-            ", ".join(f"{escape(name)} {value:.1f}" for name, value in nearest),
+            ", ".join(f"{escape(name)} {v:.1f}{' or more' if is_capped(v) else ''}" for name, v in nearest),
         )
     return table
 

@@ -24,6 +24,7 @@ from needleplan.devices.applicator_physics import (
 )
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray, read_only
+from needleplan.percentages import percent_down
 from needleplan.plan import Insertion, Metrics
 
 #: Voxels of a check unless others are asked for: a third of the cost of 1.5 mm.
@@ -248,10 +249,10 @@ def _figures(check: PhysicsCheck) -> str:
         f"{check.missing_mm:.1f} mm"
     )
     return (
-        f"By {check.planning_name} {100 * planned.target_coverage_fraction:.1f} % of the target and "
-        f"{100 * planned.margin_coverage_fraction:.1f} % of it with {planned.margin_mm:g} mm margin are covered, "
+        f"By {check.planning_name} {percent_down(planned.target_coverage_fraction)} of the target and "
+        f"{percent_down(planned.margin_coverage_fraction)} of it with {planned.margin_mm:g} mm margin are covered, "
         f"least margin {planned.minimal_margin_mm:.1f} mm; by {check.physics_name} "
-        f"{100 * found.target_coverage_fraction:.1f} % and {100 * found.margin_coverage_fraction:.1f} %, least "
+        f"{percent_down(found.target_coverage_fraction)} and {percent_down(found.margin_coverage_fraction)}, least "
         f"margin {found.minimal_margin_mm:.1f} mm: {verdict}."
     )
 

@@ -15,6 +15,7 @@ from needleplan.coverage.physics_check import PhysicsCheck, PhysicsOptions, chec
 from needleplan.coverage.vessels_beside import VesselsBeside
 from needleplan.errors import OptionError, PhysicsError
 from needleplan.frames import FloatArray, read_only
+from needleplan.percentages import percent_down
 from needleplan.plan import Insertion
 
 #: Failing balls whose neighbours are looked up at a time, which bounds the memory.
@@ -68,8 +69,8 @@ class LoopRound:
             f"{len(check.insertions)} insertions, {sum(len(one.ablations) for one in check.insertions)} ablations; "
             f"least margin {check.planned.minimal_margin_mm:.1f} mm by the planning model, "
             f"{check.found.minimal_margin_mm:.1f} mm by physics; margin covered to "
-            f"{100 * check.planned.margin_coverage_fraction:.1f} and "
-            f"{100 * check.found.margin_coverage_fraction:.1f} %; {state} (corrections up to "
+            f"{percent_down(check.planned.margin_coverage_fraction)} and "
+            f"{percent_down(check.found.margin_coverage_fraction)}; {state} (corrections up to "
             f"{float(self.extra_mm.max(initial=0.0)):.1f} mm)"
         )
 
@@ -298,8 +299,8 @@ def _missing(rounds: Sequence[LoopRound]) -> str:
     best = max(rounds, key=lambda one: _merit(one.check)).check
     found = best.found
     return (
-        f"at best {100 * found.target_coverage_fraction:.1f} % of the target and "
-        f"{100 * found.margin_coverage_fraction:.1f} % of the {found.margin_mm:g} mm margin are covered, the least "
-        f"margin is {found.minimal_margin_mm:.1f} mm, and the worst ball of tissue lies {best.missing_mm:.1f} mm "
-        "out of the zone"
+        f"at best {percent_down(found.target_coverage_fraction)} of the target and "
+        f"{percent_down(found.margin_coverage_fraction)} of the {found.margin_mm:g} mm margin are covered, the "
+        f"least margin is {found.minimal_margin_mm:.1f} mm, and the worst ball of tissue lies "
+        f"{best.missing_mm:.1f} mm out of the zone"
     )

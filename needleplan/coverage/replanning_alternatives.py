@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from needleplan.coverage.replanning_choices import Choice, ChoiceJudge, FoundChoices
+from needleplan.percentages import percent_down
 from needleplan.plan import Insertion
 
 
@@ -35,8 +34,8 @@ class Alternative:
     @property
     def sentence(self) -> str:
         """What it takes and achieves."""
-        # Rounded down: 100 % is said of all alone.
-        percent = 100.0 if self.complete else min(99.9, np.floor(1000.0 * self.share) / 10.0)
+        # 100 % is said of what is proven alone.
+        destroyed = percent_down(1.0 if self.complete else min(0.999, self.share))
         proof = "proven for the solid" if self.complete else "not proven for all of it"
         taken = ("no", "one", "two", "three", "four")[self.added] if self.added < 5 else str(self.added)
         what = "Leaving the plan as it is"
@@ -45,7 +44,7 @@ class Alternative:
             more = f"with {taken} puncture{plural} more" if self.added else "without a new puncture"
             what = f"The proposal, {more}," if self.proposed else f"A change {more}"
         barred = "" if self.allowed else ", but it may not be carried out: a needle or a zone would come too near"
-        return f"{what} destroys {percent:.1f} % of target and margin ({proof}){barred}."
+        return f"{what} destroys {destroyed} of target and margin ({proof}){barred}."
 
 
 def alternatives_of(

@@ -7,6 +7,7 @@ import numpy as np
 from needleplan.coverage.certificate import CoverageCertificate
 from needleplan.coverage.replanning_alternatives import Alternative
 from needleplan.coverage.treatment_state import SAME_MM, MeasuredNeedle, NeedleDeviation, TreatmentState, behind_mm
+from needleplan.percentages import percent_down
 from needleplan.plan import Ablation, Insertion, Metrics
 
 
@@ -51,7 +52,7 @@ def replanning_sentences(
     if metrics is not None:
         together = "With what was delivered, " if state.delivered else "Then "
         said.append(
-            f"{together}{100 * metrics.margin_coverage_fraction:.1f} % of target and margin is destroyed; the "
+            f"{together}{percent_down(metrics.margin_coverage_fraction)} of target and margin is destroyed; the "
             f"least margin is {metrics.minimal_margin_mm:.1f} mm."
         )
     said.append(f"Target and margin: {certificate.sentence}.")

@@ -21,6 +21,7 @@ from needleplan.coverage.pair_limits import PairLimits
 from needleplan.coverage.protection import Protection
 from needleplan.coverage.region import TargetRegion, target_region
 from needleplan.coverage.region_certificate import certify_region
+from needleplan.percentages import percent_down, percent_up
 from needleplan.plan import Insertion
 from needleplan.trajectory.table import TrajectoryTable
 
@@ -75,11 +76,11 @@ class TouchUp:
         """What was achieved, what is left and what is to be done."""
         metrics, expected = self.achieved.metrics, self.expected.metrics
         said = [
-            f"The least margin is {metrics.minimal_margin_mm:.1f} mm; {100 * self.short_share:.1f} % of the "
-            f"target's surface has less than {REPORTED_MARGIN_MM:g} mm and {100 * self.bare_share:.1f} % is not "
+            f"The least margin is {metrics.minimal_margin_mm:.1f} mm; {percent_up(self.short_share)} of the "
+            f"target's surface has less than {REPORTED_MARGIN_MM:g} mm and {percent_up(self.bare_share)} is not "
             "held by the zone.",
-            f"{100 * metrics.target_coverage_fraction:.1f} % of the target is destroyed, and "
-            f"{100 * metrics.margin_coverage_fraction:.1f} % of it with {metrics.margin_mm:.1f} mm about it.",
+            f"{percent_down(metrics.target_coverage_fraction)} of the target is destroyed, and "
+            f"{percent_down(metrics.margin_coverage_fraction)} of it with {metrics.margin_mm:.1f} mm about it.",
         ]
         if not self.needed:
             return (*said, f"The margin of {metrics.margin_mm:.1f} mm is reached: nothing is left to do.")

@@ -7,6 +7,7 @@ import numpy as np
 from needleplan.anatomy.mesh import SurfaceMesh
 from needleplan.errors import OptionError
 from needleplan.frames import FloatArray
+from needleplan.percentages import percent_down, percent_up
 from needleplan.viz.palette import COVERED, INSUFFICIENT, NOT_ABLATED
 
 #: Cells of the map along the equator; a cell is 1 degree wide.
@@ -32,6 +33,11 @@ class MarginBin:
     high_mm: float
     color: str
     share: float
+
+    @property
+    def percent(self) -> str:
+        """The share in percent: rounded down where the margin is reached, and up where it is not."""
+        return percent_down(self.share) if np.isinf(self.high_mm) else percent_up(self.share)
 
 
 def vertex_areas_mm2(mesh: SurfaceMesh) -> FloatArray:

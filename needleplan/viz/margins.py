@@ -105,7 +105,7 @@ def _draw_shares(axes: Any, bins: Sequence[MarginBin]) -> None:
     for index, one in enumerate(bins):
         x = index / len(bins)
         axes.plot([x + 0.012], [0.2], marker="s", ms=12, color=one.color, mec=_GREY, mew=0.6)
-        axes.text(x + 0.04, 0.2, f"{one.label}:  {100 * one.share:.1f} %", fontsize=12.5, family=FONT,
+        axes.text(x + 0.04, 0.2, f"{one.label}:  {one.percent}", fontsize=12.5, family=FONT,
                   color=_PRINT, va="center")  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def render_margins(
     for index, one in enumerate(bins):
         draw_legend(
             page, (0.32 + 0.2 * index) * width, 0.9 * height,
-            [LegendEntry(f"{one.label}: {100 * one.share:.1f} %", one.color)], 11.5, bottom=0.98 * height,
+            [LegendEntry(f"{one.label}: {one.percent}", one.color)], 11.5, bottom=0.98 * height,
         )  # fmt: skip
     page.plot(0.215 * width, 0.928 * height, marker="X", ms=11, mfc="#ffffff", mec="#000000", mew=1.4)
     page.text(0.226 * width, 0.928 * height, "least margin", color=INK, fontsize=11.5, va="center", family=FONT)

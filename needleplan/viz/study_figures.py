@@ -1,6 +1,6 @@
 """The figures of a study that compare: paired differences, lines with intervals, margins against errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
@@ -193,7 +193,8 @@ def draw_lines(
         for line in lines
         for x, estimate in line.points
     )
-    return StudyFigure(name, title, caption, columns, data, figure)
+    bare = _hollow(line for _, lines in panels for line in lines)
+    return StudyFigure(name, title, caption + bare, columns, data, figure)
 
 
 def _draw_line(axes: Any, line: Line, number: int, shift: float, joined: bool, named: Mapping[float, str]) -> None:
@@ -201,16 +202,17 @@ def _draw_line(axes: Any, line: Line, number: int, shift: float, joined: bool, n
     gap = (np.nan, Estimate(np.nan, None, None))
     points = [each for point in line.points for each in ([gap, point, gap] if point[0] in named else [point])]
     x = np.array([point[0] for point in points]) + shift
-    values = [_numbers(point[1]) for point in points]
-    y = np.array([value[0] for value in values])
-    low = np.array([value[0] if value[1] is None else value[1] for value in values])
-    high = np.array([value[0] if value[2] is None else value[2] for value in values])
-    color = COLORS[number % len(COLORS)]
+    y, ends = _ends([point[1] for point in points])
+    color, mark = COLORS[number % len(COLORS)], MARKS[number % len(MARKS)]
     style = ("-", "--", "-.", ":")[number % 4] if joined else "none"
     axes.errorbar(
-        x, y, yerr=np.maximum(0.0, np.stack([y - low, high - y])), color=color, marker=MARKS[number % len(MARKS)],
-        markersize=4.0, linewidth=1.0, elinewidth=0.8, capsize=1.8, linestyle=style,
-        label=line.name,
+        x, y, yerr=ends, color=color, marker=mark, markersize=4.0, linewidth=1.0, elinewidth=0.8, capsize=1.8,
+        linestyle=style, label=line.name,
+    )  # fmt: skip
+    bare = np.isnan(ends).all(axis=0)
+    axes.plot(
+        x[bare], y[bare], color=color, marker=mark, markersize=4.0, markerfacecolor="white", linestyle="none",
+        zorder=3,
     )  # fmt: skip
 
 
@@ -244,7 +246,8 @@ def draw_margin_error(
                 # A little apart, so that intervals at the same place are seen.
                 shift = 0.008 * max(sizes, default=1.0) * (k - 0.5 * (len(lines) - 1))
                 _draw_line(part, line, k, shift, True, {})
-            part.set_xlabel("error of the budget, root mean square, mm")
+            # In two lines, as three panels share the width.
+            part.set_xlabel("error of the budget,\nroot mean square, mm")
             part.set_ylabel(f"chance: {y_label}")
             part.set_xlim(0.0, 1.15 * max(sizes, default=1.0))
             part.set_ylim(-3, 103)
@@ -268,8 +271,9 @@ def draw_margin_error(
              "its 95 % interval in bins of error."] if clouds else []  # fmt: skip
     if budgets:
         parts.append("Chances: mean over cases with its 95 % interval, against the size of the error budget.")
+    bare = _hollow([binned, *(line for _, lines in budgets for line in lines)])
     return StudyFigure(
-        "margin-error", "Margin against placement error", " ".join(parts) + note,
+        "margin-error", "Margin against placement error", " ".join(parts) + bare + note,
         ("kind", "chance", "group", "error_mm", "value", "low", "high"), tuple(data), figure,
     )  # fmt: skip
 
@@ -283,13 +287,15 @@ def _draw_clouds(axes: Any, clouds: Sequence[Cloud], binned: Line, wanted_mm: fl
         )  # fmt: skip
     if binned.points:
         x = np.array([point[0] for point in binned.points])
-        values = [_numbers(point[1]) for point in binned.points]
-        y = np.array([value[0] for value in values])
-        low = np.array([value[0] if value[1] is None else value[1] for value in values])
-        high = np.array([value[0] if value[2] is None else value[2] for value in values])
+        y, ends = _ends([point[1] for point in binned.points])
+        bare = np.isnan(ends).all(axis=0)
         axes.errorbar(
-            x, y, yerr=np.maximum(0.0, np.stack([y - low, high - y])), color=INK, marker="_", markersize=7,
-            linewidth=1.2, elinewidth=1.0, capsize=2.2, label="mean in bins",
+            x, y, yerr=ends, color=INK, marker="_", markersize=7, linewidth=1.2, elinewidth=1.0, capsize=2.2,
+            label="mean in bins",
+        )  # fmt: skip
+        axes.plot(
+            x[bare], y[bare], color=INK, marker="s", markersize=3.6, markerfacecolor="white", linestyle="none",
+            zorder=3,
         )  # fmt: skip
     for height, text in ((0.0, "target left below"), (wanted_mm, f"{wanted_mm:g} mm")):
         axes.axhline(height, color=GREY, linewidth=0.7, linestyle=":")
@@ -303,6 +309,23 @@ def _draw_clouds(axes: Any, clouds: Sequence[Cloud], binned: Line, wanted_mm: fl
     axes.set_ylabel("least margin, rehearsed, mm")
     axes.legend(frameon=False, loc="best", handletextpad=0.3)
     plain_axes(axes)
+
+
+def _ends(estimates: Sequence[Estimate]) -> tuple[FloatArray, FloatArray]:
+    """(n,) values, and (2, n) how far their intervals reach below and above them; NaN for those that have none."""
+    values = [_numbers(each) for each in estimates]
+    y = np.array([value[0] for value in values], dtype=np.float64)
+    ends = np.array([value[1:] for value in values], dtype=np.float64).reshape(-1, 2).T
+    # Not below nothing, as rounding may put a value beyond its end.
+    reach = np.maximum(0.0, np.stack([y - ends[0], ends[1] - y]))
+    # Where one end alone is known, that one is drawn.
+    return y, np.where(np.isnan(reach) & ~np.isnan(reach).all(axis=0), 0.0, reach)
+
+
+def _hollow(groups: Iterable[Line]) -> str:
+    """What a caption says of points without an interval; nothing where all have one."""
+    bare = any(each.low is None and each.high is None for line in groups for _, each in line.points)
+    return " A hollow mark has no interval: too few values, or all are equal." if bare else ""
 
 
 def _numbers(estimate: Estimate | None) -> tuple[Any, Any, Any]:

@@ -122,6 +122,7 @@ def test_interpolation_error_falls_with_the_square_of_the_step():
     assert np.log2(np.array(off[:-1]) / off[1:]) == pytest.approx(2.0, abs=0.15)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "width", "rim"), [(1, 4.0, True), (2, 2.0, True), (4, 3.0, False)])
 def test_wild_fields_against_dense_samples(seed, width, rim):
     zone = FieldZone(noise(seed, width, rim))

@@ -642,6 +642,7 @@ def halved_errors(truth: Treatment, errors: Errors, seed: int) -> None:
     assert np.count_nonzero(off) >= 4 and (np.array(after)[off, 1] < 0.8 * np.array(before)[off, 1]).all()
 
 
+@pytest.mark.long
 def test_after_a_third_of_the_treatment_a_wrong_prior_errs_less_than_half_as_much():
     halved_errors(TREATMENT, Errors(), 9)
 
@@ -694,6 +695,7 @@ def same_grid_study(seed: int, truths: int) -> Study:
     return study
 
 
+@pytest.mark.long
 def test_intervals_hold_the_truth_at_their_nominal_rate():
     same_grid_study(410_733, 44).judge()
 

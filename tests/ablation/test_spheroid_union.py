@@ -109,6 +109,7 @@ def true_margin(union, points):
     return cKDTree(np.concatenate(clouds)).query(points)[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_margin_never_overstates_and_understates_within_its_bound(seed):
     rng = np.random.default_rng(seed)

@@ -36,6 +36,7 @@ def wild_field(seed):
     return FieldZone(ScalarField(Grid(values.shape, matrix), (values - values.std()).astype(np.float32)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step_mm", [0.7, 1.0, 2.3])
 @pytest.mark.parametrize("spread_mm", [0.0, 15.0, 60.0])
 def test_spheroids_are_counted_as_point_by_point(spread_mm, step_mm):
@@ -43,6 +44,7 @@ def test_spheroids_are_counted_as_point_by_point(spread_mm, step_mm):
     assert zone_volume_ml(zone, step_mm) == counted_ml(zone, step_mm) > 0.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_wild_field_is_counted_as_point_by_point(seed):
     zone = wild_field(seed)

@@ -313,6 +313,7 @@ def test_labels_and_meshes_agree(labels: Case, meshes: Case) -> None:
         assert (np.abs(mesh.bounds_mm[0] - low) < 2.0).all(), name
 
 
+@pytest.mark.long
 def test_labels_agree_with_the_distances(phantom: Phantom, labels: Case) -> None:
     for name in ("lung_right", "colon", "tumour", "tumour_2", "portal_vein", "spleen"):
         mask = geometry(labels, name)

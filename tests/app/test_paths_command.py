@@ -137,6 +137,7 @@ def test_skin_map_is_drawn_by_paths_and_in_the_report_of_a_plan(phantom, tmp_pat
     assert code == 2 and len(err.strip().splitlines()) == 1
 
 
+@pytest.mark.long
 def test_preset_is_taken_and_single_limits_override_it(phantom, tmp_path, capsys):
     options = {}
     for name, extra in (

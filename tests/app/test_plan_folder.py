@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_case import write_case
 
+from needleplan.app.cli import main
 from needleplan.app.folder import PlanFolder
 from needleplan.case.load import load_case
 from needleplan.devices.catalogue import builtin_catalogue
@@ -86,6 +87,13 @@ def test_the_plan_alone_is_asked_the_same(tmp_path):
         folder.read_plan()
     (folder.root / "source.json").unlink()
     assert folder.read_plan().insertions[0].clearances_mm == {"vessel": 9.75}
+
+
+def test_the_plan_named_in_place_of_its_folder_is_told_the_folder(tmp_path, capsys):
+    folder = written(tmp_path, 1, 2)
+    assert main(["report", str(folder.plan)]) == 2
+    told = capsys.readouterr().err
+    assert f"name the folder around it: {folder.root}\n" in told and "make one with" not in told
 
 
 @pytest.mark.parametrize("name", ["case", "data"])

@@ -141,7 +141,7 @@ AGAINST = (
 )
 CHANCES = (
     Likelihood("the target is covered", 0.998, 0.9, 1.0),
-    Likelihood("a needle hits ribs", 0.014, 0.0, 0.1),
+    Likelihood("a needle hits ribs", 0.0131, 0.0, 0.1),
     Likelihood("a needle hits colon", 0.2, 0.1, 0.3),
 )
 

@@ -46,6 +46,8 @@ def test_what_is_printed_says_what_the_errors_are_of(study) -> None:
         "tracking, punctured in runs (with 1 given up in the patient): liver in 2, tumour in 2, aorta in 1; "
         "force at most 9.5 N along the needle, 3.5 N on its tip"
     ) in told
+    # Two of two runs, whose lower bound is 15.81 %.
+    assert "100 15.8 to 100" in told.replace(" 1.0 60 15", "")
     assert "free-breathing, punctured in runs: liver in 1, tumour in 1; force at most 7.2 N" in told
     assert "the mean depth error of +0.35 mm, which a correction would take away, is left out" in told
 

@@ -17,7 +17,7 @@ from needleplan.anatomy.model import Anatomy, StructureSurface
 from needleplan.app.report import NOTICE, write_report
 from needleplan.app.report_rehearsals import MOST_ENTRIES, Rehearsal
 from needleplan.app.report_sections import needle_angles
-from needleplan.app.report_template import Html, element, percent, table, with_names
+from needleplan.app.report_template import Html, element, table, with_names
 from needleplan.assess import Assessment
 from needleplan.case.model import Case, Finding, PatientPosition, Role, Severity, Structure
 from needleplan.outcome import EventKind, RehearsalEvent
@@ -293,6 +293,15 @@ def test_infeasible_plan_has_a_report(tmp_path):
     assert "Coverage proof" not in page.text and "Insertions" not in page.text
 
 
+def test_clearances_at_the_end_of_what_is_measured_are_told_as_such(tmp_path):
+    near = insertion((0, 1, 0), clearances_mm={"portal_vein": 60.0, "aorta": 59.5})
+    far = insertion((0, 1, 0), clearances_mm={"portal_vein": 60.0})
+    told = read(write_report(tmp_path / "r.html", anatomy=anatomy(), plan=plan(insertions=(near,)))).text
+    assert "portal vein60.0 mm or more" in told and "aorta59.5 mm" in told and "59.5 mm or more" not in told
+    told = read(write_report(tmp_path / "s.html", anatomy=anatomy(), plan=plan(insertions=(far,)))).text
+    assert "60.0 mm or moreleast clearance, to portal vein" in told
+
+
 def test_negative_clearance_is_marked(tmp_path):
     for value, marked in ((-0.5, True), (0.5, False)):
         the_plan = plan(insertions=(insertion((0, 1, 0), clearances_mm={"portal_vein": value}),))
@@ -330,15 +339,65 @@ def test_angles_follow_the_position_and_the_moved_patient():
     assert there.in_plane_deg == pytest.approx(here.in_plane_deg)
 
 
-def test_percent_never_rounds_up_to_everything():
-    assert percent(1.0) == "100 %" and percent(0.99996) == "99.9 %" and percent(0.0) == "0.0 %"
-
-
 def test_names_that_may_turn_a_sentence_round_stand_by_themselves():
     names = ("portal_vein", "dome_\u202e<b>", "dome_\u202e")
     said = with_names("portal vein & dome \u202e<b> 3 mm, dome_\u202e 4 mm", names)
-    assert said == "portal vein &amp; <bdi>dome \u202e&lt;b&gt;</bdi> 3 mm, <bdi>dome_\u202e</bdi> 4 mm"
+    assert said == "portal vein &amp; <bdi>dome \u202e&lt;b&gt;</bdi> 3 mm, <bdi>dome \u202e</bdi> 4 mm"
     assert with_names("a < b", ("a", "")) == "a &lt; b"
+    # A case keeps its name as it is.
+    assert with_names("case_\u202e, vein_\u202e", ("vein_\u202e",), ("case_\u202e",)) == (
+        "<bdi>case_\u202e</bdi>, <bdi>vein \u202e</bdi>"
+    )
+
+
+def test_sentences_name_structures_and_angles_as_tables_do():
+    said = "clearance to portal_vein is 3 mm, table side is 95.9 deg by liver_Chang2004, not_portal_vein; degrade"
+    assert with_names(said, ("portal_vein", "liver")) == (
+        "clearance to portal vein is 3 mm, table side is 95.9° by liver_Chang2004, not_portal_vein; degrade"
+    )
+
+
+def test_no_sentence_of_the_page_has_a_structure_as_files_have_it(tmp_path):
+    said = "It comes near to portal_vein at 12.5 deg."
+    the_plan = plan(
+        evidence=(Evidence("portal_vein", said, said),), physics=verdict(notes=(said,)),
+        likelihoods=(Likelihood("a needle hits portal_vein", 0.5, 0.4, 0.6),),
+        rejected={"clearance to portal_vein": 3},
+        provenance=dataclasses.replace(plan().provenance, notes=(said,)),
+    )  # fmt: skip
+    route = {"robot": "arm", "notes": [said], "insertions": [
+        {"order": 1, "status": "blocked", "reason": said, "axis_error_rad": 0.01}]}  # fmt: skip
+    done = rehearsal(the_plan, "amplitude-gating", 0.75)
+    events = (RehearsalEvent(0.0, 1, EventKind.STOP, said, "portal_vein"),)
+    done = dataclasses.replace(
+        done, outcome=dataclasses.replace(done.outcome, events=events, not_reached=((2, said),))
+    )
+    findings = (Finding(Severity.WARNING, "x", message=said, structure="portal_vein", remedy=said),)
+    text = read(
+        write_report(
+            tmp_path / "r.html", anatomy=anatomy(findings=findings), plan=the_plan, route=route, rehearsals=[done],
+            notes=[said],
+        )
+    ).text  # fmt: skip
+    assert "portal_vein" not in text and "12.5 deg" not in text
+    assert text.count("It comes near to portal vein at 12.5°.") == 11 and "0.573°" in text
+
+
+def test_one_figure_is_told_in_one_way(tmp_path):
+    the_plan = plan(
+        metrics=Metrics(0.99996, 0.98368, -1.25, 7.4, 33.1, 5.0, 0.35),
+        physics=verdict(metrics=Metrics(0.99996, 0.98368, -2.5, 9.0, 29.0, 5.0, 0.4)),
+        likelihoods=(
+            Likelihood("the margin reaches 5 mm", 0.192, 0.15838, 0.3278),
+            Likelihood("a needle hits ribs", 0.0009, 0.0, 0.01438),
+        ),
+        rejected={"crosses bone": 1}, candidate_count=100_000, feasible_count=1,
+    )  # fmt: skip
+    page = write_report(tmp_path / "r.html", anatomy=anatomy(), plan=the_plan)
+    text = read(page).text
+    assert text.count("99.9 %") == 3 and text.count("98.3 %") == 3 and "98.4 %" not in text
+    assert "15.8 % to 32.8 %" in text and "0.1 %0 % to 1.5 %" in text
+    assert "crosses bone1under 0.1 %" in text and not re.search(r"\b(100\.0|0\.0) %", text)
 
 
 def test_blocks_escape_once():

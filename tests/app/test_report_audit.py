@@ -70,12 +70,29 @@ def test_what_cannot_be_read_is_said(folder):
     assert plan_inputs(folder)[-1] == Input("the files of the case", "cannot be read now")
 
 
-def test_command_holds_no_folder():
-    words = command_words(
-        ["/home/jane/bin/needleplan", "plan", "/home/jane/case.toml", "--out=/x/y", "--seed", "3"]
-    )
-    assert words == "needleplan plan …/case.toml --out=…/y --seed 3"
-    assert command_words(["/a/b/needleplan/__main__.py", "demo"]) == "needleplan demo" and command_words([]) == ""
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("/home/jane/bin/needleplan report smith_john", "report …"),
+        ("needleplan report ./smith_john/", "report …"),
+        ("needleplan report report", "report …"),
+        ("needleplan demo --out out/jane --seed 3", "demo --out … --seed 3"),
+        ("needleplan plan jane.toml --out=jane --seed 3 --no-pictures", "plan … --out=… --seed 3 --no-pictures"),
+        ("needleplan plan jane --preset liver --robot arms/jane.toml", "plan … --preset liver --robot …"),
+        ("needleplan plan jane --preset=jane.toml --clearance vessel=3", "plan … --preset=… --clearance vessel=3"),
+        ("needleplan plan jane --gantry-at-mm -600", "plan … --gantry-at-mm -600"),
+        ("needleplan plan --zones-csv jane --applicators-csv doe x", "plan --zones-csv … --applicators-csv … …"),
+        ("needleplan simulate jane --robot needle_arm7 --trace doe", "simulate … --robot needle_arm7 --trace …"),
+        ("/a/needleplan/__main__.py demo", "demo"),
+    ],
+)
+def test_a_command_holds_no_name_of_a_file_or_folder(arguments, told):
+    assert command_words(arguments.split()) == f"needleplan {told}"
+
+
+@pytest.mark.parametrize("arguments", [[], [""], ["/home/jane/smith.py", "plan"], ["/usr/bin/pytest", "jane"]])
+def test_another_program_is_not_told(arguments):
+    assert command_words(arguments) == ""
 
 
 def test_versions_and_hashes_stand_in_the_section():

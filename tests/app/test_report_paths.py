@@ -61,7 +61,7 @@ def test_reasons_hold_for_the_ways_they_are_told_of(planned, ways):
         count = int(one.table.feasible[1:].sum())
         assert f"{count:,} of {len(planned.skin):,} places of the skin offer a way." in text
         assert f"Needle {one.insertion.order}: other ways in" in text
-    assert "at most 45.00 deg" in text and "at least 12.00 mm" in text and "is demanded" in text
+    assert "at most 45.00°" in text and " deg" not in text and "at least 12.00 mm" in text and "is demanded" in text
 
 
 def test_a_path_that_fails_its_own_demands_is_said_to(planned):

@@ -232,10 +232,10 @@ def test_places_that_cannot_be_written_are_told_before_the_computation(capsys, t
         ["--out", str(tmp_path / "file" / "x")],
         ["--json", str(tmp_path)],
     ):
-        start = time.perf_counter()
+        start = time.thread_time()
         code, out, err = run(capsys, *MWA, *arguments)
         assert code == 2 and err.count("\n") == 1 and "computing" not in out
-        assert time.perf_counter() - start < 2
+        assert time.thread_time() - start < 2
     assert (tmp_path / "file").read_text() == "kept"
     film = ["generic-ire-19g-15", *PAIR, "--film", "--out", str(tmp_path / "ire")]
     code, _, err = run(capsys, *film)

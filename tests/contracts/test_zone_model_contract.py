@@ -317,6 +317,7 @@ def test_models_that_predict_differently_have_different_names():
     assert len(families) == len(set(families.values())) == len({made.family for made in MADE.values()})
 
 
+@pytest.mark.long
 @some_made
 def test_a_prediction_tells_what_it_is(made):
     prediction = predicted(made, several)

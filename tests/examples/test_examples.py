@@ -89,6 +89,7 @@ def test_run_a_study_has_a_row_for_each_patient_and_margin_and_a_reason_for_a_ba
     assert "patient-0: " in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_own_zone_table_plans_with_the_zones_of_the_files(capsys):
     options = PlanningOptions(applicator="invented-mwa-example", setting="ex_vivo", sampling=COARSE, coverage=FEW)
     plan = load("own_zone_table").main(options=options)
@@ -132,6 +133,7 @@ def test_the_table_of_paths_has_a_row_for_each_case_and_a_reason_for_a_bad_one(t
     assert "missing.toml" in bad
 
 
+@pytest.mark.long
 def test_a_nearer_vessel_leaves_less_of_the_zone(tmp_path, capsys):
     rows = load("zone_beside_a_vessel").main((16.0, 9.0), duration_s=120.0, spacing_mm=3.0, out=tmp_path / "zone")
     printed = capsys.readouterr().out
@@ -153,6 +155,7 @@ def test_physics_of_a_plan_finds_less_margin_beside_vessels(capsys):
     assert by_physics.metrics.minimal_margin_mm < by_table.metrics.minimal_margin_mm
 
 
+@pytest.mark.long
 def test_monitoring_finds_the_factors_of_the_made_up_patient(capsys):
     state = load("monitor_an_ablation").main()
     printed = capsys.readouterr().out

@@ -68,10 +68,10 @@ OUTSIDE = (
 def test_hostile_tables_are_refused_at_once(tmp_path, content, words) -> None:
     path = volume(tmp_path / "a.nii.gz", content)
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = time.thread_time()
     with pytest.raises(CaseError, match=words) as refusal:
         nifti_label_names(path)
-    assert time.perf_counter() - begun < 1.0 and "\n" not in str(refusal.value)
+    assert time.thread_time() - begun < 1.0 and "\n" not in str(refusal.value)
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
 

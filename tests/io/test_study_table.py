@@ -16,7 +16,13 @@ def rows(count: int = 5) -> list[Row]:
     for k in range(count):
         case = StudyCase(f"case «{k}» </script>")
         failed = Row.failed(case, Cell(power_w=None if k % 2 else 80.0), k, "no such file: ä\u202e")
-        searched = {"status": "infeasible", "target_ml": 0.1 * k, "candidates": k, "feasible": 0}
+        searched = {
+            "status": "infeasible",
+            "target_ml": 0.1 * k,
+            "candidates": k,
+            "feasible": 0,
+            "case_hash": "0" * 64,
+        }
         found.append(dataclasses.replace(failed, **searched if k else {}))
     return found
 

@@ -282,6 +282,7 @@ def test_the_deformation_moves_with_the_patient(supine):
     assert np.abs(state_of(there, WAYS[0]).carry(turned, sides) - expected).max() < 0.02
 
 
+@pytest.mark.long
 def test_what_cannot_be_proven_is_refused(supine):
     with pytest.raises(MotionError, match=r"too deep.*smaller amplitude"):
         state_of(supine, (0.0, 90.0, -90.0))

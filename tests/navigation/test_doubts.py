@@ -599,6 +599,7 @@ def _shifted(pose):
     return result
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     faults=st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=3, unique=True),

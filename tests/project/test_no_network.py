@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 #: Every module of the three packages and every robot is loaded with sockets, resolvers and children forbidden.
@@ -44,12 +46,14 @@ def loaded(hook: str = "") -> tuple[int, int]:
     return int(modules), int(tried)
 
 
+@pytest.mark.long
 def test_no_module_and_no_robot_asks_the_network():
     modules, tried = loaded()
     assert modules > 400
     assert tried == 0
 
 
+@pytest.mark.long
 def test_a_connection_would_be_noticed():
     attempt = "import urllib.request\ntry: urllib.request.urlopen('http://127.0.0.1:9/')\nexcept OSError: pass"
     assert loaded(attempt)[1] > 0

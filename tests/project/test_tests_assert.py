@@ -52,6 +52,7 @@ def idle_tests(sources: dict[str, str]) -> list[str]:
     )
 
 
+@pytest.mark.long
 def test_every_test_asserts():
     sources = {str(path.relative_to(TESTS)): path.read_text(encoding="utf-8") for path in TESTS.rglob("*.py")}
     assert len(sources) > 100

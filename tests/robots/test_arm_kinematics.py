@@ -187,6 +187,7 @@ def test_a_goal_out_of_reach_says_why(solver):
     assert "reach" in solution.reason and "2.0" in solution.reason
 
 
+@pytest.mark.long
 def test_a_goal_inside_the_reach_that_no_posture_meets_says_how_it_was_searched(solver):
     # The guide stands square to the flange, so pointing up it comes no higher than 0.34 + 0.85 + 0.14 m.
     assert solver.solve(guide_pose([0.12, 0.0, 1.30], [0.0, 0.0, 1.0])).reached

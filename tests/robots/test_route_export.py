@@ -393,6 +393,7 @@ def test_a_mesh_that_the_reader_does_not_look_at_is_not_exported(X_WB, tmp_path:
     assert standing.meshes == {} and "evil" not in standing.urdf and "<geometry>" in standing.urdf
 
 
+@pytest.mark.long
 def test_hundreds_of_thousands_of_unknown_elements_are_left_out_at_once(X_WB, tmp_path: Path):
     robot = own_robot(tmp_path, "</robot>", "<a/>" * 400_000 + "</robot>")
     start = time.process_time()

@@ -95,10 +95,10 @@ def test_an_entity_bomb_is_refused_at_once(tmp_path: Path):
     levels = "".join(f'<!ENTITY b{k + 1} "{f"&b{k};" * 10}">' for k in range(12))
     bomb = tmp_path / "bomb.urdf"
     bomb.write_text(f'<?xml version="1.0"?><!DOCTYPE robot [<!ENTITY b0 "bomb">{levels}]><robot name="&b12;"/>')
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(RobotError, match="DOCTYPE"):
         read_urdf(bomb)
-    assert time.perf_counter() - start < 1.0
+    assert time.thread_time() - start < 1.0
 
 
 def test_a_document_type_without_entities_is_refused_too(tmp_path: Path):
@@ -304,7 +304,7 @@ def test_a_xacro_file_is_refused_with_what_to_do(tmp_path: Path):
 def test_a_file_made_to_exhaust_its_reader_is_refused_at_once(tmp_path: Path, text, message):
     path = tmp_path / "arm.urdf"
     path.write_text(text)
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(RobotError, match=message):
         read_urdf(path)
-    assert time.perf_counter() - start < 2.0
+    assert time.thread_time() - start < 2.0

@@ -64,6 +64,7 @@ def runs(task: RehearsalTask) -> tuple[RehearsalRun, ...]:
     return rehearse_many(task, irregular, [QUICK, GATED], runs=2, seed=40, jobs=2)
 
 
+@pytest.mark.long
 def test_the_number_of_processes_changes_nothing(task: RehearsalTask, runs: tuple[RehearsalRun, ...]) -> None:
     # Two processes before, one now; and a run depends on its own seed alone.
     (again,) = rehearse_many(task, irregular, [GATED], runs=1, seed=41, jobs=1)
@@ -111,6 +112,7 @@ def test_what_cannot_be_is_refused_before_any_process_starts(task: RehearsalTask
         rehearse_many(empty, regular, [QUICK], runs=1)
 
 
+@pytest.mark.long
 def test_a_rehearsal_that_fails_or_hangs_is_named(task: RehearsalTask) -> None:
     other = dataclasses.replace(task, plan=dataclasses.replace(task.plan, insertions=task.plan.insertions * 2))
     with pytest.raises(NeedleplanError, match=r"run 1 with free-breathing: .*another plan"):

@@ -38,6 +38,7 @@ def _fingerprint(outcome: Outcome) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "phase-gating"])
 def test_zero_breathing_gives_the_static_result(
     anatomy: Anatomy, plan: Plan, route: RobotRoute, patients: Patients, name: str
@@ -98,6 +99,7 @@ def test_a_gate_that_never_opens_ends_in_a_status(
     assert [e.kind for e in outcome.events][-1] is EventKind.END
 
 
+@pytest.mark.long
 def test_gating_keeps_the_error_within_the_gate_and_below_that_without(
     anatomy: Anatomy, plan: Plan, route: RobotRoute, patients: Patients
 ) -> None:
@@ -162,6 +164,7 @@ def test_two_needles_have_their_own_noise_and_the_trace_holds_together(anatomy: 
     assert run.log.contacts == ()
 
 
+@pytest.mark.long
 def test_pure_lateral_noise_has_its_mean_and_spread(
     anatomy: Anatomy, plan: Plan, route: RobotRoute, patients: Patients
 ) -> None:
@@ -199,6 +202,7 @@ def test_the_arm_keeps_clear_of_the_breathing_patient(
     assert 1.0 < clearances[0] - clearances[1] < 8.0
 
 
+@pytest.mark.long
 def test_a_moved_case_moves_the_outcome_with_it(anatomy: Anatomy, plan: Plan, route: RobotRoute) -> None:
     from scipy.spatial.transform import Rotation
 

@@ -128,6 +128,7 @@ def test_a_control_scan_finds_a_misplaced_needle_and_has_it_corrected(
     assert np.max(blind, axis=0).max() > 3.0 and corrections > 0
 
 
+@pytest.mark.long
 def test_steps_bring_a_needle_of_a_misplaced_arm_to_its_target(
     anatomy: Anatomy, plan: Plan, route: RobotRoute, patients: Patients
 ) -> None:

@@ -47,6 +47,7 @@ def test_waiting_beats_tracking_and_tracking_beats_free_breathing(
     assert found["amplitude-gating"][:, 2].min() > found["free-breathing"][:, 2].max()
 
 
+@pytest.mark.long
 def test_what_moves_less_is_hit_better(anatomy: Anatomy, plan: Plan, route: RobotRoute, patients: Patients) -> None:
     # A kidney goes 0.65 of the liver's way.
     liver, kidney = (

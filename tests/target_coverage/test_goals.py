@@ -127,6 +127,7 @@ def planned_beside(gap_mm, margin_mm=3.0):
     return make_plan(neighbour_case(gap_mm), options, zone_model=model), model
 
 
+@pytest.mark.long
 def test_a_structure_too_near_is_named_and_moving_it_as_far_as_told_is_enough():
     near, model = planned_beside(4.0)
     plan = near.plan
@@ -185,6 +186,7 @@ def test_an_organ_that_must_remain_is_counted_in_the_plan_itself():
             assert left == pytest.approx(1 - lost_ml / organ_ml, abs=0.01)
 
 
+@pytest.mark.long
 def test_a_bound_is_never_above_a_plan_that_is_complete(long_target):
     queries, model, _ = long_target
     options = PlanningOptions(

@@ -19,6 +19,7 @@ from needleplan.coverage.physics_loop import LoopEnd, close_the_loop, corrected_
 from needleplan.devices.catalogue import DeviceCatalogue, ZoneRow, builtin_catalogue
 from needleplan.devices.tissues import builtin_tissues
 from needleplan.errors import OptionError, PhysicsError
+from needleplan.percentages import percent_down
 from needleplan.plan import Ablation, Insertion, vector3
 
 NAME, RADIUS, MARGIN = "generic-mwa-2450", 10.0, 3.0
@@ -216,6 +217,12 @@ def test_the_loop_asks_for_what_was_overstated_and_is_covered_in_the_second_roun
     assert found.insertions == second.insertions
     assert "covered in round 2" in found.reason
     assert any(sentence.startswith("Round 1:") for sentence in found.sentences)
+    # Every sentence tells a figure as the tables of the report do.
+    told = " ".join((*found.sentences, *first.sentences, found.rounds[0].words))
+    metrics = [each for check in (first, second) for each in (check.planned, check.found)]
+    shares = [share for one in metrics for share in (one.target_coverage_fraction, one.margin_coverage_fraction)]
+    assert set(re.findall(r"(?:under |over )?[\d.]+ %", told)) <= {percent_down(share) for share in shares}
+    assert percent_down(first.found.margin_coverage_fraction) in told
 
 
 def test_an_overstatement_that_grows_with_the_zone_takes_more_rounds():

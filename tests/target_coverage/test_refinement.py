@@ -163,6 +163,7 @@ def test_another_window_is_found_past_what_stops_a_needle():
     assert PathChecks(queries, limits, BALL_36).judge(jump.insertions, on_skin=False).feasible.all()
 
 
+@pytest.mark.long
 def test_plan_limits_hold_and_stop(long_target):
     axis = TURNED[:, 2]
     given_plan = [

@@ -134,6 +134,7 @@ def test_one_zone_a_little_larger_than_the_target_is_enough():
     assert plan.metrics.over_ablation_ml == pytest.approx(4 / 3 * np.pi * (21.5**3 - 20**3) / 1000, rel=0.05)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("share", [1.0, 0.9])
 def test_every_point_of_a_complete_plan_lies_in_a_zone(share):
     planning, queries = plan_ball(20.0, 20.0 * share, 14, points=2000)
@@ -209,6 +210,7 @@ def test_settings_are_nested_and_largest_first():
     assert len(ablation_settings(table, 1)) == 1
 
 
+@pytest.mark.long
 def test_ablations_cover_all_that_their_paths_can():
     matrix, _, _ = real_matrix(margin_mm=6.0)
     selection = IntegerProgramSolver(10.0).solve(matrix, 3)

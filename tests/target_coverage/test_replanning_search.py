@@ -35,6 +35,7 @@ def patient():
     return far_patient()
 
 
+@pytest.mark.long
 def test_one_new_path_is_found_where_no_screened_one_does(patient):
     needle = patient.measured(1, **WIDE)
     screened = patient.replan(needle, refine=False)
@@ -46,6 +47,7 @@ def test_one_new_path_is_found_where_no_screened_one_does(patient):
     assert found.share_before < 0.95 < found.share_after == 1.0
 
 
+@pytest.mark.long
 def test_a_patient_moved_rigidly_gets_the_same_search(patient):
     other = far_patient(seed=9)
     mine, theirs = (p.replan(p.measured(1, **WIDE), refine=True) for p in (patient, other))
@@ -125,7 +127,7 @@ def test_people_may_choose_between_leaving_the_plan_and_the_proposal(patient):
     assert proposal.insertions == found.remaining and proposal.added == 1 and proposal.complete
     said = " ".join(found.sentences)
     assert f"Leaving the plan as it is destroys {np.floor(1000 * first.share) / 10:.1f} %" in said
-    assert "The proposal, with one puncture more, destroys 100.0 % of target and margin" in said
+    assert "The proposal, with one puncture more, destroys 100 % of target and margin" in said
     # Nobody is offered what is worse in both: more punctures and less destroyed.
     for one in rest:
         assert not any(o.added < one.added and o.share >= one.share and o.complete for o in rest)

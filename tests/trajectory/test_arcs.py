@@ -358,6 +358,7 @@ def test_what_cannot_bend_is_refused():
         bent(table, model)
 
 
+@pytest.mark.long
 def test_how_curved_other_paths_are_changes_no_clearance(queries):
     """Slight, strong and straight paths in one table, and each alone."""
     start, end, curvature = random_arcs()

@@ -46,6 +46,17 @@ def test_borders_belong_to_the_upper_bin():
     assert share == pytest.approx([0.0, 0.0, 1.0])
 
 
+def test_a_share_that_is_not_nothing_or_all_is_not_told_as_such():
+    mesh = ball(5)
+    margins = np.full(len(mesh.vertices_mm), 8.0)
+    margins[0], margins[1] = -1.0, 3.0
+    bins = margin_bins(mesh, margins, 5.0)
+    assert all(0 < one.share < 0.0005 for one in bins[:2])
+    assert [one.percent for one in bins] == ["0.1 %", "0.1 %", "99.9 %"]
+    whole = margin_bins(mesh, np.full(len(mesh.vertices_mm), 5.0), 5.0)
+    assert [one.percent for one in whole] == ["0 %", "0 %", "100 %"]
+
+
 def test_shares_are_of_area_and_not_of_vertices():
     coarse = trimesh.creation.icosphere(4, 10.0)
     upper = np.flatnonzero(coarse.triangles_center[:, 2] > 0)

@@ -180,6 +180,52 @@ def test_counts_have_whole_ticks_and_shares_end_at_100(values):
     assert 100.0 < high and all(tick <= 100.0 for tick in other.get_xticks() if low <= tick <= high)
 
 
+def marks(axes, hollow):
+    """x of the marks of a panel that are hollow, or that are not, but for those of the cases."""
+    drawn = [line for line in axes.lines if line.get_marker() not in ("None", "", "|") and line.get_alpha() is None]
+    chosen = [line for line in drawn if (line.get_markerfacecolor() == "white") == hollow]
+    return [float(x) for line in chosen for x in line.get_xdata()]
+
+
+def intervals(axes):
+    """Lower and upper end of each bar that is drawn."""
+    bars = [collection.get_segments() for collection in axes.collections if hasattr(collection, "get_segments")]
+    return [(float(bar[0][1]), float(bar[1][1])) for drawn in bars for bar in drawn if len(bar)]
+
+
+def test_a_mean_without_an_interval_is_a_hollow_mark_without_a_bar_and_its_caption_says_so():
+    bare = "A hollow mark has no interval"
+    cloud = Cloud("case", np.array([0.5, 2.5]), np.array([1.0, 2.0]))
+    for whole in (False, True):
+        ends = (98.0, 101.0) if whole else (None, None)
+        line = Line("mean", ((1.0, Estimate(90.0, 80.0, 95.0)), (2.0, Estimate(100.0, *ends))))
+        drawn = draw_lines("lines", "Coverage", "A caption.", [("covered, mm", [line])], "probes", True)
+        margins = draw_margin_error([cloud], line, [("covered, %", [line])], 5.0)
+        for axes in (*drawn.figure.axes, *margins.figure.axes):
+            assert marks(axes, hollow=True) == ([] if whole else [2.0])
+            assert intervals(axes) == [(80.0, 95.0), *([ends] if whole else [])]
+        assert (bare in drawn.caption) == (bare in margins.caption) == (not whole)
+        assert drawn.caption.startswith("A caption.")
+
+
+def test_one_end_that_is_known_is_drawn():
+    line = Line("mean", ((1.0, Estimate(90.0, None, 95.0)),))
+    drawn = draw_lines("lines", "Coverage", "A caption.", [("covered, mm", [line])], "probes", True)
+    assert intervals(drawn.figure.axes[0]) == [(90.0, 95.0)] and not marks(drawn.figure.axes[0], hollow=True)
+
+
+@pytest.mark.parametrize("cloud", [True, False])
+def test_labels_of_margins_against_errors_are_whole_and_apart(cloud):
+    clouds = [Cloud("case", np.array([0.5, 2.5]), np.array([1.0, 2.0]))] if cloud else []
+    budgets = [("target covered, %", lines()), ("margin reached, %", lines())]
+    figure = draw_margin_error(clouds, lines()[0], budgets, 5.0)
+    figure.content("png")
+    renderer = figure.figure.canvas.get_renderer()
+    boxes = [axes.xaxis.label.get_window_extent(renderer) for axes in figure.figure.axes]
+    assert boxes[0].x0 >= 0.0 and boxes[-1].x1 <= figure.figure.bbox.x1
+    assert all(left.x1 + 8 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
 def test_colours_stay_apart_in_grey_or_by_their_marks():
     assert len(set(COLORS)) == len(set(MARKS)) == len(COLORS)
     assert all(re.fullmatch(r"#[0-9a-f]{6}", color) for color in COLORS)

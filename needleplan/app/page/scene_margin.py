@@ -32,7 +32,7 @@ def margin_section(anatomy: Anatomy, assessment: Assessment) -> dict[str, SceneV
     least = margin_map(mesh, margins, centroid_mm(anatomy), anatomical_axes(anatomy.case))
     rows, columns = (n // _COARSER for n in least.shape)
     least = least.reshape(rows, _COARSER, columns, _COARSER).min(axis=(1, 3))[::-1]
-    shares = "; ".join(f"{one.label} {100 * one.share:.1f} %" for one in bins)
+    shares = "; ".join(f"{one.label} {one.percent}" for one in bins)
     return {
         "asked_mm": float(asked),
         "least_mm": round(float(margins.min()), 3),

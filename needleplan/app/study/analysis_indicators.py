@@ -70,6 +70,7 @@ def _excess(row: Row) -> float | None:
 
 _WITH_PLAN = "cases with a plan"
 _REHEARSED = "cases with a plan that was rehearsed"
+_CARRIED = "cases with a plan that a robot carries out: that of the cell, in rehearsals without one needle_arm7"
 _BUDGETED = "cases with a plan and an error budget"
 
 #: Shares (a bool) and means (a number), in the order in which they are told.
@@ -257,7 +258,7 @@ OF_ROWS: tuple[tuple[Definition, _Figure], ...] = (
     (
         Definition(
             "reached_pct", "Robot", "every needle reached", "%", 1,
-            "share of cases in which the robot reaches all insertions", "cases with a plan and a robot",
+            "share of cases in which the robot reaches all insertions", _CARRIED,
         ),
         _planned(lambda row: None if row.reached is None else row.reached == row.insertions),
     ),

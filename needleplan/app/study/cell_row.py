@@ -5,6 +5,7 @@ from typing import Any
 
 from needleplan.app.study.case_patient import StudyPatient
 from needleplan.app.study.cell_work import CellResult
+from needleplan.app.study.reason_text import NO_REASON, plain_reason
 from needleplan.app.study.row_checks import require_row
 from needleplan.app.study.study import Cell, Row, StudyCase
 from needleplan.plan import Likelihood, Plan, PlanStatus
@@ -37,7 +38,7 @@ def _row(case: StudyCase, cell: Cell, seed: int, patient: StudyPatient, result: 
     row = Row(
         **Row.factors_of(case, cell, seed, plan.case_hash),
         status=plan.status.value,
-        reason="; ".join(part for part in (_reason(plan), result.complaint) if part),
+        reason=plain_reason("; ".join(part for part in (_reason(plan), result.complaint) if part), case, cell),
         time_limited=result.time_limited,
         target_ml=patient.target_ml,
         target_depth_mm=patient.target_depth_mm,
@@ -80,9 +81,7 @@ def _reason(plan: Plan) -> str:
     """The first finding against a plan that is not complete: what decides comes first in its evidence."""
     if plan.status is PlanStatus.COMPLETE:
         return ""
-    return next(
-        (f"{each.subject}: {' '.join(each.finding.split())}" for each in plan.evidence), "no reason is told"
-    )
+    return next((f"{each.subject}: {' '.join(each.finding.split())}" for each in plan.evidence), NO_REASON)
 
 
 def _chances(chances: tuple[Likelihood, ...], margin_mm: float) -> dict[str, float | str | None]:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
 from needleplan.app.study.case_patient import StudyPatient
 from needleplan.app.study.cell_rehearsals import CarriedOut, carry_out, rehearse_cell
-from needleplan.app.study.study import Cell, Effort
+from needleplan.app.study.study import NO_CHANCES, NOT_CARRIED_OUT, Cell, Effort
 from needleplan.app.study.worker_room import WorkerFileError, room_told
 from needleplan.coverage.options import CoverageOptions
 from needleplan.coverage.time_limits import searches_ended_by_time
@@ -220,7 +220,7 @@ def work_cell(
         except WorkerFileError:
             raise
         except Exception as error:
-            complaints.append(f"no chances: {sentence(error)}")
+            complaints.append(f"{NO_CHANCES}: {sentence(error)}")
     if cell.robot is not None or cell.strategy is not None:
         try:
             with room_told():
@@ -239,7 +239,7 @@ def work_cell(
         except WorkerFileError:
             raise
         except Exception as error:
-            complaints.append(f"not carried out: {sentence(error)}")
+            complaints.append(f"{NOT_CARRIED_OUT}: {sentence(error)}")
     return dataclasses.replace(result, complaint="; ".join(complaints))
 
 

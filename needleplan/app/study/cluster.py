@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import multiprocessing
 import signal
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 from needleplan.app.study.software import software_versions, version_difference
 from needleplan.app.study.worker_scratch import worker_scratch
-from needleplan.errors import NetworkError
+from needleplan.errors import NetworkError, OptionError
 from sim.worker_processes import require_jobs, usable_cores
 
 #: A scheduler answers within this, or counts as out of reach.
@@ -39,7 +40,7 @@ def study_client(workers: int | None = None, scheduler: str | None = None) -> It
         scheduler: address of a scheduler such as ``tcp://127.0.0.1:8786``; its workers are used as they are.
 
     Raises:
-        OptionError: the number of workers is impossible.
+        OptionError: the number of workers is impossible, or those of this machine do not start.
         NetworkError: the address is none, the scheduler does not answer, has no worker, or a worker's software is
             another.
     """
@@ -71,7 +72,7 @@ def study_client(workers: int | None = None, scheduler: str | None = None) -> It
                 )
             )
             folder = stack.enter_context(worker_scratch())
-            with _without_interrupt():
+            with _without_interrupt(), _start_told():
                 cluster: Any = stack.enter_context(
                     LocalCluster(
                         n_workers=count, threads_per_worker=1, processes=True, host="127.0.0.1",
@@ -95,6 +96,27 @@ def require_workers(workers: int | None, scheduler: str | None) -> None:
         require_jobs(workers)
     if scheduler is not None:
         _require_address(scheduler)
+
+
+def end_worker_that_reads_its_script(scheduler: str | None) -> None:
+    """End a process that is just being begun as a worker, and would run the study of the script that began it.
+
+    Python lets no such process begin others. The one that began it says what the script lacks.
+    """
+    if scheduler is None and getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)
+
+
+@contextmanager
+def _start_told() -> Iterator[None]:
+    """Turns what comes of workers that do not start into a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OptionError(
+            f"the workers of this machine did not start ({error}): a script must call run_study below 'if __name__ "
+            '== "__main__":\', as every worker reads the script anew'
+        ) from None
 
 
 def _require_address(scheduler: str) -> None:

@@ -8,17 +8,17 @@ import dataclasses
 from collections import deque
 from pathlib import Path
 
-from needleplan.app.study.cluster import require_workers, study_client
+from needleplan.app.study.cluster import end_worker_that_reads_its_script, require_workers, study_client
 from needleplan.app.study.dask_task import run_case
-from needleplan.app.study.finished_cell import FinishedCell
+from needleplan.app.study.finished_cell import ROW_REMEDY, FinishedCell
 from needleplan.app.study.robot_content import with_robot_content
 from needleplan.app.study.software import software_versions
 from needleplan.app.study.stopping import stopping
 from needleplan.app.study.study import Study
-from needleplan.app.study.study_folder import StudyFolder
+from needleplan.app.study.study_folder import StudyFolder, WrittenPlan
 from needleplan.app.study.study_run import ProgressCallback, StudyRun, Work, told_writing
 from needleplan.app.study.study_state import StudyState, StudySummary
-from needleplan.errors import OptionError
+from needleplan.errors import OptionError, PlanFileError
 
 
 def run_study(
@@ -47,12 +47,14 @@ def run_study(
         work: what a worker does with a case; another one measures the engine alone.
 
     Raises:
-        OptionError: the folder holds something else, or is in use, or the number of workers is impossible, or the
-            files of a case are no longer those of its finished cells.
+        OptionError: the folder holds something else, or is in use, or the number of workers is impossible, or they
+            do not start, as where a script calls this outside ``if __name__ == "__main__"``, or the files of a case
+            are no longer those of its finished cells.
         NetworkError: the address is none, or the cluster is out of reach, or was lost, or its software is another.
         PlanFileError: the disk is full, that of a worker is, or a file in the folder is damaged.
         StudyStopped: a signal asked for it; a KeyboardInterrupt.
     """
+    end_worker_that_reads_its_script(scheduler)
     require_workers(workers, scheduler)
     if resume and not out.exists():
         raise OptionError(f"{out} is not there, so it holds no study to resume: see to its name")
@@ -80,11 +82,11 @@ def _waiting(study: Study, folder: StudyFolder, state: StudyState) -> deque[int]
     cells = {cell.name: cell for cell in study.cells}
     for index, case in enumerate(study.cases):
         finished = folder.finished(case)
-        kept = [folder.cell_of(case, cells[name], study.seed) for name in sorted(finished.intersection(cells))]
+        kept = folder.cells_of(study, case, [cells[name] for name in sorted(finished.intersection(cells))])
         for each in kept:
             state.count(each.row, kept=True)
         _see_plans(folder, kept, state)
-        if not finished.issuperset(cells) or folder.lacks_source(case, study.cells):
+        if not finished.issuperset(cells) or not folder.is_closed(study, case):
             found.append(index)
         else:
             state.cases_done += 1
@@ -92,14 +94,20 @@ def _waiting(study: Study, folder: StudyFolder, state: StudyState) -> deque[int]
 
 
 def _see_plans(folder: StudyFolder, kept: list[FinishedCell], state: StudyState) -> None:
-    """Note the plans of a case that finished cells name and that are gone, or are not those that were written."""
-    found: dict[str, str | None] = {}
+    """Note the plans of a case that finished cells name and that are gone, or are not those that were written.
+
+    Raises:
+        PlanFileError: a plan is that which was written, and of another case than its row tells.
+    """
+    found: dict[str, WrittenPlan | None] = {}
     for each in kept:
-        name = each.row.plan_file
+        name, row = each.row.plan_file, folder.row_file(each.row.case, each.row.cell)
         if not name:
             continue
         if name not in found:
-            found[name] = folder.plan_digest(each.row)
-        if found[name] != each.plan:
-            lacking = state.plans_gone if found[name] is None else state.plans_altered
-            lacking.setdefault(name, folder.row_file(each.row.case, each.row.cell))
+            found[name] = folder.plan_of(each.row)
+        plan = found[name]
+        if plan is None or plan.digest != each.plan:
+            (state.plans_gone if plan is None else state.plans_altered).setdefault(name, row)
+        elif not plan.tells_case:
+            raise PlanFileError(f"{row}: case_hash is not that of its plan: {ROW_REMEDY}")

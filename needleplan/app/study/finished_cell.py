@@ -8,6 +8,7 @@ from pathlib import Path
 
 from needleplan.app.study.row_checks import require_row, require_times
 from needleplan.app.study.study import STUDY_VERSION, Row, Times
+from needleplan.app.study.study_record import is_version
 from needleplan.errors import CaseError, PlanFileError
 from needleplan.io.bounded import read_whole
 from needleplan.io.plan_file import write_text
@@ -61,7 +62,7 @@ def read_finished(path: Path, case: str, cell: str) -> FinishedCell:
 
 def _parsed(path: Path) -> FinishedCell:
     data = parse_strict(read_whole(path, _MAXIMUM_ROW_BYTES).decode("utf-8", errors="replace"), str(path))
-    if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (ROW_SCHEMA, STUDY_VERSION):
+    if not isinstance(data, dict) or data.get("schema") != ROW_SCHEMA or not is_version(data.get("version")):
         raise PlanFileError(f"{path}: its schema must say {ROW_SCHEMA!r} and its version {STUDY_VERSION}")
     row = require_row(from_json(Row, data.get("row"), f"{path}: row"), str(path))
     times = require_times(from_json(Times, data.get("times"), f"{path}: times"), str(path))

@@ -53,8 +53,10 @@ def find_manifests(texts: Sequence[str], base: Path, study: Path) -> list[Path]:
             if isinstance(error, OSError):
                 reason = f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror}"
             raise OptionError(f"manifests: {text!r} cannot be followed ({reason})") from None
-        if _is_glob(text):
-            paths = [path for path in paths if path != study]
+        others = [path for path in paths if path.resolve() != study.resolve()]
+        if len(others) < len(paths) and (_exists(base / text) or not _is_glob(text)):
+            raise OptionError(f"manifests: {text!r} is this study file itself: name the manifests of its cases")
+        paths = others
         if not paths:
             missing.append(text)
         for path in paths:

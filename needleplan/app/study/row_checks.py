@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from needleplan.app.study.study import Row, Times
+from needleplan.app.study.reason_text import is_plain
+from needleplan.app.study.study import NO_CHANCES, NOT_CARRIED_OUT, Row, Times
 from needleplan.app.study.study_state import STATUSES
 from needleplan.errors import PlanFileError
 from needleplan.plan import MOST_OF_EACH
@@ -110,6 +111,8 @@ _LATER = (
     "chance_harm_of", "reached", "robot_s", "runs", *_RUN, *_PLACED,
 )  # fmt: skip
 _CHANCES = ("chance_covered", "chance_margin")
+#: A mean of equal figures may exceed the greatest of them by its rounding.
+_ROUNDING = 1e-9
 
 
 def require_row(row: Row, where: str) -> Row:
@@ -127,8 +130,12 @@ def require_row(row: Row, where: str) -> Row:
         raise PlanFileError(f"{where}: status is {row.status!r}, and must be one of {', '.join(STATUSES)}")
     if not re.fullmatch(r"|[0-9a-f]{64}", row.case_hash):
         raise PlanFileError(f"{where}: case_hash is {row.case_hash!r:.100}, and must be 64 digits of a hash")
+    if row.status != "failed" and not row.case_hash:
+        raise PlanFileError(f"{where}: case_hash is empty, and belongs to a row of status {row.status!r}")
+    _require_reason(row, where)
     _require_ranges(row, ROW_RANGES, where)
     _require_figures(row, where)
+    _require_needles(row, where)
     _require_chances(row, where)
     _require_rehearsals(row, where)
     _require_plan_file(row, where)
@@ -162,6 +169,48 @@ def _require_figures(row: Row, where: str) -> None:
         )
 
 
+def _require_reason(row: Row, where: str) -> None:
+    if not is_plain(row.reason):
+        raise PlanFileError(
+            f"{where}: reason is {row.reason!r:.100}, and must be one line without control characters"
+        )
+    if row.status != "complete" and not row.reason.strip():
+        raise PlanFileError(f"{where}: reason is empty, and belongs to a row of status {row.status!r}")
+    # Of a complete plan only a later stage may have failed.
+    if (
+        row.status == "complete"
+        and row.reason
+        and not row.reason.startswith((f"{NO_CHANCES}: ", f"{NOT_CARRIED_OUT}: "))
+    ):
+        raise PlanFileError(
+            f"{where}: reason is {row.reason!r:.100}, and must be empty or begin with {NO_CHANCES!r} or "
+            f"{NOT_CARRIED_OUT!r} where the status is 'complete'"
+        )
+
+
+def _require_needles(row: Row, where: str) -> None:
+    needles = row.insertions or 0
+    _require_no_more(row, "reached", needles, "the insertions", where)
+    if row.status == "complete":
+        # Of a plan that leaves something the bound is that of a whole cover.
+        _require_no_more(row, "lower_bound", needles, "the insertions of a complete plan", where)
+    _require_together(row, ("least_clearance_mm", "least_clearance_of"), where)
+    _require_together(row, ("reached", "robot_s"), where)
+
+
+def _require_no_more(row: Row, name: str, most: float, what: str, where: str) -> None:
+    value = getattr(row, name)
+    if value is not None and value > most:
+        raise PlanFileError(f"{where}: {name} is {value!r}, and cannot be more than {what}, {most:g}")
+
+
+def _require_together(row: Row, names: Sequence[str], where: str) -> None:
+    present = [name for name in names if getattr(row, name) is not None]
+    if present and len(present) < len(names):
+        lacking = next(name for name in names if name not in present)
+        raise PlanFileError(f"{where}: {lacking} is missing, and belongs to a row with {present[0]}")
+
+
 def _require_chances(row: Row, where: str) -> None:
     if row.error_budget is None:
         names = [name for name in _LATER if name.startswith("chance_")]
@@ -174,6 +223,8 @@ def _require_chances(row: Row, where: str) -> None:
         _require_present(row, ends, where)
         if values != sorted(values):
             raise PlanFileError(f"{where}: {', '.join(ends)} are {values}, and must not fall")
+    if row.chance_harm is None:
+        _require_absent(row, ("chance_harm_of",), "there is no chance_harm", where)
 
 
 def _require_rehearsals(row: Row, where: str) -> None:
@@ -183,6 +234,15 @@ def _require_rehearsals(row: Row, where: str) -> None:
         _require_present(row, _RUN, where)
     else:
         _require_absent(row, (*_RUN, *_PLACED), f"runs is {row.runs!r}", where)
+    _require_together(row, _PLACED[:2], where)
+    _require_together(row, _PLACED[2:], where)
+    if row.tip_error_mm is not None and row.largest_tip_error_mm is not None:
+        least_mm = row.tip_error_mm * (1.0 - _ROUNDING)
+        if row.largest_tip_error_mm < least_mm:
+            raise PlanFileError(
+                f"{where}: largest_tip_error_mm is {row.largest_tip_error_mm!r}, and cannot be less than their "
+                f"mean, {row.tip_error_mm!r}"
+            )
 
 
 def _require_plan_file(row: Row, where: str) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from needleplan.anatomy.phantom_parameters import PhantomParameters
+from needleplan.app.study.reason_text import NO_REASON, plain_reason
 from needleplan.devices.catalogue import DeviceCatalogue
 from needleplan.io.value_json import to_json
 
 #: Version of the study's folder.
 STUDY_VERSION = 1
+#: How the reason of a row begins that has a plan but lacks what a later stage had to tell.
+NO_CHANCES, NOT_CARRIED_OUT = "no chances", "not carried out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,7 @@ class Row:
         breathing_peak_mm: its amplitude.
         seed: of the case's random draws.
         status: complete, partial or infeasible as of the plan; failed where there is no plan because of an error.
-        reason: why it is not complete, in a sentence; empty where it is.
+        reason: why it is not complete, or why a later stage has nothing to tell; empty where all is there.
         time_limited: True where a search ended by its time limit, so that another machine may find another plan.
         target_ml: volume of the target.
         target_depth_mm: distance of the target's centroid from the entry surface.
@@ -302,8 +305,9 @@ class Row:
 
     @classmethod
     def failed(cls, case: StudyCase, cell: Cell, seed: int, reason: str, case_hash: str = "") -> "Row":
-        """The row of a case that an error kept from being planned."""
-        return cls(**cls.factors_of(case, cell, seed, case_hash), status="failed", reason=reason)
+        """The row of a case that an error kept from being planned; the reason becomes a plain one."""
+        told = plain_reason(reason, case, cell) or NO_REASON
+        return cls(**cls.factors_of(case, cell, seed, case_hash), status="failed", reason=told)
 
     @staticmethod
     def factors_of(case: StudyCase, cell: Cell, seed: int, case_hash: str) -> dict[str, Any]:

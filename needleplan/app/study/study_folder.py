@@ -3,7 +3,7 @@
     study.json                       what was asked, of which inputs, by which software
     rows/CASE/CELL.json              row and times of a finished cell; it is there whole or not at all
     plans/CASE/PLAN/                 a plan folder as the other commands read it
-    cases/CASE/                      the files of a phantom whose plans are kept
+    cases/CASE/                      the files of a phantom whose plans are kept, and the list of their hashes
     results.parquet, times.parquet   all rows, once all are there
 
 A cell is finished once its file is there, which is written after its plan and tells the hash of it.
@@ -13,13 +13,14 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from needleplan.app.folder import PlanFolder
 from needleplan.app.phantom_files import MANIFEST_NAME
+from needleplan.app.study.case_files import has_case_files, write_case_files
 from needleplan.app.study.cell_work import plan_name
 from needleplan.app.study.finished_cell import ROW_REMEDY, FinishedCell, read_finished, unpacked, write_finished
 from needleplan.app.study.seeds import case_seed
@@ -30,6 +31,19 @@ from needleplan.errors import CaseError, OptionError, PlanFileError
 from needleplan.io.bounded import read_whole
 from needleplan.io.plan_file import MAXIMUM_BYTES, write_bytes, write_json
 from needleplan.io.study_table import write_results, write_times
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPlan:
+    """The file of a plan as it is found.
+
+    Attributes:
+        digest: its SHA-256 (hex); empty where what stands there is no file of a plan.
+        tells_case: True where it tells the content hash of the case that its row tells.
+    """
+
+    digest: str
+    tells_case: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,41 +195,51 @@ class StudyFolder:
         """Row of a finished cell; errors as of ``read_finished``."""
         return self._read(case, cell).row
 
-    def cell_of(self, case: StudyCase, cell: Cell, study_seed: int) -> FinishedCell:
+    def cell_of(self, study: Study, case: StudyCase, cell: Cell) -> FinishedCell:
         """A finished cell of a study; errors as of ``read_finished``, also where factors, seed or plan differ."""
         found = self._read(case.name, cell.name)
         row, path = found.row, self.row_file(case.name, cell.name)
-        factors = Row.factors_of(case, cell, case_seed(study_seed, case), row.case_hash)
+        factors = Row.factors_of(case, cell, case_seed(study.seed, case), row.case_hash)
         for name, value in factors.items():
             if getattr(row, name) != value and not (name == "robot" and _same_robot(row, cell)):
                 raise PlanFileError(
                     f"{path}: {name} is {getattr(row, name)!r}, where the study has {value!r}: {ROW_REMEDY}"
                 )
         place = f"plans/{case.name}/{plan_name(cell)}/plan.json"
-        if row.plan_file not in ("", place):
-            raise PlanFileError(
-                f"{path}: plan_file is {row.plan_file!r:.100}, and must be empty or {place}: {ROW_REMEDY}"
-            )
+        must = (place,) if study.outputs.plans and row.status != "failed" else ("", place)
+        if row.plan_file not in must:
+            told = " or ".join(each or "empty" for each in must)
+            raise PlanFileError(f"{path}: plan_file is {row.plan_file!r:.100}, and must be {told}: {ROW_REMEDY}")
         return found
 
-    def row_of(self, case: StudyCase, cell: Cell, study_seed: int) -> Row:
-        """Row of a finished cell of a study; errors as of ``cell_of``."""
-        return self.cell_of(case, cell, study_seed).row
+    def cells_of(self, study: Study, case: StudyCase, cells: Iterable[Cell]) -> list[FinishedCell]:
+        """Finished cells of a case; errors as of ``cell_of``, also where they tell different content of it."""
+        found = [self.cell_of(study, case, cell) for cell in cells]
+        told = {each.row.case_hash: each.row.cell for each in found if each.row.case_hash}
+        if len(told) > 1:
+            one, other = sorted(told.values())[:2]
+            rows = self._folder("rows", case.name)
+            raise PlanFileError(
+                f"{rows}: {one}.json and {other}.json tell different case_hash of one case: remove {rows} and "
+                "resume the study"
+            )
+        return found
 
     def read_times(self, case: str, cell: str) -> Times:
         """Times of a finished cell; errors as of ``read_finished``."""
         return self._read(case, cell).times
 
-    def plan_digest(self, row: Row) -> str | None:
-        """SHA-256 (hex) of the file of a row's plan; None where it is gone, empty where it is no file of a plan."""
+    def plan_of(self, row: Row) -> WrittenPlan | None:
+        """What the file of a row's plan holds; None where it is gone."""
         _, case, plan, _ = row.plan_file.split("/")
         path = self.plan_folder(case, plan).plan
         if not path.exists():
             return None
         try:
-            return hashlib.sha256(read_whole(path, MAXIMUM_BYTES)).hexdigest()
+            content = read_whole(path, MAXIMUM_BYTES)
         except CaseError:
-            return ""
+            return WrittenPlan("", False)
+        return WrittenPlan(hashlib.sha256(content).hexdigest(), row.case_hash.encode() in content)
 
     def _read(self, case: str, cell: str) -> FinishedCell:
         return read_finished(self.row_file(case, cell), case, cell)
@@ -238,10 +262,23 @@ class StudyFolder:
             digest = hashlib.sha256(content).hexdigest()
         write_finished(self.row_file(row.case, row.cell), FinishedCell(row, times, digest))
 
+    def is_closed(self, study: Study, case: StudyCase) -> bool:
+        """True where the plans of a case can be read with the case.
+
+        They say which case they are for, and the files of a phantom are there as they were written.
+        """
+        plans = self._plans(case, study.cells)
+        kept = study.outputs.plans and case.phantom is not None and bool(plans)
+        return all(map(_tells_case, plans)) and (not kept or has_case_files(self.case_folder(case.name)))
+
     def lacks_source(self, case: StudyCase, cells: tuple[Cell, ...]) -> list[PlanFolder]:
         """Plan folders of a case that do not say yet, or in a damaged file, which case they are for."""
+        return [each for each in self._plans(case, cells) if not _tells_case(each)]
+
+    def _plans(self, case: StudyCase, cells: tuple[Cell, ...]) -> list[PlanFolder]:
+        """Plan folders of a case that hold a plan."""
         folders = [self.plan_folder(case.name, name) for name in sorted({plan_name(cell) for cell in cells})]
-        return [each for each in folders if each.plan.is_file() and not _tells_case(each)]
+        return [each for each in folders if each.plan.is_file()]
 
     def close_case(self, case: StudyCase, cells: tuple[Cell, ...], files: Mapping[str, bytes]) -> None:
         """Write a phantom's files, and into the case's plan folders which case they are for.
@@ -250,8 +287,8 @@ class StudyFolder:
             PlanFileError: one of the plans was damaged since it was written.
         """
         manifest, folder = case.manifest, self.case_folder(case.name)
-        for name in sorted(files, key=lambda each: each == MANIFEST_NAME):
-            write_bytes(folder / Path(name).name, files[name])
+        if files:
+            write_case_files(folder, files)
         if manifest is None:
             manifest = folder / MANIFEST_NAME
         for lacking in self.lacks_source(case, cells):
@@ -264,7 +301,7 @@ class StudyFolder:
     def write_tables(self, study: Study) -> None:
         """results.parquet and times.parquet of all cells, in the study's order; all must be finished."""
         digest = study.digest()
-        rows = (self.row_of(case, cell, study.seed) for case in study.cases for cell in study.cells)
+        rows = (each.row for case in study.cases for each in self.cells_of(study, case, study.cells))
         write_results(self.results, rows, study.name, digest)
         names = [cell.name for cell in study.cells]
         times = (self.read_times(case.name, name) for case in study.cases for name in names)

@@ -45,9 +45,10 @@ class _Lines:
 
 def progress_line(state: StudyState) -> str:
     """How far a study is, in one line."""
+    workers = f"{state.workers} worker{'' if state.workers == 1 else 's'}"
     return (
         f"{state.cases_done} of {state.cases} cases, {state.cells_done} of {state.cells} cells, "
-        f"{state.total('failed')} failed, {state.workers} workers, {_rate(state)}, {_left(state)}"
+        f"{state.total('failed')} failed, {workers}, {_rate(state)}, {_left(state)}"
     )
 
 

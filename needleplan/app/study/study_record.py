@@ -33,7 +33,7 @@ def read_record(path: Path) -> dict[str, Any]:
     record = parse_strict(text, str(path))
     if not isinstance(record, dict) or record.get("schema") != RECORD_SCHEMA:
         raise PlanFileError(f"{path}: its schema must say {RECORD_SCHEMA!r}")
-    if record.get("version") != STUDY_VERSION:
+    if not is_version(record.get("version")):
         raise PlanFileError(f"{path}: its version must be {STUDY_VERSION}, not {record.get('version')!r}")
     kinds = {"name": str, "digest": str, "versions": dict, "outputs": dict, "inputs": dict}
     for name, kind in kinds.items():
@@ -42,6 +42,11 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record["outputs"].get("plans"), bool):
         raise PlanFileError(f"{path}: outputs.plans must be true or false")
     return record
+
+
+def is_version(value: object) -> bool:
+    """True for the version of a study's folder, which is a whole number and neither 1.0 nor true."""
+    return type(value) is int and value == STUDY_VERSION
 
 
 def is_study_folder(folder: Path) -> bool:

@@ -68,10 +68,10 @@ def interval(estimate: Estimate | None, digits: int, sign: str = "") -> str:
     """A figure with its interval, as ``+1.2 (0.8 to 1.6)``."""
     if estimate is None:
         return "–"
-    value = f"{estimate.value:{sign}.{digits}f}"
+    value = f"{estimate.value:{sign}z.{digits}f}"
     if estimate.low is None or estimate.high is None:
         return value
-    return f"{value} ({estimate.low:{sign}.{digits}f} to {estimate.high:{sign}.{digits}f})"
+    return f"{value} ({estimate.low:{sign}z.{digits}f} to {estimate.high:{sign}z.{digits}f})"
 
 
 def status_section(analysis: Analysis) -> Html:

@@ -216,7 +216,7 @@ class StudyRun:
 
     def _again(self, flight: _Flight, case: StudyCase, reason: str = "its worker died") -> None:
         """Hand over what is left of a case, if only its files."""
-        lacking = self.folder.lacks_source(case, self.study.cells)
+        lacking = not self.folder.is_closed(self.study, case)
         if flight.left or (flight.tries < TRIES and lacking):
             self._launch(flight)
             return

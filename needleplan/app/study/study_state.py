@@ -67,7 +67,7 @@ class StudyState:
         without_files: why the files of a case could not be made, by its name; its plans are there, but nothing that
             reads them with the case.
         plans_gone: files of plans that rows of earlier runs name and that are no longer there, relative to the
-            study's folder, and for each the file of the first of these rows.
+            study's folder, and for each the file of a row by whose removal it is made again.
         plans_altered: the same for plans that are there, but not as they were written.
     """
 

@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from needleplan.anatomy.phantom_population import PhantomPopulation
-from needleplan.case.strict_tables import Name, StrictTable, require_plain
+from needleplan.case.strict_tables import Name, StrictTable, require_plain, shown
 from needleplan.motion.lujan import MAXIMUM_AMPLITUDE_MM
 
 #: Greatest seed of a study or a phantom.
@@ -26,12 +26,13 @@ LARGEST_SEED = 2**53 - 1
 MAXIMUM_CASES = 200_000
 
 
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+_LABEL_WORDS = "must be 1 to 40 letters, digits, points, hyphens and underscores, and begin with a letter or digit"
+
+
 def _require_label(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", text):
-        raise PydanticCustomError(
-            "label",
-            "it must be 1 to 40 letters, digits, points, hyphens and underscores, and begin with a letter or digit",
-        )
+    if not _LABEL.fullmatch(text):
+        raise PydanticCustomError("label", f"it {_LABEL_WORDS}")
     return text
 
 
@@ -176,10 +177,18 @@ class StudyTables(StrictTable):
     cases: Annotated[tuple[CasesTable, ...], Field(min_length=1, max_length=1000)]
     devices: DevicesTable | None = None
     factors: FactorsTable = FactorsTable()
-    breathing: dict[Label, BreathingTable] = Field(default_factory=dict)
+    breathing: dict[str, BreathingTable] = Field(default_factory=dict)
     planning: PlanningTable = PlanningTable()
     outputs: OutputsTable = OutputsTable()
     leave_out: Annotated[tuple[FactorsTable, ...], Field(max_length=1000)] = ()
+
+    @field_validator("breathing")
+    @classmethod
+    def _named(cls, value: dict[str, BreathingTable]) -> dict[str, BreathingTable]:
+        for name in value:
+            if not _LABEL.fullmatch(name):
+                raise ValueError(f"[breathing]: a table is called {shown(name)}; its name {_LABEL_WORDS}")
+        return value
 
 
 #: Schema of the tables under a key, for messages.

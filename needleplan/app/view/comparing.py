@@ -1,5 +1,6 @@
 """Two plans of one case side by side: what they achieve, where their needles go, what they come near to."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from needleplan.app.folder import PlanFolder
 from needleplan.app.pipeline import PlannedCase
 from needleplan.errors import OptionError
 from needleplan.plan import Insertion, Plan
+from needleplan.plan_clearances import REPORTED_CLEARANCE_CAP_MM
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,8 @@ class ComparedValue:
         unit: its unit.
         first: of the first plan; None where it has none.
         second: of the second.
-        difference: second less first; None where one is missing.
+        difference: second less first; None where one is missing or both are capped.
+        capped: whether the first and the second are measured no farther, so that they are at least this.
     """
 
     name: str
@@ -28,6 +31,7 @@ class ComparedValue:
     first: float | None
     second: float | None
     difference: float | None
+    capped: tuple[bool, bool] = (False, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def compare_plans(first: Plan, second: Plan) -> Comparison:
             for (name, unit, before), (_, _, after) in zip(_figures(first), _figures(second), strict=True)
         ),
         tuple(_needle(order, first.insertions, second.insertions) for order in orders),
-        tuple(_value(name, "mm", _clearances(first).get(name), _clearances(second).get(name)) for name in names),
+        tuple(_clearance(name, _clearances(first).get(name), _clearances(second).get(name)) for name in names),
     )
 
 
@@ -132,6 +136,13 @@ def _clearances(plan: Plan) -> dict[str, float]:
 def _value(name: str, unit: str, first: float | None, second: float | None) -> ComparedValue:
     difference = None if first is None or second is None else second - first
     return ComparedValue(name, unit, first, second, difference)
+
+
+def _clearance(name: str, first: float | None, second: float | None) -> ComparedValue:
+    value = _value(name, "mm", first, second)
+    capped = (first is not None and first >= REPORTED_CLEARANCE_CAP_MM,
+              second is not None and second >= REPORTED_CLEARANCE_CAP_MM)  # fmt: skip
+    return dataclasses.replace(value, capped=capped, difference=None if all(capped) else value.difference)
 
 
 def _needle(order: int, first: Sequence[Insertion], second: Sequence[Insertion]) -> ComparedNeedle:

@@ -19,6 +19,7 @@ from needleplan.app.view.keeping import OpenedFolder, require_name, save_plan, s
 from needleplan.app.view.newest_worker import NewestWorker
 from needleplan.app.view.page_state import metrics_state, needles_state
 from needleplan.app.view.requests import Chosen, Lock, Move, Save, StaleEditError, Step
+from needleplan.app.view.resting_hand import RestingHand
 from needleplan.app.view.scene_parts import target_body, zone_body
 from needleplan.app.view.session import EditSession
 from needleplan.errors import NavigationError, NeedleplanError
@@ -28,6 +29,8 @@ from needleplan.trajectory.table import TrajectoryTable
 
 #: Longest that a page waits for news.
 LONGEST_WAIT_S = 20.0
+#: A hand that has not moved for so long is taken to have let go: its page may have been closed meanwhile.
+HELD_S = 3.0
 #: Pages that wait at the same time; more are answered at once, so that threads are left for edits.
 MOST_WAITING = 16
 
@@ -82,6 +85,7 @@ class PlanningDesk:
         self._judged: Judged | None = None
         self._failure = ""
         self._judge = NewestWorker(self._judge_task, "needleplan-judge")
+        self._resting = RestingHand(HELD_S, self._rested)
         self._candidates = CandidatePaths(planned, self._demands, self._tell_all)
         self._submit()
 
@@ -99,6 +103,7 @@ class PlanningDesk:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._resting.close()
         self._judge.close()
         self._candidates.close()
 
@@ -117,7 +122,7 @@ class PlanningDesk:
             return self._state()
 
     def move(self, asked: Move) -> dict[str, Any]:
-        """Move an end of a needle; figures are computed anew when the hand lets go."""
+        """Move an end of a needle; figures are computed anew when the hand lets go, or rests for ``HELD_S``."""
         return self._edit(
             asked.version,
             lambda: self._session.move(asked.order, asked.end, asked.point_mm, asked.gesture),
@@ -219,12 +224,18 @@ class PlanningDesk:
         """The state after a change; one that says False changed nothing, and the version stays."""
         with self._changed:
             self._require(version)
-            if change() is not False:
-                self._version += 1
-                self._tell()
-            # A hand that lets go where it was last has changed nothing, but its figures were not asked for yet.
-            if judged and self._submitted_version != self._version:
-                self._submit()
+            try:
+                if change() is not False:
+                    self._version += 1
+                    self._tell()
+            finally:
+                # A hand that lets go where it was last, or where it may not, has changed nothing, but the figures
+                # of where it was last were not asked for yet.
+                if self._submitted_version != self._version:
+                    if judged:
+                        self._submit()
+                    else:
+                        self._resting.moved()
             return self._state()
 
     def _require(self, version: int) -> None:
@@ -241,6 +252,11 @@ class PlanningDesk:
     def _submit(self) -> None:
         self._submitted_version = self._version
         self._judge.submit(self._task())
+
+    def _rested(self) -> None:
+        with self._changed:
+            if self._submitted_version != self._version:
+                self._submit()
 
     def _judge_task(self, task: _Task) -> None:
         try:

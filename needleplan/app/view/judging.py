@@ -61,7 +61,7 @@ def judge(
         if column.hard and not column.passed[0]
     ]
     if insertions == plan.insertions:
-        return Judged(plan, planned.assessment, tuple(path_breaches), ())
+        return Judged(plan, planned.assessment, tuple(path_breaches), _told_of(plan, path_breaches))
     margin_mm = demands.coverage.margin_mm
     zone = planned.zone_model.zone(insertions)
     assessment = assess_zone(planned.queries, zone, margin_mm)
@@ -137,6 +137,13 @@ def _too_near(demands: PlanDemands, zone: LethalZone) -> list[str]:
                 f"{structure.margin_mm:g} mm (the surface is sampled, so up to {structure.spacing_mm:.1f} mm less)."
             )
     return found
+
+
+def _told_of(plan: Plan, broken: Sequence[str]) -> tuple[str, ...]:
+    """Why a plan as it was opened is not complete, in its own words, but for what is said as broken already."""
+    if plan.status is PlanStatus.COMPLETE:
+        return ()
+    return tuple(f"{item.finding} {item.remedy}".strip() for item in plan.evidence if item.finding not in broken)
 
 
 def _standing(planned: PlannedCase, demands: PlanDemands, insertions: tuple[Insertion, ...]) -> Standing:

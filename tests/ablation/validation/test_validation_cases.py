@@ -23,6 +23,7 @@ def test_every_case_of_the_list_is_there_with_its_source():
     assert all(case.source.strip() and case.title.strip() for case in CASES.values())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", params(CLOSED))
 def test_a_closed_form_or_law_is_met(case):
     checks = case.run().checks

@@ -146,6 +146,7 @@ def stepped():
     )
 
 
+@pytest.mark.long
 def test_a_smoothed_target_says_how_far_it_lies_from_what_is_measured_and_the_planes_show_that():
     planned = stepped()
     target = planned.anatomy.target
@@ -253,6 +254,7 @@ def test_bodies_needles_and_axes_lie_where_the_patient_lies():
     assert {name for name, *_ in light_surfaces(made)} >= {"tumour", "liver", "skin"}
 
 
+@pytest.mark.long
 def test_zones_grow_and_end_as_the_plan_predicts():
     planned = lying()
     moments = growth_moments(planned.plan, planned.zone_model)

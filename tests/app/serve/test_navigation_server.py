@@ -237,6 +237,7 @@ def test_impossible_arguments_are_told_before_anything_is_read(tmp_path, words, 
         serve_command.run_serve(parsed(tmp_path, *words))
 
 
+@pytest.mark.long
 def test_the_command_serves_scores_beside_the_loop_and_ends_cleanly(tmp_path, monkeypatch, capsys):
     from needleplan.app import outputs
 

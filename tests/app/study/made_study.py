@@ -105,7 +105,7 @@ def work_without_files(task: CaseTask, topic: str, key: str) -> dict[str, bytes]
         factors = Row.factors_of(task.case, cell, seed, "0" * 64)
         row = Row(**factors, status="complete", plan_file=name, **FIGURES)
         told = {"row": to_json(row), "times": to_json(Times(task.case.name, cell.name)), "tables": []}
-        teller.tell({"finished": cell.name, "plan": zlib.compress(b"{}"), **told})
+        teller.tell({"finished": cell.name, "plan": zlib.compress(b'{"case_hash": "%b"}' % (b"0" * 64)), **told})
     raise RuntimeError("no files")
 
 

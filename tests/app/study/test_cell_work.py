@@ -4,14 +4,16 @@ import shutil
 import zlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_study import LIGHT, SMALL, small_study
 from made_study_files import own_antenna
 
 from needleplan.ablation.ellipsoid import EllipsoidTableModel
-from needleplan.anatomy.phantom import PhantomParameters, TumourParameters
+from needleplan.anatomy.phantom import PhantomParameters, TumourParameters, make_phantom
 from needleplan.app.folder import PlanFolder
 from needleplan.app.outputs import load_planned
+from needleplan.app.phantom_files import save_phantom
 from needleplan.app.study.case_patient import study_patient
 from needleplan.app.study.case_work import CaseChangedError, CaseTask, work_case
 from needleplan.app.study.cell_row import _chances, cell_row
@@ -166,6 +168,26 @@ def test_a_worker_tells_each_cell_and_leaves_out_what_is_done(patient):
         work_case(other, Heard())
 
 
+def test_a_broken_case_tells_no_folder_and_reads_alike_wherever_it_lies(tmp_path):
+    rows = []
+    for name in ("Erika Muster", "elsewhere/deep"):
+        folder = tmp_path / name / "cs"
+        manifest = save_phantom(make_phantom(SMALL, np.random.default_rng(0)), folder, 6.0)
+        (folder / "labels.nii.gz").write_bytes(b"nothing")
+        case = StudyCase("a", manifest=manifest.resolve())
+        work_case(CaseTask(case, (Cell(),), LIGHT, 5, False, False, software_versions()), heard := Heard())
+        rows.append(heard.messages[-1]["row"])
+    assert rows[0] == rows[1] and rows[0]["status"] == "failed"
+    assert "labels.nii.gz: " in rows[0]["reason"] and "/" not in rows[0]["reason"]
+
+
+def test_a_complaint_of_a_robot_tells_no_folder(patient, tmp_path):
+    cell = Cell(robot=str(tmp_path / "Erika Muster" / "own.toml"), robot_hash="ab" * 32)
+    row = cell_row(CASE, cell, 1, patient, work_cell(patient, cell, LIGHT, 1, Stages()), "")
+    assert row.status == "complete"
+    assert row.reason == "not carried out: there is no robot description own.toml"
+
+
 def test_a_case_that_is_another_than_that_of_its_finished_cells_is_refused(patient):
     known = patient.queries.anatomy.case.content_hash
     task = CaseTask(CASE, (Cell(margin_mm=0.0),), LIGHT, 5, False, False, software_versions(), known)
@@ -214,6 +236,16 @@ def test_a_study_of_phantoms_has_plan_folders_and_the_same_bytes_by_two_workers(
         folder.source.write_bytes(damaged)
         assert run_study(study, tmp_path / "one", workers=1, resume=True).computed == 0
         assert folder.source.read_bytes() == sound
+    # So are those of the case.
+    case = tmp_path / "one" / "cases" / rows[0].case
+    sound = {path.name: path.read_bytes() for path in case.iterdir()}
+    assert set(sound) == {"case.toml", "labels.nii.gz", "SHA256SUMS"}
+    shutil.rmtree(tmp_path / "one" / "cases")
+    assert run_study(study, tmp_path / "one", workers=1, resume=True).computed == 0
+    (case / "labels.nii.gz").write_bytes(b"nothing")
+    assert run_study(study, tmp_path / "one", workers=1, resume=True).computed == 0
+    assert sound == {path.name: path.read_bytes() for path in case.iterdir()}
+    assert load_planned(folder, None).plan.insertions
 
 
 @pytest.mark.long

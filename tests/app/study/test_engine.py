@@ -69,6 +69,18 @@ def computed(log: Path) -> Counter[str]:
     return Counter(log.read_text(encoding="utf-8").splitlines())
 
 
+@pytest.fixture(autouse=True)
+def signals_as_a_terminal_gives_them():
+    """Who starts the tests in the background may have some ignored, and a study leaves ignored ones alone."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """results.parquet of 6 cases of 3 cells by one worker."""
@@ -78,6 +90,7 @@ def undisturbed(tmp_path_factory):
     return (folder / "out" / "results.parquet").read_bytes()
 
 
+@pytest.mark.long
 def test_results_are_the_same_bytes_by_two_workers_one_of_which_is_killed(undisturbed, tmp_path):
     killed = []
 
@@ -294,6 +307,19 @@ def test_an_existing_cluster_gives_the_same_bytes_and_its_loss_is_one_sentence(u
 
 
 @pytest.mark.long
+def test_a_script_that_every_worker_would_run_again_is_told_what_it_lacks(tmp_path):
+    script = tmp_path / "main.py"
+    script.write_text(MAIN.format(here=str(HERE)).replace('__name__ == "__main__"', "True"), encoding="utf-8")
+    words = [sys.executable, str(script), str(tmp_path / "log"), str(tmp_path / "out")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1 and not (tmp_path / "log").exists()
+    assert done.stderr.count("Traceback (most recent call last)") == 1
+    last = done.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("needleplan.errors.OptionError: the workers of this machine did not start (")
+    assert "below 'if __name__ == \"__main__\":'" in last
+
+
+@pytest.mark.long
 def test_ctrl_c_of_a_terminal_reaches_the_workers_too_and_leaves_no_traceback_of_theirs(tmp_path):
     script = tmp_path / "main.py"
     script.write_text(MAIN.format(here=str(HERE)), encoding="utf-8")
@@ -360,6 +386,7 @@ def test_a_worker_without_room_ends_the_study_and_is_no_row(tmp_path, undisturbe
     assert (out / "results.parquet").read_bytes() == undisturbed
 
 
+@pytest.mark.long
 def test_a_case_whose_files_cannot_be_made_is_told_and_taken_up_again(tmp_path):
     patient = replace(small_study(1).cases[0], data=tmp_path / "log")
     study = replace(made_study(1, 1, tmp_path / "log"), cases=(patient,), outputs=Outputs(True, False, False))

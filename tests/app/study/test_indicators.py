@@ -9,6 +9,7 @@ from needleplan.app.study.analysis_indicators import DEFINITIONS
 from needleplan.app.study.analysis_levels import ordered_rows
 from needleplan.app.study.indicators import indicators
 from needleplan.uncertainty.binomial import clopper_pearson
+from robots.catalogue import DEFAULT_ROBOT
 
 CELL = made_cells(devices=("a",), strategies=("free-breathing",), budgets=("robot",), robots=("needle_arm7",))[0]
 
@@ -69,6 +70,14 @@ def test_what_no_row_has_is_not_told_and_every_definition_is_whole():
     for item in DEFINITIONS:
         assert len(item.definition) > 20 and item.denominator and item.group and item.title
         assert item.unit == "%" or not item.name.endswith("_pct")
+
+
+def test_a_rehearsal_without_a_robot_of_its_own_counts_for_the_default_one_as_the_denominator_says():
+    cell = made_cells(strategies=("gated",))[0]
+    found = indicators(ordered_rows([made_row("case-1", cell, reached=2, robot_s=9.0, insertions=2)]), ())
+    reached = next(item for item in found if item.definition.name == "reached_pct")
+    assert cell.robot is None and reached.count == 1
+    assert DEFAULT_ROBOT in reached.definition.denominator
 
 
 def test_a_worse_plan_never_has_better_indicators():

@@ -66,6 +66,7 @@ def test_the_same_robot_twice_and_one_that_is_missing_are_refused(tmp_path):
         with_robot_content([Cell(robot=str(tmp_path / "none.toml"))])
 
 
+@pytest.mark.long
 def test_a_study_resumes_where_its_robot_was_moved_and_not_where_it_was_changed(tmp_path):
     here, there = copied(tmp_path / "here"), copied(tmp_path / "there")
     study = replace(made_study(1, 1, tmp_path / "log"), cells=(Cell(robot=str(here)),))

@@ -5,6 +5,7 @@ import threading
 import time
 from argparse import ArgumentParser
 from collections import Counter
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 
@@ -62,6 +63,19 @@ def test_a_number_of_workers_is_a_number(tmp_path, capsys):
     with pytest.raises(SystemExit):
         options("study.toml", "--workers", "many")
     assert "must be a whole number, not 'many'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["a\x1b[31m\n", "a\nb", "a\u202eb", "a\x7f"])
+def test_a_folder_with_control_characters_is_refused_before_it_is_printed(capsys, folder):
+    with pytest.raises(SystemExit):
+        options("study.toml", "--out", folder)
+    said = capsys.readouterr().err
+    assert f"must be a path without control characters, not {folder!r}" in said and folder not in said
+
+
+@pytest.mark.parametrize("name", ["Zoë's study, 2", "病 [x]"])
+def test_a_folder_may_be_called_in_any_letters(name):
+    assert options("study.toml", "--out", f"/tmp/{name}").out.name == name
 
 
 @pytest.mark.parametrize(
@@ -157,6 +171,7 @@ def test_how_far_it_is_is_told_with_the_time_left():
     state = half_done()
     # Three cells in a minute, four are left.
     assert state.left_s == pytest.approx(80.0, rel=0.01)
+    assert " 1 worker, " in progress_line(replace(state, workers=1))
     line = progress_line(state)
     assert line.startswith("2 of 4 cases, 4 of 8 cells, 1 failed, 2 workers, 3 cells a minute")
     assert "1 min 20 s left" in line

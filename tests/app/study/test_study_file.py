@@ -127,7 +127,7 @@ BROKEN = [
     (
         "line break in a key",
         '[breathing."a\\nb"]\npeak_mm = 3',
-        r"\[breathing\]: 'a\\nb' is 'a\\nb'; it must be 1 to 40",
+        r"toml: \[breathing\]: a table is called 'a\\nb'; its name must be 1 to 40",
     ),
     ("line break in a table", '[breathing."a\\nb"]\npeek_mm = 3', r"\[breathing.'a\\nb'\]: unknown key 'peek_mm'"),
     ("breathing untold", '[factors]\nstrategy = "tracking"\nbreathing = "deep"', r"such as \[breathing.deep\]"),

@@ -211,6 +211,12 @@ def test_data_folders_of_the_table_the_caller_and_the_environment(
         ("phantoms = 1\n[cases.population]\nradius_mm = [9]", "radius_mm has too few values, only 1"),
         ("phantoms = 1\n[cases.population]\nradius_mm = [7, 8, 9]", "radius_mm has 3 values, more than the 2 it"),
         ("manifests = 3", "manifests is 3; it must be a list in brackets"),
+        (
+            'manifests = "study.toml"',
+            "manifests: 'study.toml' is this study file itself: name the manifests of its",
+        ),
+        ('manifests = "./study.toml"', "is this study file itself"),
+        ('manifests = "study.tom?"', "there is no case at 'study.tom?'".replace("?", r"\?")),
         ('manifests = ""', "manifests is ''; it must be a text in one line that is not blank"),
         ("phantoms = 1\n[cases.population]\nvoxel_mm = 0", "voxel_mm is 0"),
         (

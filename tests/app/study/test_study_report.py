@@ -14,9 +14,11 @@ from needleplan.app.study.analysis_outputs import analyse_folder
 from needleplan.app.study.study import Row, Study, StudyCase
 from needleplan.app.study.study_record import record_of
 from needleplan.app.study.study_report import study_page, write_study_report
+from needleplan.app.study.study_report_sections import interval
 from needleplan.errors import CaseError, PlanFileError
 from needleplan.io.plan_file import write_json
 from needleplan.io.study_table import write_results, write_times
+from needleplan.uncertainty.rehearsal_statistics import Estimate
 
 HOSTILE = "</script><img onerror=alert(1) src=x>"
 PLAN = "0123456789ab"
@@ -30,6 +32,11 @@ def made_folder(out: Path, rows, cells=CELLS, name="a made study") -> Path:
     write_results(out / "results.parquet", rows, study.name, study.digest())
     write_times(out / "times.parquet", made_times(rows), study.name, study.digest())
     return out
+
+
+def test_what_rounds_to_nothing_has_no_minus():
+    assert interval(Estimate(-0.01, -1.26, -0.04), 1) == "0.0 (-1.3 to 0.0)"
+    assert interval(Estimate(-0.01, None, None), 1, "+") == "+0.0"
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +131,7 @@ def test_an_empty_study_has_a_page(tmp_path):
     assert "The study has no rows." in study_page(record, analyse([]), tmp_path)
 
 
+@pytest.mark.long
 def test_figures_and_their_data_are_written(folder):
     analyse_folder(folder)
     names = {path.name for path in (folder / "figures").iterdir()}

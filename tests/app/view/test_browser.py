@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import shutil
 import threading
 import time
@@ -196,6 +197,12 @@ class HeldUp:
         for route in self.routes:
             route.continue_()
 
+    def go_first(self):
+        self.routes.pop(0).continue_()
+
+    def refuse(self, sentence):
+        self.routes.pop(0).fulfill(status=400, json={"error": sentence})
+
 
 def typed(page, end, point_mm):
     for axis, value in zip("xyz", point_mm, strict=True):
@@ -254,6 +261,175 @@ def test_a_place_on_the_way_that_is_refused_does_not_refuse_the_place_typed(page
     page.tab.keyboard.press("Tab")
     page.until("document.getElementById('error').textContent.includes('out of the patient')")
     assert shown_mm(page, "tip") == wanted and page.needle()["tip_mm"] == wanted
+
+
+def test_the_sentence_of_a_refusal_stays_while_the_other_end_is_moved(page):
+    way = HeldUp(page)
+    tip = page.needle()["tip_mm"]
+    page.tab.fill("#tip-x", "5000")
+    page.tab.keyboard.press("Tab")
+    page.tab.fill("#entry-z", f"{page.needle()['entry_mm'][2] + 5.0:.1f}")
+    page.tab.keyboard.press("Tab")
+    way.go()
+    page.until("needleplanPage.connection.state.needles[0].moved && !needleplanPage.connection.busy")
+    assert "out of the patient" in page.tab.inner_text("#error")
+    page.tab.fill("#tip-x", f"{tip[0] + 1.0:.1f}")
+    page.tab.keyboard.press("Tab")
+    page.until("document.getElementById('error').textContent === ''")
+
+
+def test_coordinates_as_they_are_shown_are_valid(page):
+    assert page.tab.evaluate("[...document.querySelectorAll('#needle input')].every((one) => one.validity.valid)")
+
+
+TIP = "button.np-handle.np-tip"
+SHOWN_TIP = "needleplanPage.viewer.state().needles['1'].tip_mm"
+
+
+def test_a_step_of_a_key_starts_from_the_step_before_whatever_was_answered_meanwhile(page):
+    start, version = page.needle()["tip_mm"], page.state()["version"]
+    way = HeldUp(page)
+    page.tab.focus(TIP)
+    page.tab.keyboard.press("ArrowRight")
+    page.tab.keyboard.press("ArrowRight")
+    while not way.routes:
+        page.tab.wait_for_timeout(10)
+    way.go_first()
+    while not way.routes:
+        page.tab.wait_for_timeout(10)
+    assert page.state()["version"] == version + 1, "the first step is answered, the second is on its way"
+    page.tab.keyboard.press("ArrowRight")
+    way.go()
+    page.until(f"needleplanPage.connection.state.version === {version + 3} && !needleplanPage.connection.busy")
+    tip = page.needle()["tip_mm"]
+    assert math.dist(tip, start) == pytest.approx(3.0, abs=1e-6)
+    assert page.tab.evaluate(SHOWN_TIP) == pytest.approx(tip)
+
+
+def test_a_handle_that_was_moved_to_where_it_may_not_goes_back(page):
+    tip = page.needle()["tip_mm"]
+    way = HeldUp(page)
+    page.tab.focus(TIP)
+    page.tab.keyboard.press("ArrowRight")
+    page.tab.keyboard.press("ArrowUp")
+    for sentence in ("Not there.", "Nor there."):
+        assert math.dist(page.tab.evaluate(SHOWN_TIP), tip) == pytest.approx(math.sqrt(2.0), abs=1e-3)
+        while not way.routes:
+            page.tab.wait_for_timeout(10)
+        way.refuse(sentence)
+        page.until(f"document.getElementById('error').textContent === '{sentence}'")
+    page.until("!needleplanPage.connection.busy")
+    assert page.tab.evaluate(SHOWN_TIP) == pytest.approx(tip) and page.needle()["tip_mm"] == tip
+
+
+def test_what_is_saved_and_exported_waits_for_what_was_typed(page, planned_folder):
+    tip = page.needle()["tip_mm"]
+    way = HeldUp(page)
+    page.tab.fill("#name", "at-once")
+    for step_mm, button in ((2.0, "#save button"), (3.0, "#export")):
+        page.tab.fill("#tip-x", f"{tip[0] + step_mm:.1f}")
+        page.tab.click(button)
+        while not way.routes:
+            page.tab.wait_for_timeout(10)
+        if button == "#export":
+            with page.tab.expect_download(timeout=90_000):
+                way.go_first()
+        else:
+            way.go_first()
+            page.until("!document.getElementById('kept').textContent.startsWith('Working')")
+            assert page.tab.inner_text("#kept").startswith("Saved")
+            saved = PlanFolder(planned_folder.root / "edited" / "at-once").read_plan()
+            assert saved.insertions[0].tip_mm[0] == float(f"{tip[0] + step_mm:.1f}")
+    # What was typed is refused, so what would be saved is not what was asked for.
+    page.tab.fill("#name", "not-this")
+    page.tab.fill("#tip-x", "5000")
+    page.tab.click("#save button")
+    while not way.routes:
+        page.tab.wait_for_timeout(10)
+    way.go()
+    page.until("document.getElementById('kept').textContent.includes('just before was refused')")
+    assert not (planned_folder.root / "edited" / "not-this").exists()
+
+
+def test_what_is_of_earlier_needles_is_pale_and_says_so(page, monkeypatch):
+    from needleplan.app.view import desk as module
+
+    page.settled()
+    page.tab.click("#compare")
+    page.until("Boolean(document.querySelector('#compared table') && document.querySelector('#painted figure'))")
+    marks = ("#comparing", "#repainting")
+    assert not any(page.tab.is_visible(mark) for mark in marks) and page.tab.is_visible("#compared .statuses")
+    go, real = threading.Event(), module.judge
+
+    def held_up(*arguments):
+        go.wait(60.0)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "judge", held_up)
+    try:
+        page.tab.fill("#tip-z", f"{page.needle()['tip_mm'][2] + 6.0:.1f}")
+        page.tab.keyboard.press("Tab")
+        page.until("needleplanPage.connection.state.needles[0].moved")
+        assert all(page.tab.is_visible(mark) and "of before" in page.tab.inner_text(mark) for mark in marks)
+        assert page.tab.locator("#compared.stale table").count() == 3 and page.tab.locator("#painted.stale").count()
+        assert not page.tab.is_visible("#compared .statuses"), "the status of earlier needles is not that of these"
+    finally:
+        go.set()
+    page.settled()
+    page.until("document.getElementById('comparing').hidden && document.getElementById('repainting').hidden")
+    assert page.tab.is_visible("#compared .statuses") and page.tab.locator("main ~ * .stale").count() == 0
+    assert "tips apart" in page.tab.inner_text("#compared") and "6.0 mm" in page.tab.inner_text("#compared")
+
+
+def told(page, judged):
+    """Has the page show another verdict."""
+    page.settled()
+    page.tab.evaluate(
+        "(judged) => { const { state } = needleplanPage.connection;"
+        " needleplanPage.connection.heard({ ...state, judged: { ...state.judged, ...judged } }); }",
+        judged,
+    )
+
+
+def test_a_plan_that_is_not_feasible_is_not_told_that_all_is_kept(page):
+    assert page.tab.inner_text("#said") == "Every hard demand on the paths is kept."
+    told(page, {"status": "infeasible", "broken": [], "warnings": ["They come too near."]})
+    assert page.tab.inner_text("#said").startswith("Not feasible: each path alone keeps its hard demands, but not")
+    assert "They come too near." in page.tab.inner_text("#figures")
+
+
+def test_coverage_says_all_only_where_nothing_is_missing(page):
+    metrics = page.state()["judged"]["metrics"]
+    told(page, {"metrics": {**metrics, "target_coverage_fraction": 0.9996, "margin_coverage_fraction": 1.0}})
+    figures = page.tab.inner_text("#figures")
+    assert "target covered\t99.9 %" in figures and "margin\t100 %" in figures
+    row = {"name": "target covered", "unit": "%", "first": 0.04, "second": 73.79, "difference": 73.75,
+           "capped": [False, False]}  # fmt: skip
+    assert compared_row(page, row) == ["target covered", "under 0.1 %", "73.7 %", "+73.8 %"]
+
+
+def compared_row(page, row):
+    """The cells of a row of a comparison."""
+    return page.tab.evaluate(
+        "async (row) => { const { comparedTable } = await import('./files/tables.js');"
+        " return [...comparedTable('', '', '', [row]).querySelectorAll('td')].map((one) => one.textContent); }",
+        row,
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "cells"),
+    [
+        ((60.0, 60.0, None, [True, True]), ["≥ 60.0 mm", "≥ 60.0 mm", "–"]),
+        ((60.0, 22.0, -38.0, [True, False]), ["≥ 60.0 mm", "22.0 mm", "≤ −38.0 mm"]),
+        ((7.5, 60.0, 52.5, [False, True]), ["7.5 mm", "≥ 60.0 mm", "≥ +52.5 mm"]),
+        ((7.5, 8.0, 0.5, [False, False]), ["7.5 mm", "8.0 mm", "+0.5 mm"]),
+    ],
+)
+def test_a_clearance_that_is_measured_no_farther_is_told_as_at_least(page, row, cells):
+    first, second, difference, capped = row
+    made = {"name": "vena_cava", "unit": "mm", "first": first, "second": second, "difference": difference}
+    assert compared_row(page, {**made, "capped": capped}) == ["vena cava", *cells]
 
 
 def test_an_undo_asked_before_a_move_was_refused_takes_nothing_back(page):
@@ -342,6 +518,16 @@ def test_pictures_of_one_kind_stand_side_by_side_and_are_alike(blind, address):
     assert histogram["y"] == pytest.approx(painted["y"], abs=1.0) and painted["x"] > histogram["x"] + 400
     ends = [box["x"] + box["width"] for box in boxes("main, #comparison, #margin")]
     assert ends == pytest.approx([ends[0]] * 3, abs=1.0)
+    page.tab.close()
+
+
+@pytest.mark.parametrize(("wide", "high", "rows"), [(1280, 720, 1), (1920, 1080, 1), (540, 400, 3)])
+def test_a_plane_and_its_slider_are_whole_in_the_window(blind, address, wide, high, rows):
+    page = Page(blind, address)
+    page.tab.set_viewport_size({"width": wide, "height": high})
+    figures = [one.bounding_box() for one in page.tab.locator(".np-plane-figure").all()]
+    assert len(figures) == 3 and max(box["height"] for box in figures) <= high
+    assert len({round(box["y"]) for box in figures}) == rows
     page.tab.close()
 
 

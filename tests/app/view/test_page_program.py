@@ -1,5 +1,6 @@
 """The page's addresses, asked by friends and by strangers."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -102,6 +103,40 @@ def test_while_the_hand_moves_no_figures_are_computed(client):
     assert client.judged()["version"] == state["version"]
     undone = client.post("undo", version=state["version"]).json()
     assert not undone["needles"][0]["moved"] and undone["can_redo"], "a drag is one step"
+
+
+@pytest.fixture
+def resting(planned_folder, planned, scene, demands, monkeypatch):
+    """Makes a client of a desk that waits so many seconds for a hand that rests."""
+    from needleplan.app.view import desk as module
+
+    made = []
+
+    def client_of(rest_s):
+        monkeypatch.setattr(module, "HELD_S", rest_s)
+        made.append(PlanningDesk(planned_folder, planned, scene, planned_folder.root / "e", demands=demands))
+        return Client(made[-1])
+
+    yield client_of
+    for desk in made:
+        desk.close()
+
+
+def test_a_drag_that_ends_where_it_may_not_is_judged_where_it_was_last(resting):
+    client = resting(3600.0)
+    client.judged()
+    held = client.move((1.0, 0.0, 0.0), done=False, gesture="a drag").json()
+    refused = client.move((2000.0, 0.0, 0.0), done=True, gesture="a drag")
+    assert refused.status_code == 400 and not client.state()["judged"]["version"] == held["version"]
+    assert client.judged()["version"] == held["version"]
+
+
+def test_a_drag_that_nobody_ends_is_judged_once_the_hand_rests(resting):
+    client = resting(0.05)
+    client.judged()
+    for _ in range(3):
+        held = client.move((1.0, 0.0, 0.0), done=False, gesture="of a tab that is closed").json()
+    assert client.judged()["version"] == held["version"]
 
 
 def test_a_move_to_where_the_end_is_keeps_version_and_steps(client):
@@ -334,6 +369,22 @@ def test_two_plans_side_by_side(client, planned):
     assert other["needles"][0]["tip_mm"] == list(planned.plan.insertions[0].tip_mm)
     assert other["bodies"][0]["id"] == "z:other:1"
     assert "--compare" in client.get("comparison?with=other").json()["error"]
+
+
+def test_clearances_that_are_measured_no_farther_have_no_difference(planned):
+    def near(**clearances_mm):
+        (first, *more) = planned.plan.insertions
+        more = [dataclasses.replace(one, clearances_mm=clearances_mm) for one in more]
+        first = dataclasses.replace(first, clearances_mm=clearances_mm)
+        return dataclasses.replace(planned.plan, insertions=(first, *more))
+
+    found = compare_plans(near(far=60.0, gone=60.0, near=7.5), near(far=60.0, gone=22.0, near=60.0)).clearances
+    assert [(row.name, row.capped, row.difference) for row in found] == [
+        ("far", (True, True), None),
+        ("gone", (True, False), -38.0),
+        ("near", (False, True), 52.5),
+    ]
+    assert not any(any(row.capped) for row in compare_plans(planned.plan, planned.plan).metrics)
 
 
 def test_a_second_folder_to_compare_with(planned_folder, planned, scene, demands):

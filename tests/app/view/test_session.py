@@ -8,7 +8,7 @@ import pytest
 from needleplan.app.view.judging import judge
 from needleplan.app.view.session import EditSession, carried
 from needleplan.errors import GeometryError, OptionError
-from needleplan.plan import Ablation, PlanStatus
+from needleplan.plan import Ablation, Evidence, PlanStatus
 from needleplan.trajectory.sampling import sample_trajectories
 from needleplan.trajectory.screening import screen
 
@@ -239,6 +239,25 @@ def test_a_needle_drawn_away_leaves_target_and_is_partial(session, planned, dema
 def test_nothing_moved_is_the_plan_itself(session, planned, demands):
     judged = judge(planned, demands, session.insertions(), tables(session))
     assert judged.plan is planned.plan and judged.assessment is planned.assessment and not judged.broken
+
+
+def test_a_plan_that_is_opened_and_not_complete_says_why(session, planned, demands):
+    vessel = planned.anatomy.obstacles[0]
+    session.move(1, "tip", tuple(vessel.mesh.vertices_mm.mean(axis=0)))
+    edited = judge(planned, demands, session.insertions(), tables(session))
+    opened = dataclasses.replace(planned, plan=edited.plan, assessment=edited.assessment)
+    again = judge(opened, demands, edited.plan.insertions, tables(session))
+    assert again.plan is edited.plan and again.broken
+    told = (*again.broken, *again.warnings)
+    for item in edited.plan.evidence:
+        assert sum(sentence.startswith(item.finding) for sentence in told) == 1, item
+    # Of needles that break nothing by themselves, the plan alone knows why.
+    near = Evidence("needles among each other", "They come too near.", "Move one.")
+    for status in (PlanStatus.INFEASIBLE, PlanStatus.PARTIAL):
+        plan = dataclasses.replace(planned.plan, status=status, evidence=(near,))
+        session = EditSession(planned, demands)
+        judged = judge(dataclasses.replace(planned, plan=plan), demands, plan.insertions, tables(session))
+        assert judged.broken == () and judged.warnings == ("They come too near. Move one.",)
 
 
 def beside(insertion, by_mm, order):

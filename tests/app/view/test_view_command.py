@@ -1,5 +1,6 @@
 """The view command: what it prints, what it refuses, and how it ends."""
 
+import dataclasses
 import os
 import re
 import signal
@@ -12,11 +13,15 @@ import urllib.error
 import urllib.request
 from argparse import ArgumentParser
 
+import numpy as np
 import pytest
+from made_outcomes import outcome
+from viewed_plan import other_folder
 
 from needleplan.app.view.page_server import LOOPBACK, PageServer, listening_socket
 from needleplan.app.view_command import add_view, run_view
 from needleplan.errors import NetworkError, OptionError, PlanFileError
+from needleplan.io.plan_file import write_outcome
 
 
 def parsed(*words):
@@ -69,6 +74,38 @@ def test_malformed_requests_are_not_told_on_the_terminal(desk, caplog):
 def test_a_folder_without_a_plan_is_refused(tmp_path):
     with pytest.raises(PlanFileError, match=r"no plan\.json"):
         run_view(parsed(tmp_path, "--port", "0", "--no-browser"))
+
+
+def test_the_breath_of_the_page_is_that_of_the_rehearsal(planned_folder, planned, monkeypatch):
+    from needleplan.app.view import page_server
+
+    scenes = []
+
+    class Unserved:
+        def __init__(self, desk, port):
+            self.address, self.desk = "http://127.0.0.1/", desk
+
+        def serve(self, ready):
+            ready()
+            scenes.append(self.desk.scene)
+            self.desk.close()
+
+    def breath(folder):
+        run_view(parsed(folder.root, "--port", "0", "--no-browser"))
+        return scenes[-1]["breath"]
+
+    monkeypatch.setattr(page_server, "PageServer", Unserved)
+    assert "No rehearsal was made" in breath(planned_folder)["note"]
+    folder = other_folder(planned_folder, "rehearsed")
+    made = outcome(case_hash=planned.plan.case_hash, duration_s=12.0, breaths=2.0)
+    farthest_mm = np.linalg.norm(made.trace.displacement_mm, axis=1).max()
+    write_outcome(folder.outcome, made)
+    rehearsed = breath(folder)
+    assert "No rehearsal" not in rehearsed["note"] and f"{farthest_mm:.1f} mm away" in rehearsed["note"]
+    assert rehearsed["period_s"] == 6.0 and rehearsed["label"] == made.motion
+    write_outcome(folder.outcome, dataclasses.replace(made, case_hash="0" * 64))
+    with pytest.raises(PlanFileError, match="belongs to another case"):
+        breath(folder)
 
 
 def test_it_prints_the_address_serves_it_and_ends_on_control_c(planned_folder):

@@ -85,11 +85,11 @@ def refused(
 ) -> None:
     path.write_bytes(data)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.thread_time()
     try:
         with pytest.raises(CaseError, match=message):
             reader(path)
-        assert time.perf_counter() - start < seconds
+        assert time.thread_time() - start < seconds
         assert tracemalloc.get_traced_memory()[1] < megabytes * 2**20
     finally:
         tracemalloc.stop()
@@ -166,9 +166,9 @@ def test_run_lengths_never_unpack_beyond_a_frame(tmp_path, valid):
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.RLELossless
     dataset.save_as(path)
-    start = time.perf_counter()
+    start = time.thread_time()
     assert (read_series(tmp_path, with_values=True).values == 0).all()
-    assert time.perf_counter() - start < 1.0
+    assert time.thread_time() - start < 1.0
     dataset.PixelData = pydicom.encaps.encapsulate([packed[:64]])
     dataset.save_as(path)
     with pytest.raises(CaseError, match="run lengths is"):
@@ -261,9 +261,9 @@ def test_mutated_files_raise_named_errors_only(tmp_path_factory, valid, data):
             content[place:place] = content[place - 100 : place]
     path = tmp_path_factory.mktemp("x") / "x.dcm"
     path.write_bytes(bytes(content))
-    start = time.perf_counter()
+    start = time.thread_time()
     read_any(path)
-    assert time.perf_counter() - start < 5.0
+    assert time.thread_time() - start < 5.0
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

@@ -62,6 +62,7 @@ def test_names_and_numbers_of_files_mean_nothing(folder):
     assert before.instance_uids == after.instance_uids
 
 
+@pytest.mark.long
 def test_other_objects_in_the_folder_are_passed_over(folder, grid):
     reference = made_reference(grid)
     masks = {"a": np.ones(SHAPE, dtype=bool)}

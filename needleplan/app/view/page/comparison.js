@@ -9,11 +9,14 @@ const place = (id) => document.getElementById(id);
 export class Comparison {
   constructor(page) {
     this.page = page;
+    // Versions: of the comparison that is shown, and that was asked for last.
     this.comparedOf = -1;
+    this.askedOf = -1;
     this.asked = false;
     this.drawn = [];
     this.choice = "edited";
     this.wanted = 0;
+    this.compares = 0;
     place("compare").addEventListener("click", () => { this.asked = true; this.compare(); });
     place("against").addEventListener("change", () => { if (this.asked) this.compare(); this.draw(); });
     place("drawn").addEventListener("change", () => this.draw());
@@ -28,27 +31,42 @@ export class Comparison {
     if (state.other && place("against").options.length === 1) {
       place("against").append(element("option", { value: "other" }, state.other));
     }
-    if (this.asked && state.judged.fresh && state.judged.version !== this.comparedOf) this.compare();
+    if (this.asked && state.judged.fresh && state.judged.version !== this.askedOf) this.compare();
     if (this.choice === "other") this.hideEdited(true);
+    this.showAge();
+  }
+
+  /** Says of a comparison that is of earlier needles that it is. */
+  showAge() {
+    const old = this.comparedOf !== this.page.connection.state.version && Boolean(place("compared").querySelector("table"));
+    place("comparing").hidden = !old;
+    place("compared").classList.toggle("stale", old);
   }
 
   async compare() {
     const out = place("compared");
-    this.comparedOf = this.page.connection.state.version;
+    this.askedOf = this.page.connection.state.version;
+    this.compares += 1;
+    const { compares } = this;
     if (!out.childElementCount) out.replaceChildren(element("p", { class: "waiting" }, "Being computed …"));
     try {
       const found = await (await ask(`comparison?with=${this.with}`)).json();
+      // A later one answers by itself.
+      if (compares !== this.compares) return;
       const { first, second, statuses } = found;
+      this.comparedOf = found.version;
       out.replaceChildren(
-        element("p", {}, `First: ${first}, ${statuses[0]}. Second: ${second}, ${statuses[1]}.`),
+        element("p", { class: "statuses" }, `First: ${first}, ${statuses[0]}. Second: ${second}, ${statuses[1]}.`),
         comparedTable("What they achieve", "first", "second", found.metrics),
         table("Needles", ["needle", "first", "second", number("entries apart"), number("tips apart")],
           found.needles.map((one) => [String(one.order), one.first || "–", one.second || "–",
             number(shown(one.entry_apart_mm, "mm")), number(shown(one.tip_apart_mm, "mm"))])),
         comparedTable("Least clearance to each structure", "first", "second", found.clearances));
     } catch (error) {
+      if (compares !== this.compares) return;
       out.replaceChildren(element("p", { class: "broken", role: "alert" }, error.message));
     }
+    this.showAge();
   }
 
   /** Draws the other plan, the edited one, or both; the edited one where the other cannot be had. */

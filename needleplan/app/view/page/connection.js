@@ -91,35 +91,55 @@ export class Connection {
   }
 
   /** Asks for an edit. A move takes the place of one of the same gesture that still waits. `settled` is called when it
-   * was answered, refused or given up, after the state was told. */
+   * was answered, refused or given up, after the state was told; it hears whether it was done. */
   edit(address, content, settled = () => {}) {
     if (!this.state) {
       this.refused("The server has not answered yet, so nothing can be changed.");
-      settled();
+      settled(false);
       return;
     }
     const last = this.waiting.at(-1);
-    if (address === "move" && last?.address === "move" && last.content.gesture === content.gesture) this.waiting.pop().settled();
-    this.waiting.push({ address, content, settled });
+    if (address === "move" && last?.address === "move" && last.content.gesture === content.gesture) this.waiting.pop().settled(false);
+    this.queue({ address, content, settled });
+  }
+
+  queue(asked) {
+    this.waiting.push(asked);
     if (!this.busy) this.send();
+  }
+
+  /** The version once all edits asked for until now were answered; throws where one of them was refused or given up. */
+  settledVersion() {
+    if (!this.state) return Promise.reject(new Error("The server has not answered yet."));
+    return new Promise((tell, refuse) => {
+      const settled = (done) => (done ? tell(this.state.version) : refuse(new Refusal(409,
+        "An edit that was asked for just before was refused: look at the plan as it is now, and do that again.")));
+      this.queue({ address: null, settled });
+    });
   }
 
   async send() {
     this.busy = true;
     while (this.waiting.length) {
-      const { address, content, settled } = this.waiting.shift();
+      const { address, content, settled, keepsSentence } = this.waiting.shift();
+      if (address === null) {
+        settled(true);
+        continue;
+      }
       const began = performance.now();
       try {
         const state = await (await ask(address, { version: this.state.version, ...content })).json();
         this.answers.push(performance.now() - began);
         if (this.answers.length > 1000) this.answers.shift();
         this.take(state);
-        settled();
-        this.refused("");
+        settled(true);
+        if (!keepsSentence) this.refused("");
       } catch (error) {
         const givenUp = this.waiting.splice(this.movesThatStand(error));
         await this.fetchAgain();
-        [settled, ...givenUp.map((one) => one.settled)].forEach((tell) => tell());
+        // What waits was asked for before the sentence: only another place for the same end makes it idle.
+        for (const one of this.waiting) one.keepsSentence = one.content?.order !== content.order || one.content?.end !== content.end;
+        [settled, ...givenUp.map((one) => one.settled)].forEach((tell) => tell(false));
         this.refused(error instanceof Refusal ? error.message : "The server did not answer, so nothing was changed.");
       }
     }

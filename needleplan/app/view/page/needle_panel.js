@@ -32,7 +32,7 @@ export class NeedlePanel {
     this.locks = {};
     const groups = Object.entries(ENDS).map(([end, title]) => {
       this.fields[end] = AXES.map((axis, k) => {
-        const field = element("input", { type: "number", step: "0.5", id: `${end}-${"xyz"[k]}`, "aria-label": `${title} ${axis}, mm` });
+        const field = element("input", { type: "number", step: "any", id: `${end}-${"xyz"[k]}`, "aria-label": `${title} ${axis}, mm` });
         field.addEventListener("input", () => this.held.set(field, TYPING));
         field.addEventListener("change", () => this.typed(end));
         field.addEventListener("blur", () => this.release(TYPING));

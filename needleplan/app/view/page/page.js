@@ -3,10 +3,11 @@
 import { ask, Connection, Refusal } from "./connection.js";
 import { Comparison } from "./comparison.js";
 import { NeedlePanel } from "./needle_panel.js";
-import { element, sentences, shown, table, number } from "./tables.js";
+import { covered, element, sentences, shown, table, number } from "./tables.js";
 
 const place = (id) => document.getElementById(id);
-const page = { viewer: null, held: null, zonesOf: -1, paintedOf: -1, gestures: 0 };
+// `held`: by needle and end, where a handle was last moved to in the scene, until that was answered.
+const page = { viewer: null, held: new Map(), zonesOf: -1, askedPaintOf: -1, paintedOf: -1, gestures: 0 };
 /** Told to tests and to whoever looks on from the console. */
 window.needleplanPage = page;
 
@@ -25,16 +26,24 @@ const panel = new NeedlePanel({ root: place("needle"), choices: place("choices")
   (address, content, settled) => connection.edit(address, content, settled));
 const comparison = new Comparison(page);
 
-/** A handle was moved in the scene. */
+/** A handle was moved in the scene: it stays there until the server answers where the hand let go, as the next step
+ * of a key starts from it. */
 function moved(order, end, point, done) {
-  if (!page.held || page.held.order !== order || page.held.end !== end) {
+  const key = `${order} ${end}`;
+  let gesture = page.held.get(key);
+  if (!gesture || gesture.done) {
     page.gestures += 1;
-    page.held = { order, end, gesture: `${tab} ${page.gestures}` };
+    gesture = { name: `${tab} ${page.gestures}` };
+    page.held.set(key, gesture);
   }
-  page.held.point = point;
+  Object.assign(gesture, { point, done });
   panel.choose(order);
-  connection.edit("move", { order, end, point_mm: point, gesture: page.held.gesture, done });
-  if (done) page.held = null;
+  connection.edit("move", { order, end, point_mm: point, gesture: gesture.name, done }, () => {
+    // Else the hand holds the handle still, or a later gesture has it.
+    if (!done || page.held.get(key) !== gesture) return;
+    page.held.delete(key);
+    showNeedles(connection.state);
+  });
 }
 
 function show(state) {
@@ -46,18 +55,22 @@ function show(state) {
   place("saves").textContent = `Saved plans go into ${state.saves}; the plan that was opened is never changed.`;
   const broken = state.needles.filter((one) => !one.feasible).map((one) => one.order);
   place("said").textContent = broken.length
-    ? `Not feasible: a hard demand is broken by needle ${broken.join(", ")}.` : state.needles.length ? "Every hard demand on the paths is kept." : "";
+    ? `Not feasible: a hard demand is broken by needle ${broken.join(", ")}.` : !state.needles.length ? ""
+      : state.judged.fresh && state.judged.status === "infeasible"
+        ? "Not feasible: each path alone keeps its hard demands, but not the plan; why is told under “What the plan achieves”."
+        : "Every hard demand on the paths is kept.";
   showFigures(state.judged);
   paint(state.judged);
+  showPaintAge(state);
   comparison.show(state);
 }
 
-/** Puts needles and zones where they are now; the end in the hand stays under it. */
+/** Puts needles and zones where they are now; an end that was moved in the scene stays there until it is answered. */
 function showNeedles(state) {
-  if (!page.viewer) return;
+  if (!page.viewer || !state) return;
   for (const one of state.needles) {
     const ends = { entry: one.entry_mm, tip: one.tip_mm };
-    if (page.held?.order === one.order) ends[page.held.end] = page.held.point;
+    for (const end of Object.keys(ends)) ends[end] = page.held.get(`${one.order} ${end}`)?.point ?? ends[end];
     page.viewer.setNeedle(one.order, ends.entry, ends.tip, { feasible: one.feasible, locked: one.locked });
   }
   if (page.zonesOf !== state.version) {
@@ -69,8 +82,8 @@ function showNeedles(state) {
 function showFigures(judged) {
   const { metrics } = judged;
   const rows = metrics ? [
-    ["target covered", number(shown(100 * metrics.target_coverage_fraction, "%"))],
-    [`with ${shown(metrics.margin_mm, "mm", 0)} margin`, number(shown(100 * metrics.margin_coverage_fraction, "%"))],
+    ["target covered", number(covered(metrics.target_coverage_fraction))],
+    [`with ${shown(metrics.margin_mm, "mm", 0)} margin`, number(covered(metrics.margin_coverage_fraction))],
     ["least margin", number(`${shown(metrics.minimal_margin_mm)} ± ${shown(metrics.margin_error_bound_mm, "mm")}`)],
     ["healthy tissue", number(shown(metrics.over_ablation_ml, "ml"))],
     ["zones", number(shown(metrics.zone_ml, "ml"))],
@@ -89,21 +102,34 @@ function showFigures(judged) {
 
 /** Paints the target by the margin that was computed last, and draws its map. */
 async function paint(judged) {
-  if (page.paintedOf === judged.version || judged.version < 0) return;
-  page.paintedOf = judged.version;
+  if (page.askedPaintOf === judged.version || judged.version < 0) return;
+  page.askedPaintOf = judged.version;
   try {
     const painted = await (await ask("margin")).json();
+    // Of a newer one the answer was here before.
+    if (painted.version < page.paintedOf) return;
+    page.paintedOf = painted.version;
     if (painted.target && page.viewer) await page.viewer.setBodies([painted.target]);
-    place("margin").replaceChildren();
+    if (painted.version < page.paintedOf) return;
+    place("painted").replaceChildren();
     if (painted.margin) {
       const { drawMargin } = await import("./viewer/margin.js");
       const section = element("div", { class: "np-margins" });
       await drawMargin(section, painted.margin);
-      place("margin").replaceChildren(element("div", { class: "np-viewer" }, section));
+      if (painted.version < page.paintedOf) return;
+      place("painted").replaceChildren(element("div", { class: "np-viewer" }, section));
     }
   } catch (error) {
-    place("margin").replaceChildren(element("p", { class: "note" }, `The margin cannot be drawn: ${error.message}`));
+    place("painted").replaceChildren(element("p", { class: "note" }, `The margin cannot be drawn: ${error.message}`));
   }
+  showPaintAge(connection.state);
+}
+
+/** Says of a margin that is of earlier needles that it is. */
+function showPaintAge(state) {
+  const old = page.paintedOf !== state.version && Boolean(place("painted").querySelector("figure"));
+  place("repainting").hidden = !old;
+  place("painted").classList.toggle("stale", old);
 }
 
 /** What was kept or refused is said beside the buttons. */
@@ -124,7 +150,8 @@ function listen() {
   place("reset").addEventListener("click", () => connection.edit("reset", { order: null }));
   place("save").addEventListener("submit", (event) => {
     event.preventDefault();
-    keep(async () => (await (await ask("save", { version: connection.state.version, name: place("name").value })).json()).said);
+    const name = place("name").value;
+    keep(async () => (await (await ask("save", { version: await connection.settledVersion(), name })).json()).said);
   });
   // The browser refuses such a name by itself, and nothing is submitted: the answer of before is not of this name.
   place("name").addEventListener("invalid", () => {
@@ -132,7 +159,7 @@ function listen() {
     place("kept").className = "broken";
   });
   place("export").addEventListener("click", () => keep(async () => {
-    const answer = await ask("export", { version: connection.state.version });
+    const answer = await ask("export", { version: await connection.settledVersion() });
     const address = URL.createObjectURL(await answer.blob());
     element("a", { href: address, download: "for-slicer.zip" }).click();
     setTimeout(() => URL.revokeObjectURL(address), 60000);
@@ -158,7 +185,7 @@ async function mount() {
   page.viewer = mountScene(place("viewer"), scene, { editable: true, onMove: moved });
   await page.viewer.ready;
   page.zonesOf = -1;
-  if (connection.state) showNeedles(connection.state);
+  showNeedles(connection.state);
 }
 
 listen();

@@ -19,6 +19,17 @@ export function shown(value, unit = "", digits = 1) {
   return unit ? `${text} ${unit}` : text;
 }
 
+// Nearer to a whole tenth of a percent, a share is taken for it.
+const ROUNDING = 1e-12;
+
+/** A covered share in percent, rounded down as in the report: it says 100 only where nothing is missing. */
+export function covered(share) {
+  if (share <= ROUNDING) return "0 %";
+  if (share >= 1 - ROUNDING) return "100 %";
+  const tenths = Math.floor(1000 * (share + ROUNDING));
+  return tenths < 1 ? "under 0.1 %" : `${(tenths / 10).toFixed(1)} %`;
+}
+
 /** A table with a caption; cells are texts or {text, kind}. */
 export function table(caption, heads, rows) {
   const cell = (name, content) => {
@@ -62,13 +73,18 @@ export function objectivesTable(needle) {
       number(shown(one.cost, "", 3)), number(shown(one.weight, "", 1))]));
 }
 
-/** Rows of two plans and their difference. */
+/** Rows of two plans and their difference; a capped value is at least that, so a difference to it is a bound. */
 export function comparedTable(caption, first, second, rows) {
   return table(caption, ["", number(first), number(second), number("difference")], rows.map((row) => {
-    const more = row.difference > 0 ? "+" : "";
     const digits = row.unit ? 1 : 0;
-    return [{ text: row.name.replaceAll("_", " "), kind: "name" }, number(shown(row.first, row.unit, digits)),
-      number(shown(row.second, row.unit, digits)),
-      number(row.difference === null ? "–" : more + shown(row.difference, row.unit, digits))];
+    const [firstCapped, secondCapped] = row.capped;
+    const told = (value, capped) => {
+      if (row.unit === "%" && value !== null) return number(covered(value / 100));
+      return number(`${capped ? "≥ " : ""}${shown(value, row.unit, digits)}`);
+    };
+    const bound = secondCapped ? "≥ " : firstCapped ? "≤ " : "";
+    const more = row.difference > 0 ? "+" : "";
+    return [{ text: row.name.replaceAll("_", " "), kind: "name" }, told(row.first, firstCapped), told(row.second, secondCapped),
+      number(row.difference === null ? "–" : bound + more + shown(row.difference, row.unit, digits))];
   }));
 }
