@@ -108,7 +108,7 @@ def load_planned(folder: PlanFolder, data: Path | None, progress: ProgressCallba
 def assess_folder(folder: PlanFolder, planned: PlannedCase) -> dict[str, Metrics]:
     """Score the plan and the rehearsals that the folder holds, and write assessment.json."""
     scores = {} if planned.assessment is None else {"planned": planned.assessment.metrics}
-    for outcome in _outcomes(folder, planned):
+    for outcome in rehearsed_outcomes(folder, planned):
         score = assess_insertions(outcome.insertions, planned)
         if score is not None:
             scores[f"rehearsed, {outcome.strategy}"] = score.metrics
@@ -137,7 +137,7 @@ def write_report_again(folder: PlanFolder, planned: PlannedCase, progress: Progr
     """
     plan, anatomy = planned.plan, planned.anatomy
     report = progress or (lambda name, fraction: None)
-    outcomes = _outcomes(folder, planned)
+    outcomes = rehearsed_outcomes(folder, planned)
     route = report_route(folder, planned)
     report("paths", 0.0)
     paths = paths_section(planned)
@@ -237,11 +237,11 @@ def _stills(folder: PlanFolder) -> list[Picture]:
     return stills
 
 
-def _outcomes(folder: PlanFolder, planned: PlannedCase) -> list[Outcome]:
-    """The outcomes that the folder holds.
+def rehearsed_outcomes(folder: PlanFolder, planned: PlannedCase) -> list[Outcome]:
+    """The outcomes of the rehearsals that a plan's folder holds, the gated one first.
 
     Raises:
-        PlanFileError: one belongs to another case.
+        PlanFileError: one is damaged, or belongs to another case.
     """
     outcomes = []
     for path in (folder.outcome, folder.outcome_ungated):

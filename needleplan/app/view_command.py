@@ -2,14 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from needleplan.app.argument_groups import add_folder, folder_path, whole_number
-
-if TYPE_CHECKING:
-    from needleplan.app.folder import PlanFolder
-    from needleplan.app.pipeline import PlannedCase
-    from needleplan.outcome import Outcome
 
 #: Folder in that of the plan that edited plans are saved into.
 SAVES_NAME = "edited"
@@ -28,19 +22,6 @@ def add_view(parser: ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
 
 
-def _rehearsals(folder: "PlanFolder", planned: "PlannedCase") -> "list[Outcome]":
-    """What the breath is read from, as in the report; raises PlanFileError where it is another case's."""
-    from needleplan.errors import PlanFileError
-    from needleplan.io.plan_file import read_outcome
-
-    if not folder.outcome.is_file():
-        return []
-    outcome = read_outcome(folder.outcome)
-    if outcome.case_hash != planned.plan.case_hash:
-        raise PlanFileError(f"{folder.outcome}: the rehearsal belongs to another case than the plan beside it")
-    return [outcome]
-
-
 def run_view(options: Namespace) -> int:
     """Serve the page of a plan on this machine until it is stopped."""
     import webbrowser
@@ -49,7 +30,7 @@ def run_view(options: Namespace) -> int:
 
     from needleplan.app.cli import EXIT_OK
     from needleplan.app.folder import PlanFolder
-    from needleplan.app.outputs import load_planned
+    from needleplan.app.outputs import load_planned, rehearsed_outcomes
     from needleplan.app.page.scene import build_scene
     from needleplan.app.page.scene_breath import breath_of
     from needleplan.app.progress import progress_bar
@@ -73,7 +54,7 @@ def run_view(options: Namespace) -> int:
         other = (str(options.compare), read_other_plan(PlanFolder(options.compare), planned))
     with progress_bar(console, "preparing the page") as progress:
         # Zones follow the needles on every move, so they breathe as one rigid piece, and all else does likewise.
-        breath = breath_of(planned.anatomy, _rehearsals(folder, planned), deforming=False)
+        breath = breath_of(planned.anatomy, rehearsed_outcomes(folder, planned), deforming=False)
         scene = build_scene(planned, breath=breath, growing=False, progress=progress)
         scene = editable_scene(scene, planned.plan.insertions, planned.zone_model, breath)
         desk = PlanningDesk(folder, planned, scene, saves, options.data, other, breath)

@@ -10,7 +10,7 @@ from needleplan.app.folder import PlanFolder
 from needleplan.app.pipeline import PlannedCase
 from needleplan.errors import OptionError
 from needleplan.plan import Insertion, Plan
-from needleplan.plan_clearances import REPORTED_CLEARANCE_CAP_MM
+from needleplan.plan_clearances import is_capped
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,7 @@ def _value(name: str, unit: str, first: float | None, second: float | None) -> C
 
 def _clearance(name: str, first: float | None, second: float | None) -> ComparedValue:
     value = _value(name, "mm", first, second)
-    capped = (first is not None and first >= REPORTED_CLEARANCE_CAP_MM,
-              second is not None and second >= REPORTED_CLEARANCE_CAP_MM)  # fmt: skip
+    capped = (first is not None and is_capped(first), second is not None and is_capped(second))
     return dataclasses.replace(value, capped=capped, difference=None if all(capped) else value.difference)
 
 

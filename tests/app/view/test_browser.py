@@ -13,6 +13,7 @@ from viewed_plan import NAME, Page
 
 from needleplan.app.folder import PlanFolder
 from needleplan.app.view.page_server import PageServer
+from needleplan.percentages import percent_down
 
 NO_GL = ["--no-sandbox", "--disable-gpu", "--disable-3d-apis"]
 
@@ -46,6 +47,7 @@ def page(chromium, address):
     made.tab.close()
 
 
+@pytest.mark.long
 def test_a_dragged_tip_changes_columns_zone_and_figures(page, planned_folder):
     page.settled()
     before, columns, figures = page.needle(), page.column(), page.tab.inner_text("#figures")
@@ -156,6 +158,7 @@ def test_a_coordinate_that_nobody_edited_stays_as_it_is(page):
     assert after[0] == float(f"{before[0] + 2.0:.1f}") and after[1:] == before[1:]
 
 
+@pytest.mark.long
 def test_moves_typed_before_and_after_the_page_is_loaded_anew_are_two_steps(page):
     before = page.needle()["tip_mm"]
     page.tab.fill("#tip-x", f"{before[0] + 2.0:.1f}")
@@ -214,6 +217,7 @@ def shown_mm(page, end):
     return [float(page.tab.input_value(f"#{end}-{axis}")) for axis in "xyz"]
 
 
+@pytest.mark.long
 def test_coordinates_typed_faster_than_the_server_answers_are_all_taken(page):
     before = page.needle()["tip_mm"]
     wanted = [round(value + step, 1) for value, step in zip(before, (3.0, -2.0, 4.0), strict=True)]
@@ -403,6 +407,11 @@ def test_coverage_says_all_only_where_nothing_is_missing(page):
     told(page, {"metrics": {**metrics, "target_coverage_fraction": 0.9996, "margin_coverage_fraction": 1.0}})
     figures = page.tab.inner_text("#figures")
     assert "target covered\t99.9 %" in figures and "margin\t100 %" in figures
+    shares = (0.0, 1e-5, 0.0009, 0.001, 0.29, 0.73799, 0.9996, 1.0 - 1e-13, 1.0)
+    rounded = (
+        "async (shares) => { const { covered } = await import('./files/tables.js'); return shares.map(covered); }"
+    )
+    assert page.tab.evaluate(rounded, list(shares)) == [percent_down(share) for share in shares], "as in the report"
     row = {"name": "target covered", "unit": "%", "first": 0.04, "second": 73.79, "difference": 73.75,
            "capped": [False, False]}  # fmt: skip
     assert compared_row(page, row) == ["target covered", "under 0.1 %", "73.7 %", "+73.8 %"]
@@ -448,6 +457,7 @@ def test_an_undo_asked_before_a_move_was_refused_takes_nothing_back(page):
     assert page.needle()["tip_mm"] == moved and page.state()["can_undo"]
 
 
+@pytest.mark.long
 def test_two_tabs_show_one_plan_and_a_stale_edit_is_a_sentence(page, address):
     second = Page(page.tab.context.browser, address)
     page.tab.fill("#tip-x", f"{page.needle()['tip_mm'][0] + 3.0:.1f}")
@@ -563,6 +573,7 @@ def test_without_a_server_the_edited_plan_stays_drawn_and_a_sentence_says_so(pag
     )
 
 
+@pytest.mark.long
 def test_a_state_that_the_server_cannot_tell_is_not_called_a_server_that_is_gone(page, desk, monkeypatch):
     page.settled()
 

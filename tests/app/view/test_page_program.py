@@ -80,6 +80,7 @@ def test_the_page_its_files_and_its_scene(client, scene):
     assert not any(body["id"].startswith("g:") or "moment" in body for body in scene["bodies"])
 
 
+@pytest.mark.long
 def test_a_move_brings_every_column_and_then_the_figures(client, planned):
     before = client.state()
     columns = [c["name"] for c in before["needles"][0]["constraints"]]
@@ -95,6 +96,7 @@ def test_a_move_brings_every_column_and_then_the_figures(client, planned):
     assert painted["target"]["colours"] and painted["margin"]["asked_mm"] == 6.0
 
 
+@pytest.mark.long
 def test_while_the_hand_moves_no_figures_are_computed(client):
     client.judged()
     for k in range(5):
@@ -287,6 +289,7 @@ def test_a_saved_plan_is_read_by_other_commands_and_the_opened_one_stays(client,
     assert sorted(each.name for each in place.root.parent.iterdir()) == ["moved-2"], "nothing half-written is left"
 
 
+@pytest.mark.long
 def test_edits_leave_the_page_after_the_folder_that_was_opened_is_gone(
     tmp_path, planned_folder, planned, scene, demands
 ):
@@ -344,6 +347,7 @@ def test_names_that_could_leave_the_folder_are_refused(name):
         require_name(name)
 
 
+@pytest.mark.long
 def test_the_export_holds_what_slicer_reads(client):
     state = client.move().json()
     answer = client.post("export", version=state["version"])

@@ -108,6 +108,7 @@ def test_the_breath_of_the_page_is_that_of_the_rehearsal(planned_folder, planned
         breath(folder)
 
 
+@pytest.mark.long
 def test_it_prints_the_address_serves_it_and_ends_on_control_c(planned_folder):
     code = (
         "import sys; from argparse import ArgumentParser\n"
