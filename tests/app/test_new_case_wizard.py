@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -31,13 +32,20 @@ def on_terminal(words: Sequence[str], answers: Sequence[str], where: Path) -> tu
     """Exit code and what is shown; each prompt gets the next answer, the rest get the default."""
     child, terminal = pty.fork()
     if child == 0:
+        # Who starts the tests in the background may have it ignored.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.chdir(where)
         os.environ.update(TERM="dumb", COLUMNS="160", HOME=str(where))
         command = [sys.executable, "-m", "needleplan", "new-case", *words]
         os.execv(sys.executable, command)
-    shown, left = b"", list(answers)
+    shown, left, answer = b"", list(answers), ""
     end_s = time.monotonic() + 100
-    while time.monotonic() < end_s and select.select([terminal], [], [], 60)[0]:
+    while time.monotonic() < end_s:
+        if not select.select([terminal], [], [], 2.0)[0]:
+            # A signal that comes just before Python begins to read is seen after that only: people press again.
+            if answer in (CTRL_C, CTRL_D):
+                os.write(terminal, answer.encode())
+            continue
         try:
             read = os.read(terminal, 65536)
         except OSError:
@@ -48,6 +56,9 @@ def on_terminal(words: Sequence[str], answers: Sequence[str], where: Path) -> tu
         if shown.endswith(b": ") and not shown.endswith(b"\n: "):
             answer = left.pop(0) if left else ""
             os.write(terminal, answer.encode() if answer in (CTRL_C, CTRL_D) else answer.encode() + b"\n")
+    else:
+        os.kill(child, signal.SIGKILL)
+    os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
 
 
