@@ -20,6 +20,11 @@ def is_capped(clearance_mm: float) -> bool:
     return clearance_mm >= REPORTED_CLEARANCE_CAP_MM
 
 
+def clearance_in_words(clearance_mm: float) -> str:
+    """A clearance in a plan as pages tell it."""
+    return f"{clearance_mm:.1f} mm{' or more' if is_capped(clearance_mm) else ''}"
+
+
 def with_clearances(
     insertions: Sequence[Insertion], applicator: Applicator, queries: AnatomyQueries
 ) -> list[Insertion]:

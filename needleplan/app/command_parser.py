@@ -17,6 +17,14 @@ _NUMBER = re.compile(r"-\.?\d")
 _TYPE_WORDS = {"float": "a number", "int": "a whole number"}
 
 
+def subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    """The commands of a parser by name; none where it has none."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return action.choices
+    return {}
+
+
 class CommandParser(argparse.ArgumentParser):
     """Parses commands; ``siblings`` are all commands, so that an option of another one is known for what it is."""
 
@@ -27,9 +35,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse, with commands that know each other; what is not known is told in one sentence."""
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                self.siblings = action.choices
+        self.siblings = subcommands(self)
         for command in self.siblings.values():
             if isinstance(command, CommandParser):
                 command.siblings = self.siblings

@@ -16,7 +16,7 @@ from needleplan.frames import FloatArray
 from needleplan.io.plan_file import plan_hash, write_text
 from needleplan.percentages import percent_down
 from needleplan.plan import Ablation, Insertion, Plan
-from needleplan.plan_clearances import is_capped
+from needleplan.plan_clearances import clearance_in_words
 from needleplan.trajectory.gantry_angles import USUAL_TILT_DEG, gantry_angles, positive_side
 from needleplan.viz.canvas import png_bytes
 from needleplan.viz.orientation import anatomical_axes, direction_letters
@@ -129,7 +129,7 @@ def _needle(insertion: Insertion, case: Case, target_mm: FloatArray) -> Html:
         "; ".join(_delivery(a, insertion) for a in insertion.ablations),
     ]
     said += [Html(" &nbsp; "), element("b", "nearest"), " "]
-    passed = [f"{bdi(readable(name))} {v:.1f} mm{' or more' if is_capped(v) else ''}" for name, v in near]
+    passed = [f"{bdi(readable(name))} {clearance_in_words(v)}" for name, v in near]
     said += [Html(", ".join(passed) or "nothing known")]
     said += [Html(" &nbsp; "), element("b", "entry from target"), " ", _offset(insertion, case, target_mm)]
     return element("tbody", first, element("tr", element("td", *said, colspan="7")))

@@ -2,12 +2,13 @@
 
 import argparse
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from needleplan.app.argument_groups import folder_path
 from needleplan.app.cli import build_parser
+from needleplan.app.command_parser import subcommands
 from needleplan.app.completion_names import known_names
 from needleplan.app.folder import PlanFolder
 from needleplan.app.report_template import Html, bdi, element, table
@@ -87,7 +88,7 @@ def command_words(arguments: Sequence[str]) -> str:
     parser: argparse.ArgumentParser = build_parser()
     told, owner = ["needleplan"], None
     for word in arguments[1:]:
-        commands = _subcommands(parser)
+        commands = subcommands(parser)
         option, equals, value = word.partition("=")
         found = next((each for each in parser._actions if option in each.option_strings), None)
         if word in commands:
@@ -100,13 +101,6 @@ def command_words(arguments: Sequence[str]) -> str:
             told.append(_nameless(word, owner))
             owner = None
     return " ".join(told)
-
-
-def _subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return action.choices
-    return {}
 
 
 def _nameless(value: str, action: argparse.Action | None) -> str:

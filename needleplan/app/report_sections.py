@@ -14,7 +14,7 @@ from needleplan.app.view.judging import EDITED
 from needleplan.case.model import Role
 from needleplan.percentages import percent_down
 from needleplan.plan import Evidence, Insertion, Plan, PlanStatus
-from needleplan.plan_clearances import is_capped
+from needleplan.plan_clearances import clearance_in_words
 from needleplan.trajectory.gantry_angles import gantry_angles
 from needleplan.viz.palette import readable
 
@@ -117,7 +117,7 @@ def key_figures(plan: Plan, rehearsals: Sequence[Rehearsal]) -> Html:
     clearances = [(value, name) for insertion in plan.insertions for name, value in insertion.clearances_mm.items()]
     if clearances:
         value, name = min(clearances)
-        boxes.append((_clearance(value), "least clearance, to ", bdi(readable(name))))
+        boxes.append((clearance_in_words(value), "least clearance, to ", bdi(readable(name))))
     if metrics is not None:
         boxes.append((f"{metrics.zone_ml:.0f} ml", f"zone, {metrics.over_ablation_ml:.0f} ml beyond the margin"))
     for rehearsal in rehearsals:
@@ -185,17 +185,15 @@ def clearances_section(plan: Plan, anatomy: Anatomy) -> Html:
     for name in order:
         values = [insertion.clearances_mm.get(name) for insertion in plan.insertions]
         cells = [
-            "–" if value is None else element("span", _clearance(value), class_="low" if value < 0 else "plain")
+            "–"
+            if value is None
+            else element("span", clearance_in_words(value), class_="low" if value < 0 else "plain")
             for value in values
         ]
         rows.append((bdi(readable(name)), *cells))
     header = ("structure", *(f"needle {insertion.order}" for insertion in plan.insertions))
     text = "From the surface of the structure to the surface of the needle; negative where it would be hit."
     return Html(table(header, rows) + element("p", text, class_="mute"))
-
-
-def _clearance(value_mm: float) -> str:
-    return f"{value_mm:.1f} mm{' or more' if is_capped(value_mm) else ''}"
 
 
 def candidates_section(plan: Plan) -> Html:

@@ -22,7 +22,7 @@ CELL = Cell(robot="/home/erika/my robots/own.toml", robot_hash="ab" * 32)
         (f"{HOME}: not there", "the data folder: not there"),
         ("/home/erika/my robots/own.toml: no arm", "own.toml: no arm"),
         ("OSError: [Errno 2] No file: '/home/erika/other one/x y.csv'", "OSError: [Errno 2] No file: '…/x y.csv'"),
-        ("no room in /var/tmp/erika/z for /opt/x", "no room in …/z for …/x"),
+        ("no room in /mnt/erika/z for /y/x", "no room in …/z for …/x"),
         ("https://example.org/erika/x, 3 mm/s and/or 1 / 2", "https://example.org/erika/x, 3 mm/s and/or 1 / 2"),
         ("two\nlines\tof \x1b[31mred\x00 and \u202eturned", "two lines of \ufffd[31mred\ufffd and \ufffdturned"),
     ],
